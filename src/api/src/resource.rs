@@ -1,0 +1,120 @@
+//! What the API server needs to know of a resource to serve it.
+
+use machinery::field::FieldErrors;
+use machinery::gvk::{GroupResource, GroupVersion};
+use serde_json::Value;
+
+/// A subresource and what it answers to.
+#[derive(Debug, Clone)]
+pub struct Subresource {
+    /// `status`, `scale`, `binding`, `log`.
+    pub name: &'static str,
+    /// The group/version of the body where it differs from the parent's (`autoscaling/v1` of a scale).
+    pub group_version: Option<(&'static str, &'static str)>,
+    /// The kind of the body: `Scale`, `Eviction`, the parent's own for `status`.
+    pub kind: &'static str,
+    /// `get`, `patch`, `update`, `create`.
+    pub verbs: &'static [&'static str],
+}
+
+/// A printer column of `kubectl get`.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// `Name`, `Ready`, `Age`.
+    pub name: &'static str,
+    /// `string`, `integer`, `date`.
+    pub type_: &'static str,
+    /// `name` for the first column, else empty.
+    pub format: &'static str,
+    /// The text in `kubectl explain` form.
+    pub description: &'static str,
+    /// 0 is always shown, 1 with `-o wide`.
+    pub priority: i32,
+}
+
+/// The kind-specific part of a resource. Every method has the behaviour of a plain kind as its default.
+///
+/// Values passed in are of the served version, complete with apiVersion, kind and metadata; schema defaults have
+/// been applied and types checked before any method is called.
+pub trait Kind: Send + Sync + 'static {
+    /// Defaults that a schema cannot say (dependent on other fields): `spec.selector` from labels and so on.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Called on create before validation: clears status, sets generation 1, drops fields clients may not set.
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Called on update of the main resource: keeps status of `old`, raises generation where the spec changed.
+    fn prepare_update(&self, _object: &mut Value, _old: &Value) {}
+
+    /// Called on update of `status`: takes status from `object` and everything else from `old`.
+    fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
+
+    /// What is wrong with a new object.
+    fn validate(&self, _object: &Value) -> FieldErrors {
+        FieldErrors::new()
+    }
+
+    /// What is wrong with a change: immutable fields, transitions.
+    fn validate_update(&self, _object: &Value, _old: &Value) -> FieldErrors {
+        FieldErrors::new()
+    }
+
+    /// Warnings for the client that do not stop the request (deprecated fields).
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The columns of a Table.
+    fn columns(&self) -> Vec<Column>;
+
+    /// The cells of an object, one per column. `now` is what ages are counted from.
+    fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
+
+    /// The value of a field that selectors may name besides metadata.name and metadata.namespace; `None` where the
+    /// resource has no such field. Missing values are the empty string.
+    fn field(&self, _object: &Value, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// The grace period in seconds when the DeleteOptions name none: `None` deletes at once (every kind but pods).
+    fn default_grace_period_seconds(&self, _object: &Value) -> Option<i64> {
+        None
+    }
+}
+
+/// A resource as it is served in one version.
+pub struct Resource {
+    /// Group and version in the URL and in apiVersion.
+    pub group_version: GroupVersion,
+    /// `Pod`.
+    pub kind: &'static str,
+    /// `pods`.
+    pub plural: &'static str,
+    /// `pod`.
+    pub singular: &'static str,
+    /// Lives in a namespace.
+    pub namespaced: bool,
+    /// `po`.
+    pub short_names: &'static [&'static str],
+    /// `all`.
+    pub categories: &'static [&'static str],
+    /// The verbs of the main resource.
+    pub verbs: &'static [&'static str],
+    /// The subresources, `status` and the rest.
+    pub subresources: &'static [Subresource],
+    /// The group and version in which objects are stored, where another version of the same resource is (autoscaling/v2).
+    pub storage: Option<(&'static str, &'static str)>,
+    /// The key of the kind's schema among the definitions: `io.k8s.api.core.v1.Pod`.
+    pub schema_name: &'static str,
+    /// How Kubernetes forms a name error: a DNS-1123 subdomain for most.
+    pub name_rule: fn(&str) -> Vec<String>,
+    /// What the kind adds.
+    pub behaviour: &'static dyn Kind,
+}
+
+impl Resource {
+    /// `pods`, `deployments.apps`.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource { group: self.group_version.group.clone(), resource: self.plural.to_string() }
+    }
+}

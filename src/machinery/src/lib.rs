@@ -1,0 +1,7 @@
+//! What every Kubernetes object has in common: names, selectors, quantities, schemas, patches, apply, tables.
+//!
+//! Objects are [`serde_json::Value`]. Pure: no tokio, no I/O, and no knowledge of any single kind.
+
+pub mod field;
+pub mod gvk;
+pub mod schema;
