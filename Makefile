@@ -1,0 +1,43 @@
+# The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build up down test check fmt lint unit e2e bench clean
+
+TARGET := x86_64-unknown-linux-gnu
+RKCTL := target/$(TARGET)/release/rkctl
+LAB := demo
+# Debian's packages: to build (protoc, OpenSSL for the git worker), to make lab hosts, and what the tests drive.
+PACKAGES := build-essential pkg-config protobuf-compiler libssl-dev zlib1g-dev \
+	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static curl git
+PACKAGES_TEST := vagrant etcd-server
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup: ## Install Debian's packages and kubectl (into target/tools)
+	@src/xtask/setup.sh $(PACKAGES)
+
+build: ## Build the static release binary
+	@cargo build --release --locked -p rkctl
+	@ls -l $(RKCTL) | awk '{printf "built %s, %.1f MB\n", $$9, $$5/1e6}'
+
+up: setup build ## Make a lab of three hosts and a cluster on it
+	@src/xtask/demo.sh up $(RKCTL) $(LAB)
+
+down: ## Remove the lab
+	@src/xtask/demo.sh down $(RKCTL) $(LAB)
+
+check: ## The fast loop: format, lints, unit tests of what has changed
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo test --workspace --lib --bins --locked --quiet
+
+test: ## Everything there is: format, lints, unit, integration, end to end in a lab of its own
+	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
+	@src/xtask/test.sh
+
+bench: setup build ## Measure, and print each figure with how it was taken
+	@cargo run --release --locked -p bench -- --rkctl $(RKCTL)
+
+clean: ## Remove what was built
+	@cargo clean

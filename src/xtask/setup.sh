@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs the Debian packages named as arguments where they are missing, and kubectl into target/tools.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+missing=()
+for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    if ((EUID != 0)); then
+        echo "setup: these Debian packages are missing, install them as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "setup: installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+command -v cargo >/dev/null || { echo "setup: cargo is missing; install Rust 1.95 or later" >&2; exit 1; }
+src/xtask/tools.sh
