@@ -1,0 +1,273 @@
+//! What the server asks of policy: who is it, may they, may the object. Only traits and what is passed to them;
+//! what implements them lives in `authn`, `authz` and `admission`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use machinery::gvk::{GroupVersion, GroupVersionKind};
+use rustls_pki_types::CertificateDer;
+use serde_json::Value;
+
+use crate::request::{Attributes, Query, User};
+use crate::status::{Result, Status};
+
+/// Which certificate authority a client's certificate chains to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The cluster CA: its subject is a user.
+    Client,
+    /// The front-proxy CA: it may speak for others in `X-Remote-User` headers.
+    FrontProxy,
+}
+
+/// A client's certificate. Its chain, key usage and validity were verified when the connection was made; connections
+/// live long, so an authenticator looks at the expiry again.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The leaf.
+    pub der: CertificateDer<'static>,
+    /// Whom it chains to.
+    pub authority: Authority,
+}
+
+/// What is known of the connection a request came over.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    /// The other end; `None` in-process.
+    pub peer: Option<SocketAddr>,
+    /// The certificate, where one was shown and holds.
+    pub certificate: Option<ClientCertificate>,
+    /// Why a certificate that was shown does not hold.
+    pub refused_certificate: Option<Arc<str>>,
+}
+
+/// Finds out who asks.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// The user of a request, without `system:authenticated` being added by the caller; `None` where it brings no
+    /// credentials that this authenticator understands.
+    ///
+    /// # Errors
+    /// Credentials that are wrong ([`Status::unauthorized`]); no other authenticator is asked then.
+    async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap) -> Result<Option<User>>;
+}
+
+/// What an authorizer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes; the reason is for audit and reviews.
+    Allow(String),
+    /// No, whatever others say.
+    Deny(String),
+    /// Not this one's business; at the end of the chain it means no.
+    NoOpinion(String),
+}
+
+/// Decides whether a user may do something.
+#[async_trait]
+pub trait Authorizer: Send + Sync + 'static {
+    /// Judges one request.
+    async fn authorize(&self, user: &User, attributes: &Attributes) -> Decision;
+}
+
+/// Lets everyone do everything; for tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowAll;
+
+#[async_trait]
+impl Authorizer for AllowAll {
+    async fn authorize(&self, _user: &User, _attributes: &Attributes) -> Decision {
+        Decision::Allow("everything is allowed".to_string())
+    }
+}
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A change, by update or patch.
+    Update,
+    /// A deletion; there is no new object.
+    Delete,
+    /// exec, attach, portforward, proxy.
+    Connect,
+}
+
+/// What admission is told besides the object.
+#[derive(Debug)]
+pub struct Admit<'a> {
+    /// What is done.
+    pub operation: Operation,
+    /// Who does it.
+    pub user: &'a User,
+    /// Group and version of the resource in the URL.
+    pub group_version: &'a GroupVersion,
+    /// `pods`.
+    pub resource: &'a str,
+    /// `status`; empty for the object itself.
+    pub subresource: &'a str,
+    /// The kind of the object that is passed: of `pods/binding` it is `Binding`.
+    pub kind: &'a GroupVersionKind,
+    /// Empty for cluster-scoped resources.
+    pub namespace: &'a str,
+    /// Empty while a generated name has not been chosen.
+    pub name: &'a str,
+    /// The object before: of update and delete.
+    pub old: Option<&'a Value>,
+    /// CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, or the query of a connect as an object.
+    pub options: &'a Value,
+    /// Nothing will be kept: no side effects.
+    pub dry_run: bool,
+    /// Where warnings for the client go.
+    pub warnings: &'a Warnings,
+}
+
+/// Warnings for the client, sent as `Warning` headers.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    /// Adds a warning; a repeated one is said once.
+    pub fn add(&self, warning: impl Into<String>) {
+        let warning = warning.into();
+        let mut warnings = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// Takes what was collected.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+/// Changes and checks objects on their way to the store. `admit` of every plugin runs before `validate` of any;
+/// schema defaults and checks and the kind's own validation run in between.
+#[async_trait]
+pub trait Admission: Send + Sync + 'static {
+    /// `NamespaceLifecycle`; for messages and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Is asked about this operation.
+    fn handles(&self, operation: Operation) -> bool;
+
+    /// Changes the object. Not called for Delete and Connect.
+    ///
+    /// # Errors
+    /// What refuses the request.
+    async fn admit(&self, _request: &Admit<'_>, _object: &mut Value) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks the object as it will be kept; `None` for Delete.
+    ///
+    /// # Errors
+    /// What refuses the request.
+    async fn validate(&self, _request: &Admit<'_>, _object: Option<&Value>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A request that is answered and not kept: TokenReview, SubjectAccessReview, serviceaccounts/token.
+#[derive(Debug)]
+pub struct Review<'a> {
+    /// Who asks.
+    pub user: &'a User,
+    /// Empty for cluster-scoped resources.
+    pub namespace: &'a str,
+    /// The parent's name, of subresources; else empty.
+    pub name: &'a str,
+    /// The query parameters.
+    pub query: &'a Query,
+    /// The parent as it is kept, with its resourceVersion, of subresources.
+    pub parent: Option<&'a Value>,
+    /// Where warnings for the client go.
+    pub warnings: &'a Warnings,
+}
+
+/// Answers a create-only resource or subresource.
+#[async_trait]
+pub trait Reviewer: Send + Sync + 'static {
+    /// Answers `object`, which was checked against its schema, defaulted and admitted, with the object that the
+    /// client gets (code 201).
+    ///
+    /// # Errors
+    /// What the client gets instead.
+    async fn review(&self, request: &Review<'_>, object: Value) -> Result<Value>;
+}
+
+/// Objects that must be there once the server runs: default roles, priority classes. `/readyz` has a check
+/// `poststarthook/NAME` and waits for it.
+#[async_trait]
+pub trait Bootstrap: Send + Sync + 'static {
+    /// `rbac/bootstrap-roles`.
+    fn name(&self) -> &'static str;
+
+    /// Makes what is missing, through a client that acts as `system:apiserver` in `system:masters`. Called again
+    /// after a pause until it succeeds.
+    ///
+    /// # Errors
+    /// What went wrong; it is logged.
+    async fn bootstrap(
+        &self,
+        client: &kube::Client,
+    ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Everything that policy brings to a server.
+#[derive(Clone)]
+pub struct Plugins {
+    /// Asked in order until one knows the user.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Whoever brings no credentials is `system:anonymous`; otherwise refused with 401. The authorizer limits them.
+    pub anonymous: bool,
+    /// Asked for every request.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// In order.
+    pub admission: Vec<Arc<dyn Admission>>,
+    /// By (group, `resource` or `resource/subresource`): `("authentication.k8s.io", "tokenreviews")`,
+    /// `("", "serviceaccounts/token")`.
+    pub reviewers: HashMap<(String, String), Arc<dyn Reviewer>>,
+    /// Started together when the server runs.
+    pub bootstraps: Vec<Arc<dyn Bootstrap>>,
+}
+
+impl Plugins {
+    /// Everyone may do everything and nothing is admitted or reviewed; for tests.
+    pub fn allow_all() -> Self {
+        Self {
+            authenticators: Vec::new(),
+            anonymous: true,
+            authorizer: Arc::new(AllowAll),
+            admission: Vec::new(),
+            reviewers: HashMap::new(),
+            bootstraps: Vec::new(),
+        }
+    }
+
+    /// The first user that an authenticator knows, with `system:authenticated`; anonymous where that is allowed.
+    ///
+    /// # Errors
+    /// 401 where credentials are wrong, or missing and anonymous is off.
+    pub async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap) -> Result<User> {
+        for authenticator in &self.authenticators {
+            if let Some(mut user) = authenticator.authenticate(connection, headers).await? {
+                if !user.in_group("system:authenticated") && !user.in_group("system:unauthenticated") {
+                    user.groups.push("system:authenticated".to_string());
+                }
+                return Ok(user);
+            }
+        }
+        // Credentials that nobody understands are not the same as none.
+        let brought_some =
+            connection.refused_certificate.is_some() || headers.contains_key(http::header::AUTHORIZATION);
+        if brought_some && !self.authenticators.is_empty() || !self.anonymous {
+            return Err(Status::unauthorized());
+        }
+        Ok(User::anonymous())
+    }
+}

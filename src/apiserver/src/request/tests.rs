@@ -1,0 +1,81 @@
+use super::*;
+
+fn parse(method: &str, uri: &str) -> RequestInfo {
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    RequestInfo::parse(&Method::from_bytes(method.as_bytes()).expect("a method"), path, &Query::parse(query))
+}
+
+/// verb, group, version, namespace, resource, subresource, name
+type Expected = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+#[test]
+fn resource_paths_are_understood() {
+    let cases: &[(&str, &str, Expected)] = &[
+        ("GET", "/api/v1/namespaces", ("list", "", "v1", "", "namespaces", "", "")),
+        ("GET", "/api/v1/namespaces/x", ("get", "", "v1", "x", "namespaces", "", "x")),
+        ("PUT", "/api/v1/namespaces/x/finalize", ("update", "", "v1", "x", "namespaces", "finalize", "x")),
+        ("PATCH", "/api/v1/namespaces/x/status", ("patch", "", "v1", "x", "namespaces", "status", "x")),
+        ("GET", "/api/v1/namespaces/x/pods", ("list", "", "v1", "x", "pods", "", "")),
+        ("GET", "/api/v1/pods?watch=true", ("watch", "", "v1", "", "pods", "", "")),
+        ("GET", "/api/v1/pods?watch=0", ("list", "", "v1", "", "pods", "", "")),
+        ("GET", "/api/v1/watch/namespaces/x/pods", ("watch", "", "v1", "x", "pods", "", "")),
+        ("POST", "/api/v1/namespaces/x/pods", ("create", "", "v1", "x", "pods", "", "")),
+        ("DELETE", "/api/v1/namespaces/x/pods", ("deletecollection", "", "v1", "x", "pods", "", "")),
+        ("DELETE", "/api/v1/namespaces/x/pods/a", ("delete", "", "v1", "x", "pods", "", "a")),
+        ("POST", "/api/v1/namespaces/x/pods/a/exec?command=ls", ("create", "", "v1", "x", "pods", "exec", "a")),
+        ("GET", "/api/v1/namespaces/x/services/a:80/proxy/b", ("get", "", "v1", "x", "services", "proxy", "a:80")),
+        ("GET", "/apis/apps/v1/deployments", ("list", "apps", "v1", "", "deployments", "", "")),
+        (
+            "GET",
+            "/apis/apps/v1/namespaces/x/deployments/d/scale",
+            ("get", "apps", "v1", "x", "deployments", "scale", "d"),
+        ),
+        ("GET", "/api/v1/nodes/n?watch=1", ("watch", "", "v1", "", "nodes", "", "n")),
+        ("GET", "/api/v1/nodes?fieldSelector=metadata.name%3Dn", ("list", "", "v1", "", "nodes", "", "n")),
+        ("GET", "/api/v1/namespaces/a%2Fb/pods", ("list", "", "v1", "a/b", "pods", "", "")),
+    ];
+    for (method, uri, expected) in cases {
+        let info = parse(method, uri);
+        let found = (
+            info.verb.as_str(),
+            info.group.as_str(),
+            info.version.as_str(),
+            info.namespace.as_str(),
+            info.resource.as_str(),
+            info.subresource.as_str(),
+            info.name.as_str(),
+        );
+        assert!(info.is_resource, "{uri}");
+        assert_eq!(found, *expected, "{method} {uri}");
+    }
+}
+
+#[test]
+fn other_paths_keep_their_method() {
+    for (method, uri, verb) in [
+        ("GET", "/healthz", "get"),
+        ("POST", "/", "post"),
+        ("GET", "/api", "get"),
+        ("GET", "/api/v1", "get"),
+        ("GET", "/apis/apps/v1", "get"),
+        ("GET", "/openapi/v3/apis/apps/v1", "get"),
+    ] {
+        let info = parse(method, uri);
+        assert!(!info.is_resource, "{uri}");
+        assert_eq!(info.verb, verb, "{uri}");
+    }
+}
+
+#[test]
+fn parts_carry_the_tail_of_a_proxied_path() {
+    assert_eq!(parse("GET", "/api/v1/namespaces/x/pods/a/proxy/b/c").parts, ["pods", "a", "proxy", "b", "c"]);
+}
+
+#[test]
+fn flags_read_as_kubernetes_reads_them() {
+    for (query, expected) in
+        [("watch", true), ("watch=1", true), ("watch=true", true), ("watch=false", false), ("", false)]
+    {
+        assert_eq!(Query::parse(query).flag("watch"), expected, "{query}");
+    }
+}
