@@ -1,0 +1,167 @@
+//! The store of one control-plane host: everything live in memory, SQLite as the log of record.
+//!
+//! Reads never touch the disk. One thread writes: it takes every write that waits, checks each against the newest
+//! state in order, commits them in one durable transaction, publishes, and only then answers.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::feed::FeedBounds;
+use crate::memory::Memory;
+use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
+
+mod disk;
+mod writer;
+
+use writer::{Operation, Request};
+
+/// Bounds of the embedded store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most recent events that watches can resume from.
+    pub ring_events: usize,
+    /// Most memory for recent events, in bytes of keys and values.
+    pub ring_bytes: usize,
+    /// How long a list at an earlier revision stays answerable, as far as the ring reaches.
+    pub history: Duration,
+    /// Most events that wait for one watcher before it is cut off.
+    pub watch_queue: usize,
+    /// The longest silence of a watch.
+    pub progress_every: Duration,
+    /// Most writes that wait for the writer; more wait outside.
+    pub write_queue: usize,
+    /// Most writes of one transaction.
+    pub batch_writes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            // About a minute of a thousand writes a second.
+            ring_events: 65_536,
+            ring_bytes: 64 << 20,
+            // What Kubernetes' clients are used to from etcd's compaction.
+            history: Duration::from_secs(300),
+            // A burst of one full transaction several times over.
+            watch_queue: 4096,
+            progress_every: Duration::from_secs(3),
+            write_queue: 1024,
+            batch_writes: 512,
+        }
+    }
+}
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct Embedded {
+    memory: Arc<Memory>,
+    /// Taken out when the store closes, which ends the writer once it has done what waits.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Embedded {
+    /// Opens the store at `path`, and makes it where there is none. One process at a time holds it, by a lock on
+    /// `PATH.lock`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the file is damaged; [`Error::Backend`] where it cannot be opened, was written by a
+    /// newer version or is held by another process.
+    pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, Error> {
+        let (disk, view) = disk::Disk::open(path)?;
+        let bounds = FeedBounds {
+            ring_events: options.ring_events,
+            ring_bytes: options.ring_bytes,
+            watch_queue: options.watch_queue.max(1),
+            progress_every: options.progress_every,
+        };
+        let memory = Arc::new(Memory::new(view.clone(), bounds, options.history));
+        let (sender, receiver) = mpsc::channel(options.write_queue.max(1));
+        let writer = writer::Writer::new(disk, view, memory.clone(), options.batch_writes.max(1));
+        let thread =
+            std::thread::Builder::new()
+                .name("store-writer".to_string())
+                .spawn(move || writer.run(receiver))
+                .map_err(|error| Error::Backend { doing: "starting the writer of the store", source: error.into() })?;
+        Ok(Arc::new(Self { memory, requests: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) }))
+    }
+
+    /// Refuses further writes, waits until those that are under way are durable, and ends every watch. Blocks for as
+    /// long as the disk takes. Dropping the store does the same.
+    pub fn close(&self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the store had panicked");
+        }
+    }
+
+    async fn write(&self, operation: Operation) -> Result<Done, Error> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (answer, answered) = oneshot::channel();
+        let requests = requests.ok_or(Error::Closed)?;
+        requests.send(Request { operation, answer }).await.map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What a write that happened answers.
+#[derive(Debug)]
+enum Done {
+    Put(Arc<Entry>),
+    Deleted(u64),
+}
+
+#[async_trait]
+impl Store for Embedded {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+        Ok(self.memory.view().tree.get(key).map(|entry| Entry::clone(entry)))
+    }
+
+    async fn range(&self, prefix: &str, options: RangeOptions) -> Result<Range, Error> {
+        self.memory.range(prefix, &options)
+    }
+
+    async fn count(&self, prefix: &str) -> Result<u64, Error> {
+        Ok(self.memory.count(prefix))
+    }
+
+    async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
+        match self.write(Operation::Put { key: key.into(), value, precondition }).await? {
+            Done::Put(entry) => Ok(Entry::clone(&entry)),
+            Done::Deleted(_) => Err(Error::Closed),
+        }
+    }
+
+    async fn delete(&self, key: &str, revision: u64) -> Result<u64, Error> {
+        match self.write(Operation::Delete { key: key.into(), revision }).await? {
+            Done::Deleted(revision) => Ok(revision),
+            Done::Put(_) => Err(Error::Closed),
+        }
+    }
+
+    async fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Box<dyn Watch>, Error> {
+        Ok(Box::new(self.memory.watch(prefix, after)?))
+    }
+
+    async fn revision(&self) -> Result<u64, Error> {
+        Ok(self.memory.revision())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Everything readers see: the newest snapshot, the feed of recent events, and snapshots of earlier revisions
+//! rebuilt from both. Knows no disk; whoever makes writes durable publishes them here afterwards.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::feed::{Feed, FeedBounds, Watcher};
+use crate::tree::{Tree, prefix_end};
+use crate::{Entry, Error, Event, Range, RangeOptions};
+
+/// Rebuilt snapshots that are kept: each holds on to the values that have changed since.
+const REBUILT_MAX: usize = 8;
+
+/// The store at one revision.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) tree: Tree,
+    pub(crate) revision: u64,
+}
+
+/// What readers share with the one writer.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    view: RwLock<View>,
+    /// Taken before `view` by whoever needs both.
+    feed: Mutex<Feed>,
+    rebuilt: Mutex<VecDeque<View>>,
+    history: Duration,
+}
+
+impl Memory {
+    pub(crate) fn new(view: View, bounds: FeedBounds, history: Duration) -> Self {
+        Self {
+            feed: Mutex::new(Feed::new(bounds, view.revision)),
+            view: RwLock::new(view),
+            rebuilt: Mutex::new(VecDeque::new()),
+            history,
+        }
+    }
+
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest snapshot.
+    pub(crate) fn view(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).revision
+    }
+
+    /// Makes durable changes visible: first to reads, then to watches, so that who saw an event reads it too.
+    pub(crate) fn publish(&self, view: View, events: Vec<Arc<Event>>) {
+        let mut feed = self.feed();
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        feed.publish(events, Instant::now());
+    }
+
+    pub(crate) fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Watcher, Error> {
+        self.feed().watch(prefix, after)
+    }
+
+    pub(crate) fn close(&self) {
+        self.feed().close();
+    }
+
+    pub(crate) fn range(&self, prefix: &str, options: &RangeOptions) -> Result<Range, Error> {
+        let view = match options.at_revision {
+            None => self.view(),
+            Some(revision) => self.view_at(revision)?,
+        };
+        let (mut from, to) = bounds(&view.tree, prefix);
+        if let Some(after) = &options.after {
+            // The smallest key behind `after` is `after` with a zero byte.
+            let behind = view.tree.rank(&[after.as_bytes(), &[0]].concat());
+            from = from.max(behind).min(to);
+        }
+        let wanted = options.limit.unwrap_or(usize::MAX).min(to - from);
+        let mut entries = Vec::with_capacity(wanted);
+        if wanted > 0 {
+            view.tree.visit_from(from, &mut |entry| {
+                entries.push(Entry::clone(entry));
+                entries.len() < wanted
+            });
+        }
+        Ok(Range { entries, revision: view.revision, remaining: (to - from - wanted) as u64 })
+    }
+
+    pub(crate) fn count(&self, prefix: &str) -> u64 {
+        let (from, to) = bounds(&self.view().tree, prefix);
+        (to - from) as u64
+    }
+
+    /// The store as it was at a revision, rebuilt by undoing the events since.
+    fn view_at(&self, revision: u64) -> Result<View, Error> {
+        let (newest, undo) = {
+            let feed = self.feed();
+            let newest = self.view();
+            if revision > newest.revision {
+                return Err(Error::Future { requested: revision, current: newest.revision });
+            }
+            let oldest = feed.readable_from(self.history, Instant::now());
+            if revision < oldest {
+                return Err(Error::Compacted { requested: revision, oldest });
+            }
+            if revision == newest.revision {
+                return Ok(newest);
+            }
+            let mut rebuilt = self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+            rebuilt.retain(|view| view.revision >= oldest);
+            if let Some(view) = rebuilt.iter().find(|view| view.revision == revision) {
+                return Ok(view.clone());
+            }
+            (newest, feed.after(revision).rev().cloned().collect::<Vec<_>>())
+        };
+        let mut tree = newest.tree;
+        for event in undo {
+            match (&event.previous, &event.current) {
+                (Some(previous), _) => drop(tree.insert(Arc::new(previous.clone()))),
+                (None, Some(created)) => drop(tree.remove(&created.key)),
+                (None, None) => {}
+            }
+        }
+        let view = View { tree, revision };
+        let mut rebuilt = self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+        rebuilt.push_back(view.clone());
+        if rebuilt.len() > REBUILT_MAX {
+            rebuilt.pop_front();
+        }
+        Ok(view)
+    }
+}
+
+/// The ranks of the first entry that begins with `prefix` and of the first behind the last.
+fn bounds(tree: &Tree, prefix: &str) -> (usize, usize) {
+    let from = tree.rank(prefix.as_bytes());
+    let to = prefix_end(prefix).map_or_else(|| tree.rank(&[0xff]), |end| tree.rank(&end));
+    (from, to)
+}

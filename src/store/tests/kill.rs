@@ -1,0 +1,142 @@
+//! Kills the process that holds the store, at random moments and over and over: whatever it had acknowledged is
+//! there afterwards, nothing half-written is, and revisions only grow.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::Rng;
+use store::embedded::{Embedded, Options};
+use store::{Precondition, Store};
+
+const ROUNDS: usize = 25;
+const WRITERS: usize = 6;
+/// Keys of one writer; small, so that keys are changed and deleted again and again.
+const KEYS: usize = 5;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, role, path] = arguments.as_slice()
+        && role == "child"
+    {
+        runtime().block_on(write_for_ever(Path::new(path)));
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let path = directory.path().join("state.db");
+    let mut acknowledged = 0;
+    let mut newest = 0;
+    for round in 0..ROUNDS {
+        let acks = run_and_kill(&path);
+        acknowledged += acks.len();
+        newest = check(&path, &acks, newest, round);
+    }
+    assert!(acknowledged > ROUNDS, "the child hardly wrote: {acknowledged} acknowledgements");
+    println!("kill -9: {ROUNDS} rounds, {acknowledged} acknowledged writes, none lost, revision {newest}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// A write that the child was told is durable.
+struct Ack {
+    key: String,
+    revision: u64,
+    /// `None` for a deletion.
+    value: Option<String>,
+}
+
+/// Runs the child for a random while, kills it, and answers its acknowledgements.
+fn run_and_kill(path: &Path) -> Vec<Ack> {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .arg("child")
+        .arg(path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the child starts");
+    let output = child.stdout.take().expect("is piped");
+    let lifetime = Duration::from_millis(rand::rng().random_range(15..250));
+    let reader = std::thread::spawn(move || {
+        let mut acks = Vec::new();
+        for line in BufReader::new(output).split(b'\n') {
+            let line = String::from_utf8(line.expect("readable")).expect("text");
+            let parts: Vec<&str> = line.split(' ').collect();
+            // The last line may be cut short by the kill; whole ones end in a full stop.
+            if let [key, revision, value, "."] = parts.as_slice() {
+                let value = (*value != "deleted").then(|| value.to_string());
+                acks.push(Ack { key: key.to_string(), revision: revision.parse().expect("a number"), value });
+            }
+        }
+        acks
+    });
+    let end = Instant::now() + lifetime;
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("is gone");
+    reader.join().expect("the reader")
+}
+
+fn check(path: &Path, acks: &[Ack], before: u64, round: usize) -> u64 {
+    let store = Embedded::open(path, Options::default()).expect("opens after a kill");
+    runtime().block_on(async {
+        let revision = store.revision().await.expect("a revision");
+        assert!(revision >= before, "round {round}: revision fell from {before} to {revision}");
+        let mut last: HashMap<&str, &Ack> = HashMap::new();
+        for ack in acks {
+            let at = ack.revision;
+            assert!(at > before && at <= revision, "round {round}: acknowledged {at}, found {revision}");
+            let earlier = last.insert(&ack.key, ack);
+            assert!(earlier.is_none_or(|earlier| earlier.revision < at), "round {round}: revisions must grow");
+        }
+        for (key, Ack { revision: at, value, .. }) in last {
+            let found = store.get(key).await.expect("read");
+            match (found, value) {
+                (Some(entry), Some(value)) if entry.mod_revision == *at => assert_eq!(entry.value, value.as_bytes()),
+                // A later write may be durable although nobody read its acknowledgement.
+                (Some(entry), _) => assert!(entry.mod_revision > *at, "round {round}: {key} at {at} is lost"),
+                (None, Some(_)) => assert!(revision > *at, "round {round}: {key} at {at} is lost"),
+                (None, None) => {}
+            }
+        }
+        store.close();
+        revision
+    })
+}
+
+/// Each writer owns its keys, so it knows what is there; no value is written twice.
+async fn write_for_ever(path: &Path) {
+    let store = Embedded::open(path, Options::default()).expect("opens");
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = store.clone();
+        writers.spawn(async move {
+            for step in 0.. {
+                let key = format!("/{writer}/{}", step % KEYS);
+                let current = store.get(&key).await.expect("read");
+                let line = match current {
+                    Some(entry) if step % 7 == 3 => {
+                        store.delete(&key, entry.mod_revision).await.map(|at| format!("{key} {at} deleted .\n"))
+                    }
+                    current => {
+                        let value = format!("{:x}", rand::random::<u128>());
+                        let precondition =
+                            current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
+                        let put = store.put(&key, Bytes::from(value.clone()), precondition).await;
+                        put.map(|entry| format!("{key} {} {value} .\n", entry.mod_revision))
+                    }
+                };
+                match line {
+                    Ok(line) => std::io::stdout().write_all(line.as_bytes()).expect("the parent reads"),
+                    Err(error) => panic!("{}", stdx::error::chain(&error)),
+                }
+            }
+        });
+    }
+    writers.join_next().await;
+}
