@@ -9,4 +9,6 @@ pub mod names;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
+pub mod strict;
 pub mod table;
+mod trail;

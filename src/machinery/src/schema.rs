@@ -1,7 +1,18 @@
 //! Structural schemas: one description of a kind that decoding, pruning, defaulting, checks, patches,
 //! server-side apply and OpenAPI all read. Built-in kinds and CRDs use the same.
 //!
-//! The types live here; what is done with them lives in the modules below.
+//! The types live here; what is done with them lives in the modules below. A body goes through [`prune`], then
+//! [`decode`], then [`default`]; [`check`] finds what is required, enumerated and bounded.
+
+mod check;
+mod decode;
+mod default;
+mod prune;
+
+pub use check::check;
+pub use decode::{DecodeError, decode};
+pub use default::default;
+pub use prune::prune;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,3 +113,8 @@ impl Definitions {
         &ANY
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

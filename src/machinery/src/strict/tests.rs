@@ -1,0 +1,85 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn duplicates_are_found_wherever_they_are_and_the_last_counts() {
+    let decoded = decode_json(
+        br#"{"kind":"A","spec":{"replicas":1,"list":[{"a":1},{"a":1,"a":2,"a":3}],"replicas":2},"kind":"B"}"#,
+        MAX_BYTES,
+    )
+    .unwrap();
+    assert_eq!(decoded.value, json!({"kind": "B", "spec": {"replicas": 2, "list": [{"a": 1}, {"a": 3}]}}));
+    assert_eq!(
+        decoded.messages().collect::<Vec<_>>(),
+        ["duplicate field \"spec.list[1].a\"", "duplicate field \"spec.replicas\"", "duplicate field \"kind\"",]
+    );
+    let decoded = decode_yaml(b"a: 1\nb:\n- c: 1\n  c: 2\na: 2\n", MAX_BYTES).unwrap();
+    assert_eq!(decoded.value, json!({"a": 2, "b": [{"c": 2}]}));
+    assert_eq!(decoded.duplicates, ["b[0].c", "a"]);
+}
+
+#[test]
+fn yaml_has_the_types_that_kubectl_gives_it() {
+    let cases = [
+        ("1", json!(1)),
+        ("-1", json!(-1)),
+        ("1.5", json!(1.5)),
+        ("0644", json!(420)),
+        ("0x10", json!(16)),
+        ("yes", json!(true)),
+        ("off", json!(false)),
+        ("'yes'", json!("yes")),
+        ("~", json!(null)),
+        ("", json!(null)),
+        ("text", json!("text")),
+        ("'1'", json!("1")),
+        ("100m", json!("100m")),
+        ("2026-01-02", json!("2026-01-02")),
+        ("1.2.3", json!("1.2.3")),
+        ("|\n  a\n  b\n", json!("a\nb\n")),
+        ("[a, {b: 1}]", json!(["a", {"b": 1}])),
+    ];
+    for (yaml, expected) in cases {
+        let text = format!("k: {yaml}\n");
+        let decoded = decode_yaml(text.as_bytes(), MAX_BYTES).unwrap_or_else(|error| panic!("{yaml}: {error}"));
+        assert_eq!(decoded.value, json!({"k": expected}), "{yaml}");
+    }
+    let keys = decode_yaml(b"1: a\ntrue: b\n'x': c\n", MAX_BYTES).unwrap();
+    assert_eq!(keys.value, json!({"1": "a", "true": "b", "x": "c"}));
+}
+
+#[test]
+fn size_and_depth_are_bounded() {
+    assert!(matches!(decode_json(b"[1,2]", 4), Err(Error::TooLarge { size_bytes: 5, limit_bytes: 4 })));
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(decode_json(deep(MAX_DEPTH).as_bytes(), MAX_BYTES).is_ok());
+    let error = decode_json(deep(MAX_DEPTH + 1).as_bytes(), MAX_BYTES).unwrap_err().to_string();
+    assert!(error.contains("exceeded max depth of 100"), "{error}");
+    assert!(decode_yaml(deep(MAX_DEPTH + 1).as_bytes(), MAX_BYTES).is_err());
+    assert!(decode_json(deep(1_000_000).as_bytes(), MAX_BYTES).is_err());
+}
+
+#[test]
+fn what_follows_the_value_is_an_error() {
+    for text in ["", "{} {}", "{", "nul"] {
+        assert!(decode_json(text.as_bytes(), MAX_BYTES).is_err(), "{text:?}");
+    }
+    assert!(decode_yaml(b"a: 1\n---\nb: 2\n", MAX_BYTES).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = decode_json(&bytes, MAX_BYTES);
+        let _ = decode_yaml(&bytes, MAX_BYTES);
+    }
+
+    #[test]
+    fn json_without_duplicates_reads_as_it_is(keys in prop::collection::btree_map("[a-z]{1,4}", any::<i64>(), 0..6)) {
+        let value = json!({"spec": keys});
+        let decoded = decode_json(value.to_string().as_bytes(), MAX_BYTES).unwrap();
+        prop_assert_eq!(decoded, Decoded { value, duplicates: Vec::new() });
+    }
+}
