@@ -1,0 +1,180 @@
+use std::path::Path;
+
+use super::*;
+
+fn problems_of(text: &str) -> Vec<String> {
+    match parse(text, Path::new("hosts.yaml")) {
+        Ok(cluster) => panic!("accepted: {cluster:?}"),
+        Err(Error::Invalid { problems }) => problems.iter().map(Problem::to_string).collect(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn good(text: &str) -> Cluster {
+    parse(text, Path::new("/inv/hosts.yaml")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What follows `spec:` with one good host, so that a test shows only what it is about.
+fn with_spec(rest: &str) -> String {
+    format!("spec:\n  hosts:\n    - address: 10.0.0.1\n{rest}")
+}
+
+#[test]
+fn one_line_with_one_address_is_a_whole_cluster() {
+    let cluster = good("spec: {hosts: [{address: 10.0.0.5}]}");
+    assert_eq!(cluster.name, "cluster");
+    let host = &cluster.hosts[0];
+    assert_eq!((host.name.as_str(), host.role, host.ssh.user.as_deref()), ("host-10-0-0-5", Role::Single, None));
+    assert_eq!(cluster.datastore, Datastore::Embedded);
+    assert_eq!(cluster.network.kubernetes_ip().to_string(), "10.43.0.1");
+    assert_eq!(cluster.network.dns_ip().to_string(), "10.43.0.10");
+    assert_eq!(cluster.api_url(), "https://10.0.0.5:6443");
+    assert!(cluster.addons.dns.enabled && cluster.addons.ingress.enabled && cluster.addons.metrics.enabled);
+}
+
+#[test]
+fn every_example_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../inventories");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let cluster = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert_eq!(unsupported(&cluster).is_empty(), name != "ha", "{name}: {:?}", unsupported(&cluster));
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["ha", "lab", "minimal", "vagrant"]);
+}
+
+#[test]
+fn settings_are_inherited_from_defaults_then_groups_then_the_host() {
+    let cluster = good(
+        "spec:
+  defaults:
+    labels: {tier: base, site: a}
+    ssh: {user: admin, port: 2222}
+  groups:
+    fast: {labels: {tier: fast}, taints: ['dedicated=x:NoSchedule'], ssh: {port: 22}}
+    gpu: {labels: {tier: gpu}}
+  hosts:
+    - {name: cp1, role: controller, address: 10.0.0.1}
+    - {name: g1, address: 10.0.0.2, groups: [fast, gpu], labels: {site: b}, taints: ['dedicated=y:NoSchedule']}
+",
+    );
+    let host = cluster.host("g1").unwrap();
+    assert_eq!(host.role, Role::Worker);
+    assert_eq!((host.labels["tier"].as_str(), host.labels["site"].as_str()), ("gpu", "b"));
+    assert_eq!(host.taints.iter().map(Taint::to_string).collect::<Vec<_>>(), ["dedicated=y:NoSchedule"]);
+    assert_eq!((host.ssh.user.as_deref(), host.ssh.port), (Some("admin"), Some(22)));
+    assert_eq!(host.r#become.method, Escalation::Sudo);
+    assert_eq!(cluster.host("cp1").unwrap().ssh.port, Some(2222));
+}
+
+#[test]
+fn ranges_make_hosts_with_their_addresses() {
+    let cluster = good(
+        "spec:
+  hosts:
+    - {name: cp1, role: controller, address: 10.0.0.1}
+    - name: w[01:20]
+      address: 10.0.1.[1:20]
+",
+    );
+    assert_eq!(cluster.hosts.len(), 21);
+    let last = cluster.hosts.last().unwrap();
+    assert_eq!((last.name.as_str(), last.address.as_str()), ("w20", "10.0.1.20"));
+    assert_eq!(cluster.hosts[1].name, "w01");
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
+    let found = problems_of("spec:\n  hosts:\n    - adress: 10.0.0.1\n");
+    assert_eq!(found, ["hosts.yaml:3:7: unknown key `adress`; did you mean `address`?"]);
+    let found = problems_of(&with_spec("  netwrok: {}\n"));
+    assert_eq!(found, ["hosts.yaml:4:3: unknown key `netwrok`; did you mean `network`?"]);
+    let found = problems_of("spec:\n  hosts:\n    - address: 10.0.0.1\n      role: controler\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("hosts.yaml:4:") && found[0].ends_with("did you mean `controller`?"), "{}", found[0]);
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    for (text, expected) in [
+        ("apiVersion: v1\nspec: {hosts: [{address: 10.0.0.1}]}", "hosts.yaml:1:13: apiVersion is `v1`; this version"),
+        ("metadata: {name: My_Lab}\nspec: {hosts: [{address: 10.0.0.1}]}", "hosts.yaml:1:18: `My_Lab` is not a DNS"),
+        ("spec: {hosts: []}", "hosts.yaml:1:15: there is no host"),
+        ("spec:\n  hosts:\n    - address: 10.0.0.300", "hosts.yaml:3:16: `10.0.0.300` is not an IP address"),
+        ("spec:\n  hosts:\n    - {address: 10.0.0.1}\n    - {address: 10.0.0.2}", "hosts.yaml:3:5: no host has role"),
+        (
+            "spec:\n  hosts:\n    - {name: a, role: single, address: 10.0.0.1}\n    - {name: a, address: 10.0.0.2}",
+            "hosts.yaml:4:14: the name `a` is taken by the host of line 3",
+        ),
+        (
+            "spec:\n  hosts:\n    - {name: a, role: single, address: 10.0.0.1}\n    - {name: b, address: 10.0.0.1}",
+            "hosts.yaml:4:26: the host `a` has the address `10.0.0.1` too",
+        ),
+        (
+            "spec:\n  hosts:\n    - {role: single, address: '10.0.0.[1:2]', name: 'w[1:3]'}",
+            "hosts.yaml:3:53: name stands for 3 hosts, address for 2",
+        ),
+    ] {
+        let found = problems_of(text);
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected}\nin {found:#?}");
+    }
+    for (spec, expected) in [
+        (
+            "  network: {podCIDR: 10.0.0.0/8}",
+            "hosts.yaml:4:22: podCIDR 10.0.0.0/8 and serviceCIDR 10.43.0.0/16 overlap",
+        ),
+        ("  network: {podCIDR: 10.0.0.0/16}", "hosts.yaml:4:22: podCIDR 10.0.0.0/16 contains the address 10.0.0.1"),
+        ("  network: {podCIDR: 10.42.1.0/16}", "hosts.yaml:4:22: `10.42.1.0/16` has bits behind its mask"),
+        ("  network: {clusterDomain: a..b}", "hosts.yaml:4:28: `a..b` is not a DNS name"),
+        ("  gitops: {url: 'github'}", "hosts.yaml:4:17: `github` is not a repository"),
+        ("  gitops: {url: 'ssh://git@h/x'}", "hosts.yaml:4:17: a repository over ssh needs auth.sshKey"),
+        ("  gitops: {url: 'file:///x', interval: 5}", "hosts.yaml:4:40: `5` is not a duration"),
+        ("  options: {parallel: 0}", "hosts.yaml:4:23: parallel must be 1 to 256"),
+        ("  api: {endpoint: 'https://x'}", "hosts.yaml:4:19: an endpoint is `HOST` or `HOST:PORT`"),
+        ("  defaults: {taints: ['a=b:NoShedule']}", "hosts.yaml:4:23: unknown effect `NoShedule`; did you mean `NoSch"),
+        ("  defaults: {labels: {'a/b/c': d}}", "hosts.yaml:4:32: `a/b/c` is not a key"),
+    ] {
+        let found = problems_of(&with_spec(spec));
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected}\nin {found:#?}");
+    }
+    let two = problems_of(&with_spec("  network: {clusterDomain: a..b}\n  options: {parallel: 0}\n"));
+    assert_eq!(two.len(), 2, "{two:#?}");
+}
+
+#[test]
+fn a_group_that_is_not_there_is_named_with_its_likely_meaning() {
+    let text = "spec:\n  groups: {workers: {}}\n  hosts:\n    - {address: 10.0.0.1, groups: [worker]}\n";
+    assert_eq!(problems_of(text), ["hosts.yaml:4:36: there is no group `worker`; did you mean `workers`?"]);
+}
+
+#[test]
+fn a_secret_in_plain_text_is_refused_and_never_repeated() {
+    let found = problems_of(&with_spec("      ssh: {password: hunter2}\n"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("hosts.yaml:4:23: a secret must be a reference"), "{}", found[0]);
+    assert!(!found[0].contains("hunter2"));
+    let cluster = good(&with_spec("      ssh: {password: 'env:PASS', passphrase: 'file:secrets/key'}\n"));
+    assert_eq!(cluster.hosts[0].ssh.password, Some(SecretRef::Env("PASS".into())));
+    assert_eq!(cluster.hosts[0].ssh.passphrase, Some(SecretRef::File("/inv/secrets/key".into())));
+}
+
+#[test]
+fn what_this_version_cannot_do_is_said_with_the_remedy() {
+    let text = "spec:\n  hosts:\n    - {name: 'cp[1:3]', role: controller, address: '10.0.0.[1:3]'}\n";
+    let messages = unsupported(&good(text));
+    assert!(messages[0].contains("3 control-plane hosts"), "{messages:?}");
+    assert!(messages[1].contains("etcd"), "{messages:?}");
+}
+
+#[test]
+fn the_schema_names_every_key_of_the_file() {
+    let schema = json_schema().to_string();
+    for key in ["podCIDR", "privateAddress", "knownHosts", "drainTimeout", "encryptSecrets", "unreachable"] {
+        assert!(schema.contains(key), "{key}");
+    }
+    assert!(!schema.contains("\"value\""), "places of values leak into the schema");
+}
