@@ -1,0 +1,178 @@
+//! Which resources a cluster serves, and where: for those who work on any kind.
+
+use std::collections::HashMap;
+
+use kube::api::ApiResource;
+
+use crate::Error;
+
+/// A resource in one version, as discovery tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerResource {
+    /// Empty for the core group.
+    pub group: String,
+    /// `v1`.
+    pub version: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// `deployments`.
+    pub plural: String,
+    /// Lives in a namespace.
+    pub namespaced: bool,
+    /// `get`, `list`, `watch`, `delete`, …
+    pub verbs: Vec<String>,
+}
+
+impl ServerResource {
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether every verb of `verbs` is served.
+    pub fn can(&self, verbs: &[&str]) -> bool {
+        verbs.iter().all(|verb| self.verbs.iter().any(|served| served == verb))
+    }
+
+    /// The path that lists it in all namespaces: `/apis/apps/v1/deployments`.
+    pub fn list_path(&self) -> String {
+        self.path(None, None)
+    }
+
+    /// The path of a namespace's objects, or of one object; the namespace is not used for cluster-scoped resources.
+    pub fn path(&self, namespace: Option<&str>, name: Option<&str>) -> String {
+        let mut path = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        if let Some(namespace) = namespace.filter(|namespace| self.namespaced && !namespace.is_empty()) {
+            path.push_str(&format!("/namespaces/{namespace}"));
+        }
+        path.push_str(&format!("/{}", self.plural));
+        if let Some(name) = name {
+            path.push_str(&format!("/{name}"));
+        }
+        path
+    }
+
+    /// As kube-rs' dynamic API wants it.
+    pub fn api_resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            api_version: self.api_version(),
+            kind: self.kind.clone(),
+            plural: self.plural.clone(),
+        }
+    }
+}
+
+/// What a discovery found, and which groups did not answer: absence from `resources` means nothing for those.
+#[derive(Debug, Clone, Default)]
+pub struct Discovered {
+    /// Every resource, each in every version that is served; a group's preferred version comes first.
+    pub resources: Vec<ServerResource>,
+    /// Groups and versions that failed, such as an aggregated API whose server is down.
+    pub failed: Vec<String>,
+}
+
+impl Discovered {
+    /// The resources in one version each, the preferred one that serves it.
+    pub fn preferred(&self) -> Vec<ServerResource> {
+        let mut seen = std::collections::HashSet::new();
+        self.resources.iter().filter(|r| seen.insert((r.group.clone(), r.plural.clone()))).cloned().collect()
+    }
+
+    /// The resources by apiVersion and kind.
+    pub fn by_kind(&self) -> HashMap<(String, String), ServerResource> {
+        self.resources.iter().map(|r| ((r.api_version(), r.kind.clone()), r.clone())).collect()
+    }
+}
+
+/// Asks the server what it serves. A group that fails does not hide the others.
+///
+/// # Errors
+/// Where the lists of groups themselves cannot be read.
+pub async fn discover(client: &kube::Client) -> Result<Discovered, Error> {
+    let mut found = Discovered::default();
+    let core = client.list_core_api_versions().await.map_err(Error::request("discover the core versions"))?;
+    for version in core.versions {
+        match client.list_core_api_resources(&version).await {
+            Ok(list) => found.add("", &version, list.resources),
+            Err(_) => found.failed.push(version),
+        }
+    }
+    let groups = client.list_api_groups().await.map_err(Error::request("discover the groups"))?;
+    for group in groups.groups {
+        let mut versions = group.versions;
+        let preferred = group.preferred_version.map(|preferred| preferred.version);
+        // False sorts first.
+        versions.sort_by_key(|version| Some(&version.version) != preferred.as_ref());
+        for version in versions {
+            match client.list_api_group_resources(&version.group_version).await {
+                Ok(list) => found.add(&group.name, &version.version, list.resources),
+                Err(_) => found.failed.push(version.group_version),
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Discovered {
+    fn add(
+        &mut self,
+        group: &str,
+        version: &str,
+        resources: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource>,
+    ) {
+        let main = resources.into_iter().filter(|resource| !resource.name.contains('/'));
+        self.resources.extend(main.map(|resource| ServerResource {
+            group: resource.group.filter(|group| !group.is_empty()).unwrap_or_else(|| group.to_string()),
+            version: resource.version.filter(|v| !v.is_empty()).unwrap_or_else(|| version.to_string()),
+            kind: resource.kind,
+            plural: resource.name,
+            namespaced: resource.namespaced,
+            verbs: resource.verbs,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(group: &str, version: &str, plural: &str, namespaced: bool) -> ServerResource {
+        ServerResource {
+            group: group.into(),
+            version: version.into(),
+            kind: "X".into(),
+            plural: plural.into(),
+            namespaced,
+            verbs: vec!["get".into()],
+        }
+    }
+
+    #[test]
+    fn paths_follow_group_and_scope() {
+        let pods = resource("", "v1", "pods", true);
+        assert_eq!(pods.list_path(), "/api/v1/pods");
+        assert_eq!(pods.path(Some("a"), Some("b")), "/api/v1/namespaces/a/pods/b");
+        let roles = resource("rbac.authorization.k8s.io", "v1", "clusterroles", false);
+        assert_eq!(roles.path(Some("a"), Some("b")), "/apis/rbac.authorization.k8s.io/v1/clusterroles/b");
+    }
+
+    #[test]
+    fn the_first_version_that_serves_a_resource_is_preferred() {
+        let found = Discovered {
+            resources: vec![
+                resource("autoscaling", "v2", "hpas", true),
+                resource("autoscaling", "v1", "hpas", true),
+                resource("autoscaling", "v1", "old", true),
+            ],
+            failed: vec![],
+        };
+        let versions: Vec<_> = found.preferred().into_iter().map(|r| (r.plural, r.version)).collect();
+        assert_eq!(versions, [("hpas".into(), "v2".into()), ("old".to_string(), "v1".to_string())]);
+    }
+}
