@@ -1,8 +1,13 @@
 //! What the API server needs to know of a resource to serve it.
 
+use std::sync::OnceLock;
+
 use machinery::field::FieldErrors;
 use machinery::gvk::{GroupResource, GroupVersion};
+use machinery::schema::{Definitions, Schema};
 use serde_json::Value;
+
+use crate::definitions::{Generate, closure};
 
 /// A subresource and what it answers to.
 #[derive(Debug, Clone)]
@@ -76,6 +81,17 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// An object of this version as the version that is stored has it; called only where [`Resource::storage`] is set.
+    fn to_storage(&self, object: Value) -> Value {
+        object
+    }
+
+    /// A stored object as this version has it, with this version's apiVersion; called only where
+    /// [`Resource::storage`] is set.
+    fn from_storage(&self, object: Value) -> Value {
+        object
+    }
+
     /// The grace period in seconds when the DeleteOptions name none: `None` deletes at once (every kind but pods).
     fn default_grace_period_seconds(&self, _object: &Value) -> Option<i64> {
         None
@@ -102,7 +118,8 @@ pub struct Resource {
     pub verbs: &'static [&'static str],
     /// The subresources, `status` and the rest.
     pub subresources: &'static [Subresource],
-    /// The group and version in which objects are stored, where another version of the same resource is (autoscaling/v2).
+    /// The group and version in which objects are stored, where that is not this one: autoscaling/v1 is stored as
+    /// autoscaling/v2, `events` of events.k8s.io as those of the core group. Registry keys follow the stored group.
     pub storage: Option<(&'static str, &'static str)>,
     /// The key of the kind's schema among the definitions: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
@@ -110,11 +127,34 @@ pub struct Resource {
     pub name_rule: fn(&str) -> Vec<String>,
     /// What the kind adds.
     pub behaviour: &'static dyn Kind,
+    pub(crate) generate: Generate,
+    pub(crate) definitions: OnceLock<Definitions>,
 }
 
 impl Resource {
     /// `pods`, `deployments.apps`.
     pub fn group_resource(&self) -> GroupResource {
         GroupResource { group: self.group_version.group.clone(), resource: self.plural.to_string() }
+    }
+
+    /// The kind's schema and every schema it refers to; made on first use.
+    pub fn definitions(&self) -> &Definitions {
+        self.definitions.get_or_init(|| closure(self.schema_name, self.generate))
+    }
+
+    /// The kind's own schema, whose references [`Resource::definitions`] resolves.
+    pub fn schema(&self) -> &Schema {
+        static ANY: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(Schema::default);
+        self.definitions().0.get(self.schema_name).map_or(&ANY, |schema| schema)
+    }
+
+    /// Whether the main resource answers to `verb` (`deletecollection`).
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    /// The subresource called `name`.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|subresource| subresource.name == name)
     }
 }

@@ -1,0 +1,67 @@
+//! Reads the table of facts, once.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+/// What the table says of a field or a type.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Facts {
+    pub map_keys: Vec<String>,
+    pub set: bool,
+    pub atomic: bool,
+    pub any: bool,
+    pub merge: bool,
+    pub merge_key: Option<&'static str>,
+    pub retain_keys: bool,
+    pub default: Option<Value>,
+    pub enum_: Vec<&'static str>,
+}
+
+/// By type, then by field.
+type Table = HashMap<&'static str, HashMap<&'static str, Facts>>;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| read(include_str!("facts.txt")));
+
+/// The facts of a field of a type; of the type itself with `-`.
+pub(super) fn of(type_name: &str, field: &str) -> Option<&'static Facts> {
+    let name = type_name.strip_prefix("io.k8s.").unwrap_or(type_name);
+    TABLE.get(name.strip_prefix("api.").unwrap_or(name))?.get(field)
+}
+
+fn read(text: &'static str) -> Table {
+    let mut table = Table::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        if let (Some(type_name), Some(field)) = (words.next(), words.next()) {
+            table.entry(type_name).or_default().insert(field, words.fold(Facts::default(), add));
+        }
+    }
+    table
+}
+
+fn add(mut facts: Facts, word: &'static str) -> Facts {
+    match word.split_once('=').unwrap_or((word, "")) {
+        ("map", keys) => facts.map_keys = keys.split(',').map(str::to_string).collect(),
+        ("set", _) => facts.set = true,
+        ("atomic", _) => facts.atomic = true,
+        ("any", _) => facts.any = true,
+        ("merge", key) => {
+            facts.merge = true;
+            facts.merge_key = Some(key).filter(|key| !key.is_empty());
+        }
+        ("retain", _) => facts.retain_keys = true,
+        ("default", json) => {
+            facts.default = Some(serde_json::from_str(json).expect("the table's defaults are JSON"));
+        }
+        ("enum", values) => facts.enum_ = values.split(',').collect(),
+        _ => unreachable!("the table of facts has the unknown word {word:?}"),
+    }
+    facts
+}
+
+#[cfg(test)]
+pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.iter().flat_map(|(type_name, fields)| fields.keys().map(|field| (*type_name, *field)))
+}

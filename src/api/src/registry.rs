@@ -1,0 +1,407 @@
+//! Which resources are served, in the order discovery lists them, and how they are found.
+//!
+//! To add a kind: its behaviour in `kinds/`, and one line in its group's function below.
+
+mod subresources;
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::{
+    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    authorization::v1 as authorization, autoscaling, batch::v1 as batch, certificates::v1 as certificates,
+    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
+    flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node, policy::v1 as policy,
+    rbac::v1 as rbac, resource::v1 as dra, scheduling::v1 as scheduling, storage::v1 as storage,
+    storagemigration::v1 as storagemigration,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta_v1;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
+use machinery::gvk::GroupVersion;
+use machinery::names;
+use machinery::schema::Definitions;
+use schemars::JsonSchema;
+
+use crate::definitions::{Generate, closure, generate};
+use crate::kinds;
+use crate::resource::{Kind, Resource, Subresource};
+use subresources::*;
+
+const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// A namespace's deletion has consequences that deserve one request each.
+const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+const READ_VERBS: &[&str] = &["get", "list"];
+const CREATE_VERBS: &[&str] = &["create"];
+
+const CATEGORY_ALL: &[&str] = &["all"];
+const CATEGORY_EXTENSIONS: &[&str] = &["api-extensions"];
+
+/// A kind that is sent and answered and is no resource of its own: the body of a subresource or of a deletion.
+pub struct Body {
+    /// Group and version of its apiVersion.
+    pub group_version: GroupVersion,
+    /// `Scale`, `Eviction`, `DeleteOptions`.
+    pub kind: &'static str,
+    /// The key of the kind's schema among the definitions.
+    pub schema_name: &'static str,
+    generate: Generate,
+    definitions: OnceLock<Definitions>,
+}
+
+impl Body {
+    fn new<K: JsonSchema>(group: &str, version: &str, kind: &'static str) -> Self {
+        Self {
+            group_version: GroupVersion::new(group, version),
+            kind,
+            schema_name: schema_name::<K>(),
+            generate: generate::<K>,
+            definitions: OnceLock::new(),
+        }
+    }
+
+    /// The kind's schema and every schema it refers to; made on first use.
+    pub fn definitions(&self) -> &Definitions {
+        self.definitions.get_or_init(|| closure(self.schema_name, self.generate))
+    }
+}
+
+/// Every built-in resource that is served.
+pub struct Registry {
+    resources: Vec<Resource>,
+    bodies: Vec<Body>,
+    /// Positions by plural and by kind; a name is in few groups and versions.
+    by_plural: HashMap<&'static str, Vec<usize>>,
+    by_kind: HashMap<&'static str, Vec<usize>>,
+}
+
+/// The registry of this build.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::new(resources()));
+    &REGISTRY
+}
+
+impl Registry {
+    fn new(resources: Vec<Resource>) -> Self {
+        let mut by_plural: HashMap<&'static str, Vec<usize>> = HashMap::new();
+        let mut by_kind: HashMap<&'static str, Vec<usize>> = HashMap::new();
+        for (at, resource) in resources.iter().enumerate() {
+            by_plural.entry(resource.plural).or_default().push(at);
+            by_kind.entry(resource.kind).or_default().push(at);
+        }
+        Self { resources, bodies: bodies(), by_plural, by_kind }
+    }
+
+    fn find(&self, positions: Option<&Vec<usize>>, group: &str, version: &str) -> Option<&Resource> {
+        positions?
+            .iter()
+            .map(|at| &self.resources[*at])
+            .find(|found| found.group_version.group == group && found.group_version.version == version)
+    }
+
+    /// All resources, a group's versions preferred first, in discovery order.
+    pub fn resources(&self) -> &[Resource] {
+        &self.resources
+    }
+
+    /// The resource of a URL: group (empty for core), version and plural.
+    pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Resource> {
+        self.find(self.by_plural.get(plural), group, version)
+    }
+
+    /// The resource of a kind.
+    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Resource> {
+        self.find(self.by_kind.get(kind), group, version)
+    }
+
+    /// The resource called `plural` in the preferred version of `group`.
+    pub fn preferred(&self, group: &str, plural: &str) -> Option<&Resource> {
+        self.resources.iter().find(|found| found.group_version.group == group && found.plural == plural)
+    }
+
+    /// The groups in discovery order, each with its versions, the preferred one first.
+    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for GroupVersion { group, version } in self.resources.iter().map(|found| &found.group_version) {
+            match groups.iter_mut().find(|(name, _)| name == group) {
+                Some((_, versions)) if versions.contains(&version.as_str()) => {}
+                Some((_, versions)) => versions.push(version),
+                None => groups.push((group, vec![version])),
+            }
+        }
+        groups
+    }
+
+    /// The resources of one group and version, in discovery order.
+    pub fn of_version(&self, group: &str, version: &str) -> impl Iterator<Item = &Resource> {
+        self.resources
+            .iter()
+            .filter(move |found| found.group_version.group == group && found.group_version.version == version)
+    }
+
+    /// The kinds that are no resources: bodies of subresources and options.
+    pub fn bodies(&self) -> &[Body] {
+        &self.bodies
+    }
+
+    /// The body of a kind: `autoscaling`, `v1`, `Scale`.
+    pub fn body(&self, group: &str, version: &str, kind: &str) -> Option<&Body> {
+        self.bodies.iter().find(|found| {
+            found.kind == kind && found.group_version.group == group && found.group_version.version == version
+        })
+    }
+
+    /// The resource in whose form objects of `resource` are stored: itself for all but a few.
+    pub fn stored_as<'a>(&'a self, resource: &'a Resource) -> &'a Resource {
+        resource.storage.and_then(|(group, version)| self.get(group, version, resource.plural)).unwrap_or(resource)
+    }
+}
+
+fn schema_name<K: JsonSchema>() -> &'static str {
+    match K::schema_name() {
+        std::borrow::Cow::Borrowed(name) => name,
+        // One string a kind for the life of the process, should the crate ever make its names.
+        std::borrow::Cow::Owned(name) => Box::leak(name.into_boxed_str()),
+    }
+}
+
+/// A resource with all verbs and no subresources; the methods below say what differs.
+fn stored<K>(behaviour: &'static dyn Kind) -> Resource
+where
+    K: k8s_openapi::Resource<Scope: 'static> + JsonSchema,
+{
+    Resource {
+        group_version: GroupVersion::new(K::GROUP, K::VERSION),
+        kind: K::KIND,
+        plural: K::URL_PATH_SEGMENT,
+        // Likewise one short string a kind, made once.
+        singular: Box::leak(K::KIND.to_lowercase().into_boxed_str()),
+        namespaced: TypeId::of::<K::Scope>() == TypeId::of::<NamespaceResourceScope>(),
+        short_names: &[],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        storage: None,
+        schema_name: schema_name::<K>(),
+        name_rule: names::dns1123_subdomain,
+        behaviour,
+        generate: generate::<K>,
+        definitions: OnceLock::new(),
+    }
+}
+
+/// A kind that is answered and never kept.
+fn review<K>() -> Resource
+where
+    K: k8s_openapi::Resource<Scope: 'static> + JsonSchema,
+{
+    stored::<K>(&kinds::plain::Plain).verbs(CREATE_VERBS)
+}
+
+impl Resource {
+    fn short(mut self, names: &'static [&'static str]) -> Self {
+        self.short_names = names;
+        self
+    }
+
+    fn categories(mut self, categories: &'static [&'static str]) -> Self {
+        self.categories = categories;
+        self
+    }
+
+    fn verbs(mut self, verbs: &'static [&'static str]) -> Self {
+        self.verbs = verbs;
+        self
+    }
+
+    fn with(mut self, subresources: &'static [Subresource]) -> Self {
+        self.subresources = subresources;
+        self
+    }
+
+    fn stored_in(mut self, group: &'static str, version: &'static str) -> Self {
+        self.storage = Some((group, version));
+        self
+    }
+
+    fn named(mut self, rule: fn(&str) -> Vec<String>) -> Self {
+        self.name_rule = rule;
+        self
+    }
+}
+
+fn bodies() -> Vec<Body> {
+    vec![
+        Body::new::<autoscaling::v1::Scale>("autoscaling", "v1", "Scale"),
+        Body::new::<policy::Eviction>("policy", "v1", "Eviction"),
+        Body::new::<authentication::TokenRequest>("authentication.k8s.io", "v1", "TokenRequest"),
+        Body::new::<meta_v1::DeleteOptions>("", "v1", "DeleteOptions"),
+        Body::new::<meta_v1::Status>("", "v1", "Status"),
+    ]
+}
+
+fn resources() -> Vec<Resource> {
+    let groups = [
+        core_group(),
+        extension_groups(),
+        apps_group(),
+        batch_group(),
+        autoscaling_group(),
+        policy_and_network_groups(),
+        identity_groups(),
+        storage_groups(),
+        remaining_groups(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+fn core_group() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<core::ComponentStatus>(&Plain).short(&["cs"]).verbs(READ_VERBS),
+        stored::<core::ConfigMap>(&Plain).short(&["cm"]),
+        stored::<core::Endpoints>(&Plain).short(&["ep"]),
+        stored::<core::Event>(&Plain).short(&["ev"]),
+        stored::<core::LimitRange>(&Plain).short(&["limits"]),
+        stored::<core::Namespace>(&Plain)
+            .short(&["ns"])
+            .verbs(NAMESPACE_VERBS)
+            .with(NAMESPACE)
+            .named(names::dns1123_label),
+        review::<core::Binding>(),
+        stored::<core::PersistentVolumeClaim>(&Plain).short(&["pvc"]).with(PERSISTENT_VOLUME_CLAIM),
+        stored::<core::Pod>(&Plain).short(&["po"]).categories(CATEGORY_ALL).with(POD),
+        stored::<core::PodTemplate>(&Plain),
+        stored::<core::ReplicationController>(&Plain)
+            .short(&["rc"])
+            .categories(CATEGORY_ALL)
+            .with(REPLICATION_CONTROLLER),
+        stored::<core::ResourceQuota>(&Plain).short(&["quota"]).with(RESOURCE_QUOTA),
+        stored::<core::Secret>(&Plain),
+        stored::<core::ServiceAccount>(&Plain).short(&["sa"]).with(SERVICE_ACCOUNT),
+        stored::<core::Service>(&Plain)
+            .short(&["svc"])
+            .categories(CATEGORY_ALL)
+            .with(SERVICE)
+            .named(names::dns1035_label),
+        stored::<core::Node>(&Plain).short(&["no"]).with(NODE),
+        stored::<core::PersistentVolume>(&Plain).short(&["pv"]).with(PERSISTENT_VOLUME),
+    ]
+}
+
+fn extension_groups() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<apiregistration::APIService>(&Plain).categories(CATEGORY_EXTENSIONS).with(API_SERVICE),
+        stored::<apiextensions::CustomResourceDefinition>(&Plain)
+            .short(&["crd", "crds"])
+            .categories(CATEGORY_EXTENSIONS)
+            .with(CRD),
+        stored::<admissionregistration::MutatingAdmissionPolicy>(&Plain).categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&Plain).categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::MutatingWebhookConfiguration>(&Plain).categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::ValidatingAdmissionPolicy>(&Plain)
+            .categories(CATEGORY_EXTENSIONS)
+            .with(VALIDATING_ADMISSION_POLICY),
+        stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&Plain).categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::ValidatingWebhookConfiguration>(&Plain).categories(CATEGORY_EXTENSIONS),
+    ]
+}
+
+fn apps_group() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<apps::ControllerRevision>(&Plain),
+        stored::<apps::DaemonSet>(&Plain).short(&["ds"]).categories(CATEGORY_ALL).with(DAEMON_SET),
+        stored::<apps::Deployment>(&Plain).short(&["deploy"]).categories(CATEGORY_ALL).with(DEPLOYMENT),
+        stored::<apps::ReplicaSet>(&Plain).short(&["rs"]).categories(CATEGORY_ALL).with(REPLICA_SET),
+        stored::<apps::StatefulSet>(&Plain).short(&["sts"]).categories(CATEGORY_ALL).with(STATEFUL_SET),
+    ]
+}
+
+fn batch_group() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<batch::CronJob>(&Plain).short(&["cj"]).categories(CATEGORY_ALL).with(CRON_JOB),
+        stored::<batch::Job>(&Plain).categories(CATEGORY_ALL).with(JOB),
+    ]
+}
+
+fn autoscaling_group() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<autoscaling::v2::HorizontalPodAutoscaler>(&Plain).short(&["hpa"]).categories(CATEGORY_ALL).with(HPA),
+        stored::<autoscaling::v1::HorizontalPodAutoscaler>(&Plain)
+            .short(&["hpa"])
+            .categories(CATEGORY_ALL)
+            .with(HPA)
+            .stored_in("autoscaling", "v2"),
+    ]
+}
+
+fn policy_and_network_groups() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<policy::PodDisruptionBudget>(&Plain).short(&["pdb"]).with(POD_DISRUPTION_BUDGET),
+        stored::<networking::IngressClass>(&Plain),
+        stored::<networking::Ingress>(&Plain).short(&["ing"]).with(INGRESS),
+        stored::<networking::IPAddress>(&Plain).short(&["ip"]),
+        stored::<networking::NetworkPolicy>(&Plain).short(&["netpol"]),
+        stored::<networking::ServiceCIDR>(&Plain).with(SERVICE_CIDR),
+        stored::<discovery::EndpointSlice>(&Plain),
+        stored::<events::Event>(&Plain).short(&["ev"]).stored_in("", "v1"),
+        stored::<coordination::Lease>(&Plain),
+    ]
+}
+
+fn identity_groups() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        review::<authentication::SelfSubjectReview>(),
+        review::<authentication::TokenReview>(),
+        review::<authorization::LocalSubjectAccessReview>(),
+        review::<authorization::SelfSubjectAccessReview>(),
+        review::<authorization::SelfSubjectRulesReview>(),
+        review::<authorization::SubjectAccessReview>(),
+        stored::<rbac::ClusterRoleBinding>(&Plain).named(names::path_segment),
+        stored::<rbac::ClusterRole>(&Plain).named(names::path_segment),
+        stored::<rbac::RoleBinding>(&Plain).named(names::path_segment),
+        stored::<rbac::Role>(&Plain).named(names::path_segment),
+        stored::<certificates::CertificateSigningRequest>(&Plain).short(&["csr"]).with(CSR),
+        stored::<certificates::ClusterTrustBundle>(&Plain),
+        stored::<certificates::PodCertificateRequest>(&Plain).with(POD_CERTIFICATE_REQUEST),
+    ]
+}
+
+fn storage_groups() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<scheduling::PriorityClass>(&Plain).short(&["pc"]),
+        stored::<storage::CSIDriver>(&Plain),
+        stored::<storage::CSINode>(&Plain),
+        stored::<storage::CSIStorageCapacity>(&Plain),
+        stored::<storage::StorageClass>(&Plain).short(&["sc"]),
+        stored::<storage::VolumeAttachment>(&Plain).with(VOLUME_ATTACHMENT),
+        stored::<storage::VolumeAttributesClass>(&Plain).short(&["vac"]),
+        stored::<storagemigration::StorageVersionMigration>(&Plain).with(STORAGE_VERSION_MIGRATION),
+    ]
+}
+
+fn remaining_groups() -> Vec<Resource> {
+    use kinds::plain::Plain;
+    vec![
+        stored::<node::RuntimeClass>(&Plain),
+        stored::<flowcontrol::FlowSchema>(&Plain).with(FLOW_SCHEMA),
+        stored::<flowcontrol::PriorityLevelConfiguration>(&Plain).with(PRIORITY_LEVEL),
+        stored::<dra::DeviceClass>(&Plain),
+        stored::<dra::ResourceClaim>(&Plain).with(RESOURCE_CLAIM),
+        stored::<dra::ResourceClaimTemplate>(&Plain),
+        stored::<dra::ResourceSlice>(&Plain),
+        stored::<dra::DeviceTaintRule>(&Plain).with(DEVICE_TAINT_RULE),
+    ]
+}
+
+#[cfg(test)]
+mod tests;
