@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::{Number, Value};
 
 use super::{Definitions, ListKind, Schema, Type};
-use crate::field::{FieldError, FieldErrors, Path, Reason};
+use crate::field::{FieldError, FieldErrors, Reason};
 use crate::trail::Trail;
 
 /// More errors than this help no one.

@@ -78,11 +78,7 @@ impl Decoder<'_> {
                 _ => {}
             },
             (Type::Boolean, Value::Bool(_)) | (Type::IntOrString, Value::String(_)) => return Ok(()),
-            (Type::Integer { format }, Value::Number(number)) => {
-                if fits(number, format.as_deref()) {
-                    return Ok(());
-                }
-            }
+            (Type::Integer { format }, Value::Number(number)) if fits(number, format.as_deref()) => return Ok(()),
             (Type::IntOrString, Value::Number(number)) if fits(number, Some("int32")) => return Ok(()),
             (Type::Number { .. }, Value::Number(_)) => return Ok(()),
             _ => {}

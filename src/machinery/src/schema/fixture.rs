@@ -8,8 +8,6 @@ use serde_json::json;
 
 use super::{Definitions, ListKind, PatchStrategy, Schema, Type};
 
-pub(crate) const KIND: &str = "test.apps.v1.Deployment";
-
 pub(crate) fn of(type_: Type) -> Schema {
     Schema { type_, ..Schema::default() }
 }

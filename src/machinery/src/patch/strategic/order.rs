@@ -1,0 +1,70 @@
+//! The order of a merged list: what the patch names in its order, what only the server has in its own, and the two
+//! woven together by the order in which the server had them.
+
+use serde_json::Value;
+
+use crate::patch::Error;
+
+/// The value of an element's merge key.
+pub(super) fn key_of<'a>(element: &'a Value, key: &str) -> Result<&'a Value, Error> {
+    element
+        .get(key)
+        .ok_or_else(|| Error::Rejected(format!("map: {element} does not contain declared merge key: {key}")))
+}
+
+/// What tells elements apart: the merge key's value, or the element itself.
+fn identity<'a>(element: &'a Value, key: Option<&str>) -> &'a Value {
+    key.and_then(|key| element.get(key)).unwrap_or(element)
+}
+
+fn position(list: &[Value], element: &Value, key: Option<&str>) -> Option<usize> {
+    let wanted = identity(element, key);
+    list.iter().position(|other| identity(other, key) == wanted)
+}
+
+/// A patch may only name elements that its order names, in the same order.
+pub(super) fn check(changes: &[Value], wanted: &[Value], key: Option<&str>) -> Result<(), Error> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut rest = wanted.iter();
+    for change in changes.iter().filter(|change| change.get("$patch").is_none()) {
+        if !rest.any(|wanted| identity(wanted, key) == identity(change, key)) {
+            let (changes, wanted) = (Value::from(changes), Value::from(wanted));
+            return Err(Error::Rejected(format!(
+                "The order in patch list:\n{changes}\n doesn't match $setElementOrder list:\n{wanted}\n"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Orders `merged`: elements in `wanted` as they stand there, the others as they stood `before`.
+pub(super) fn arrange(
+    merged: Vec<Value>,
+    wanted: &[Value],
+    before: &[Value],
+    key: Option<&str>,
+) -> Result<Vec<Value>, Error> {
+    if let Some(key) = key {
+        merged.iter().try_for_each(|element| key_of(element, key).map(|_| ()))?;
+    }
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|element| position(wanted, element, key).is_some());
+    named.sort_by_key(|element| position(wanted, element, key));
+    others.sort_by_key(|element| position(before, element, key));
+    let mut arranged = Vec::with_capacity(named.len() + others.len());
+    let mut named = named.into_iter().peekable();
+    for other in others {
+        let other_at = position(before, &other, key);
+        // What the server had before this one stays before it; what is new comes after all the server has.
+        while let Some(element) = named.next_if(|element| {
+            matches!((position(before, element, key), other_at), (Some(element), Some(other)) if element < other)
+        }) {
+            arranged.push(element);
+        }
+        arranged.push(other);
+    }
+    arranged.extend(named);
+    Ok(arranged)
+}
