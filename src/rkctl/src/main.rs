@@ -1,1 +1,26 @@
-fn main() {}
+//! rkctl: one program with many faces. `rkctl …` is the operator's; `rkctl node …` is what runs on hosts and in pods.
+//!
+//! Here is the choice of the face and nothing else. What a command does is in `commands/`, one file each; what is
+//! behind it is in the crates.
+
+use std::process::ExitCode;
+
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod pause;
+mod runtime;
+
+fn main() -> ExitCode {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // Two faces are started once for every pod: they go past everything that costs time or memory.
+    if args.len() == 3 && args[1] == "node" && args[2] == "pause" {
+        return pause::run();
+    }
+    if args.first().is_some_and(|name| commands::node::cni::is_plugin_name(name)) {
+        return commands::node::cni::run_as_plugin();
+    }
+    cli::run(args)
+}

@@ -1,0 +1,15 @@
+//! `rkctl kubeconfig`
+
+use crate::exit;
+
+/// Not in this build.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inventory: super::Inventory,
+}
+
+pub fn run(args: Args) -> exit::Answer {
+    inventory::load(&args.inventory.path)?;
+    anyhow::bail!("`rkctl kubeconfig` is not supported by this build")
+}

@@ -1,0 +1,104 @@
+//! `/etc/rkctl/server.yaml`: what the control plane of a host is told.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// Where `rkctl up` writes it.
+pub const SERVER_CONFIG: &str = "/etc/rkctl/server.yaml";
+/// Where `rkctl up` writes the agent's.
+pub const AGENT_CONFIG: &str = "/etc/rkctl/agent.yaml";
+/// The administrator's kubeconfig on a control-plane host.
+pub const ADMIN_KUBECONFIG: &str = "/etc/rkctl/admin.kubeconfig";
+
+/// `kind: ServerConfiguration`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerConfiguration {
+    /// `rkctl.dev/v1`.
+    pub api_version: String,
+    /// `ServerConfiguration`.
+    pub kind: String,
+    /// Names the certificate authorities.
+    pub cluster_name: String,
+    /// Holds the store.
+    pub data_dir: PathBuf,
+    /// Holds keys and certificates.
+    pub pki_dir: PathBuf,
+    /// Where the API server listens.
+    pub bind_address: IpAddr,
+    /// Where the API server listens.
+    pub port: u16,
+    /// What the `kubernetes` service leads to.
+    pub advertise_address: IpAddr,
+    /// Names and addresses of the server certificate beside those every cluster has.
+    #[serde(default, rename = "apiSANs")]
+    pub api_sans: Vec<String>,
+    /// Addresses of pods.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Ipv4Net,
+    /// Addresses of services.
+    #[serde(rename = "serviceCIDR")]
+    pub service_cidr: Ipv4Net,
+    /// DNS domain.
+    pub cluster_domain: String,
+    /// `30000-32767`.
+    pub node_port_range: String,
+    /// The repository the cluster follows.
+    #[serde(default)]
+    pub gitops: Option<GitOps>,
+}
+
+/// The repository the cluster follows. Secrets are files that only root reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GitOps {
+    /// `https://`, `ssh://`, `git@host:path` or `file://`.
+    pub url: String,
+    /// A branch, a tag or a commit.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The folder in the repository; empty for its root.
+    #[serde(default)]
+    pub path: String,
+    /// How often the repository is asked.
+    pub interval: String,
+    /// An ssh private key.
+    #[serde(default)]
+    pub ssh_key_file: Option<PathBuf>,
+    /// known_hosts lines of the server.
+    #[serde(default)]
+    pub known_hosts_file: Option<PathBuf>,
+    /// The user name for https.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The password or token for https.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+}
+
+impl ServerConfiguration {
+    /// Reads the file.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let config: Self = serde_yaml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        if config.api_version != "rkctl.dev/v1" || config.kind != "ServerConfiguration" {
+            bail!("{} is not a rkctl.dev/v1 ServerConfiguration", path.display());
+        }
+        Ok(config)
+    }
+
+    /// What the certificates of this host must say.
+    pub fn wanted_certificates(&self) -> pki::Wanted {
+        let first = std::net::Ipv4Addr::from_bits(self.service_cidr.network().to_bits().saturating_add(1));
+        let more = std::iter::once(pki::San::Ip(self.advertise_address))
+            .chain(self.api_sans.iter().map(|name| pki::San::parse(name)));
+        pki::Wanted {
+            cluster_name: self.cluster_name.clone(),
+            server_sans: pki::server_sans(&self.cluster_domain, first.into(), more),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The asynchronous runtime, sized for the face that runs.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+
+/// Threads of a node's process: hosts may have many cores, and each thread costs memory.
+const NODE_WORKERS: usize = 2;
+/// Threads for blocking work (file system, name resolution) of a node's process.
+const NODE_BLOCKING: usize = 16;
+/// Heaps of the C library. Its default of eight a core keeps freed memory that is never used again.
+const NODE_ARENAS: i32 = 2;
+
+/// Runs an operator's command to its end.
+pub fn operator<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(work)
+}
+
+/// Runs a process of a node, kept small.
+pub fn node<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    keep_heap_small();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NODE_WORKERS)
+        .max_blocking_threads(NODE_BLOCKING)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(work)
+}
+
+fn keep_heap_small() {
+    // SAFETY: mallopt only sets a tunable of the allocator; it is called before any thread is started.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, NODE_ARENAS);
+    }
+}
+
+/// Logs go to standard error without time stamps: the journal has its own. RUST_LOG chooses what is logged.
+pub fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}
+
+/// Cancelled by SIGTERM or SIGINT; the second one ends the process at once.
+pub fn shutdown_token() -> anyhow::Result<tokio_util::sync::CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = tokio_util::sync::CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        for round in 0..2 {
+            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+            if round == 1 {
+                std::process::exit(1);
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
+}
