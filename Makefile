@@ -8,8 +8,8 @@ RKCTL := target/$(TARGET)/release/rkctl
 LAB := demo
 # Debian's packages: to build (protoc, OpenSSL for the git worker), to make lab hosts, and what the tests drive.
 PACKAGES := build-essential pkg-config protobuf-compiler libssl-dev zlib1g-dev \
-	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static curl git
-PACKAGES_TEST := vagrant etcd-server
+	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
+PACKAGES_TEST := vagrant etcd-server iputils-ping
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'

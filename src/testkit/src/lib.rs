@@ -1,1 +1,3 @@
+//! What tests share: never imported by what ships.
 
+pub mod netns;

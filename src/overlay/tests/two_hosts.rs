@@ -1,0 +1,116 @@
+//! Two hosts in network namespaces, a pod on each: the real kernel, the real plugin, real packets.
+
+use overlay::plan::Peer;
+use overlay::{Config, cni, host};
+use serde_json::Value;
+use testkit::netns::{Namespace, link};
+
+struct Host {
+    netns: Namespace,
+    config: Config,
+    cidr: ipnet::Ipv4Net,
+    _folder: tempfile::TempDir,
+}
+
+fn make_host(number: u8) -> Host {
+    let netns = Namespace::new(&format!("rkovl{number}"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        node_name: format!("h{number}"),
+        node_ip: [10, 99, 0, number].into(),
+        cluster_cidr: "10.42.0.0/16".parse().unwrap(),
+        service_cidr: "10.43.0.0/16".parse().unwrap(),
+        vni: 4096,
+        port: 8472,
+        cni_config_path: folder.path().join("10-rkctl.conflist"),
+        cni_data_dir: folder.path().join("cni"),
+    };
+    let cidr = format!("10.42.{number}.0/24").parse().unwrap();
+    Host { netns, config, cidr, _folder: folder }
+}
+
+impl Host {
+    fn converge(&self, peers: &[&Host]) -> usize {
+        let peers: Vec<Peer> =
+            peers.iter().map(|peer| Peer { node_address: peer.config.node_ip, pod_cidr: peer.cidr }).collect();
+        self.netns.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(host::converge(&self.config, self.cidr, &peers)).unwrap()
+        })
+    }
+
+    fn cni(&self, command: &str, pod: &Namespace, ports: &str) -> Result<String, String> {
+        let list: Value = serde_json::from_slice(&std::fs::read(&self.config.cni_config_path).unwrap()).unwrap();
+        let mut plugin = list["plugins"][0].clone();
+        plugin["cniVersion"] = list["cniVersion"].clone();
+        plugin["name"] = list["name"].clone();
+        plugin["runtimeConfig"] = serde_json::from_str(&format!(r#"{{"portMappings":[{ports}]}}"#)).unwrap();
+        let variable = |name: &str| {
+            Some(match name {
+                "CNI_COMMAND" => command.to_string(),
+                "CNI_CONTAINERID" => pod.name.clone(),
+                "CNI_NETNS" => pod.path().display().to_string(),
+                "CNI_IFNAME" => "eth0".into(),
+                _ => return None,
+            })
+        };
+        self.netns.enter(|| cni::call(variable, &plugin.to_string()))
+    }
+}
+
+fn address(answer: &str) -> String {
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    answer["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_string()
+}
+
+#[test]
+fn pods_reach_each_other_across_hosts_and_nothing_is_left_behind() {
+    let (one, two) = (make_host(1), make_host(2));
+    link((&one.netns, "rkt1"), (&two.netns, "rkt2"));
+    for (host, name) in [(&one, "rkt1"), (&two, "rkt2")] {
+        host.netns.exec(&format!("ip addr add {}/24 dev {name}", host.config.node_ip));
+        host.netns.exec(&format!("ip link set {name} up"));
+    }
+    assert!(one.converge(&[&two]) > 0 && two.converge(&[&one]) > 0);
+    assert_eq!(one.converge(&[&two]), 0, "a second run changes nothing");
+
+    let (pod_one, pod_two) = (Namespace::new("rkpod1"), Namespace::new("rkpod2"));
+    let port = r#"{"hostPort":8080,"containerPort":80,"protocol":"tcp"}"#;
+    let first = address(&one.cni("ADD", &pod_one, "").unwrap());
+    let second = address(&two.cni("ADD", &pod_two, port).unwrap());
+    assert_eq!((first.as_str(), second.as_str()), ("10.42.1.2", "10.42.2.2"));
+    one.cni("CHECK", &pod_one, "").unwrap();
+
+    pod_one.exec(&format!("ping -c 2 -W 2 {second}"));
+    one.netns.exec(&format!("ping -c 1 -W 2 {second}"));
+    pod_one.exec("ping -c 1 -W 2 10.99.0.2");
+    host_port_answers(&pod_one, &pod_two);
+
+    for (host, pod, link) in [(&one, &pod_one, "pod 1"), (&two, &pod_two, "pod 2")] {
+        host.cni("DEL", pod, port).unwrap();
+        host.cni("DEL", pod, port).unwrap();
+        assert!(!host.netns.exec("ip -o link").contains("rk0"), "{link} left its link behind");
+        assert!(host.cni("CHECK", pod, "").is_err());
+    }
+    assert_eq!(one.converge(&[]), 3, "the peer's route and entries go");
+    let routes = one.netns.exec("ip route show proto 142");
+    assert!(routes.contains("10.43.0.0/16 dev rkbr0") && !routes.contains("10.42.2.0"), "{routes}");
+}
+
+/// Serves one connection in the second pod and asks for it from the first through the second host's port 8080.
+fn host_port_answers(client: &Namespace, server: &Namespace) {
+    use std::io::{Read, Write};
+    use std::time::Duration;
+    let listener = server.enter(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
+        let text = client.enter(|| {
+            let target = "10.99.0.2:8080".parse().unwrap();
+            let mut stream = std::net::TcpStream::connect_timeout(&target, Duration::from_secs(3)).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert_eq!(text, "hello");
+    });
+}

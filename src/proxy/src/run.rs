@@ -1,0 +1,192 @@
+//! Follows Services and EndpointSlices and keeps the table equal to them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use client::Context;
+use client::informer::Change;
+use datapath::nft;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use stdx::backoff::Backoff;
+use tokio::sync::Notify;
+
+use crate::elements::{Contribution, contribution};
+use crate::table::{Content, TABLE, skeleton};
+use crate::{Error, conntrack};
+
+/// The label of a slice that names its service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Changes within this time share a batch: a rollout changes many endpoints at once.
+const GATHER: Duration = Duration::from_millis(20);
+/// How often it is checked that nobody removed the table.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// What the proxy of a host needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name of this host's Node object, by which endpoints are local.
+    pub node_name: String,
+    /// The addresses of all pods of the cluster.
+    pub cluster_cidr: Ipv4Net,
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// Which services have changed, and which slices there are.
+#[derive(Default)]
+struct Shared {
+    dirty: Mutex<HashSet<Key>>,
+    slices: Mutex<HashMap<Key, BTreeMap<String, Arc<EndpointSlice>>>>,
+    wake: Notify,
+}
+
+impl Shared {
+    fn mark(&self, key: Key) {
+        lock(&self.dirty).insert(key);
+        self.wake.notify_one();
+    }
+
+    fn slice_changed(&self, change: &Change<EndpointSlice>) {
+        let (slice, there) = match change {
+            Change::Added(slice) | Change::Updated(_, slice) => (slice, true),
+            Change::Deleted(slice) => (slice, false),
+        };
+        let metadata = &slice.metadata;
+        let Some(service) = metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)) else { return };
+        let key = (metadata.namespace.clone().unwrap_or_default(), service.clone());
+        let name = metadata.name.clone().unwrap_or_default();
+        let mut slices = lock(&self.slices);
+        let of_service = slices.entry(key.clone()).or_default();
+        if there {
+            of_service.insert(name, slice.clone());
+        } else {
+            of_service.remove(&name);
+        }
+        if of_service.is_empty() {
+            slices.remove(&key);
+        }
+        drop(slices);
+        self.mark(key);
+    }
+
+    fn slices_of(&self, key: &Key) -> Vec<Arc<EndpointSlice>> {
+        lock(&self.slices).get(key).map(|of_service| of_service.values().cloned().collect()).unwrap_or_default()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Runs until the context shuts down; the rules stay, so that connections go on while the agent restarts.
+/// A refused batch is logged and the whole table is built anew with back-off.
+///
+/// # Errors
+/// None at present; the signature is that of every component.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let shared = Arc::new(Shared::default());
+    let services = context.informers.all::<Service>();
+    let slices = context.informers.all::<EndpointSlice>();
+    let of_slices = shared.clone();
+    slices.on_change(move |change| of_slices.slice_changed(change));
+    let of_services = shared.clone();
+    services.on_change(move |change| {
+        let (Change::Added(service) | Change::Updated(_, service) | Change::Deleted(service)) = change;
+        of_services.mark(key_of(service));
+    });
+    services.synced().await;
+    slices.synced().await;
+
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30)).with_jitter(0.2);
+    loop {
+        let mut table = Table { config: &config, shared: &shared, content: Content::default(), held: HashMap::new() };
+        let all: HashSet<Key> = services.list(None).iter().map(|service| key_of(service)).collect();
+        let lookup = |key: &Key| services.get(&key.0, &key.1);
+        let ended = async {
+            table.rebuild(all, lookup).await?;
+            backoff.reset();
+            table.follow(lookup).await
+        };
+        tokio::select! {
+            () = context.shutdown.cancelled() => return Ok(()),
+            Err(error) = ended => {
+                tracing::error!(error = %stdx::error::chain(&error), "service rules are built anew");
+            }
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+fn key_of(service: &Service) -> Key {
+    (service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default())
+}
+
+/// The table of this host as it was last written.
+struct Table<'a> {
+    config: &'a Config,
+    shared: &'a Shared,
+    content: Content,
+    held: HashMap<Key, Contribution>,
+}
+
+impl Table<'_> {
+    /// Replaces whatever the kernel holds by the elements of these services.
+    async fn rebuild(
+        &mut self,
+        keys: HashSet<Key>,
+        lookup: impl Fn(&Key) -> Option<Arc<Service>>,
+    ) -> Result<(), Error> {
+        let mut batch = skeleton(self.config.cluster_cidr);
+        self.write(keys, lookup, &mut batch);
+        nft::apply(&batch).await?;
+        tracing::info!(services = self.held.len(), "service rules written");
+        Ok(())
+    }
+
+    /// Applies changes as they come; ends only with an error.
+    async fn follow(&mut self, lookup: impl Fn(&Key) -> Option<Arc<Service>>) -> Result<(), Error> {
+        loop {
+            let woken = tokio::time::timeout(RESYNC, self.shared.wake.notified()).await.is_ok();
+            if !woken {
+                if !nft::has_table("ip", TABLE).await? {
+                    return Err(Error::Datapath(datapath::Error::Nft(format!("table {TABLE} is gone"))));
+                }
+                continue;
+            }
+            tokio::time::sleep(GATHER).await;
+            let keys = std::mem::take(&mut *lock(&self.shared.dirty));
+            let mut batch = String::new();
+            let stale = self.write(keys, &lookup, &mut batch);
+            if !batch.is_empty() {
+                nft::apply(&batch).await?;
+                conntrack::forget(stale).await;
+            }
+        }
+    }
+
+    /// Adds to `batch` what changes for these services. Answers the UDP flows whose endpoint went away.
+    fn write(
+        &mut self,
+        keys: HashSet<Key>,
+        lookup: impl Fn(&Key) -> Option<Arc<Service>>,
+        batch: &mut String,
+    ) -> Vec<conntrack::Flow> {
+        let mut stale = Vec::new();
+        for key in keys {
+            let new = lookup(&key)
+                .map(|service| contribution(&service, &self.shared.slices_of(&key), &self.config.node_name));
+            let new = new.unwrap_or_default();
+            let old = self.held.remove(&key).unwrap_or_default();
+            stale.extend(conntrack::stale_flows(&old, &new));
+            batch.push_str(&self.content.transition(&old, &new));
+            if new != Contribution::default() {
+                self.held.insert(key, new);
+            }
+        }
+        stale
+    }
+}
