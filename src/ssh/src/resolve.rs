@@ -1,0 +1,33 @@
+//! From a host's name to addresses, without the C library's name service: a statically linked glibc must
+//! not load its plug-ins. `/etc/hosts` and the servers of `/etc/resolv.conf` are asked.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_resolver::TokioResolver;
+
+/// Addresses of `host`, in the order to try them.
+pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    // A link-local address with its interface (`fe80::1%eth0`): the standard library knows the numbers only.
+    if let Some((address, scope)) = literal.split_once('%')
+        && let Ok(address) = address.parse()
+        && let Ok(index) = scope.parse().or_else(|_| interface_index(scope))
+    {
+        return Ok(vec![std::net::SocketAddrV6::new(address, port, 0, index).into()]);
+    }
+    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(io::Error::other)?;
+    let answer = resolver.lookup_ip(literal).await.map_err(io::Error::other)?;
+    let addresses: Vec<SocketAddr> = answer.iter().map(|address| SocketAddr::new(address, port)).collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
+    }
+    Ok(addresses)
+}
+
+fn interface_index(name: &str) -> io::Result<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex"))?.trim().parse().map_err(io::Error::other)
+}
