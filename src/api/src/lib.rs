@@ -19,8 +19,10 @@ pub mod definitions;
 pub mod kinds;
 pub mod metadata;
 pub mod normalize;
+mod read;
 pub mod registry;
 pub mod resource;
+pub mod strategy;
 pub mod table;
 
 pub use registry::{Registry, registry};

@@ -197,7 +197,7 @@ fn review<K>() -> Resource
 where
     K: k8s_openapi::Resource<Scope: 'static> + JsonSchema,
 {
-    stored::<K>(&kinds::plain::Plain).verbs(CREATE_VERBS)
+    stored::<K>(&kinds::simple::Simple::PLAIN).verbs(CREATE_VERBS)
 }
 
 impl Resource {
@@ -258,82 +258,103 @@ fn resources() -> Vec<Resource> {
 }
 
 fn core_group() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<core::ComponentStatus>(&Plain).short(&["cs"]).verbs(READ_VERBS),
-        stored::<core::ConfigMap>(&Plain).short(&["cm"]),
-        stored::<core::Endpoints>(&Plain).short(&["ep"]),
-        stored::<core::Event>(&Plain).short(&["ev"]),
-        stored::<core::LimitRange>(&Plain).short(&["limits"]),
-        stored::<core::Namespace>(&Plain)
+        stored::<core::ComponentStatus>(&kinds::component_status::COMPONENT_STATUS).short(&["cs"]).verbs(READ_VERBS),
+        stored::<core::ConfigMap>(&kinds::config_map::CONFIG_MAP).short(&["cm"]),
+        stored::<core::Endpoints>(&kinds::endpoints::ENDPOINTS).short(&["ep"]),
+        stored::<core::Event>(&kinds::event::CoreEvent).short(&["ev"]),
+        stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).short(&["limits"]),
+        stored::<core::Namespace>(&kinds::namespace::NAMESPACE)
             .short(&["ns"])
             .verbs(NAMESPACE_VERBS)
             .with(NAMESPACE)
             .named(names::dns1123_label),
         review::<core::Binding>(),
-        stored::<core::PersistentVolumeClaim>(&Plain).short(&["pvc"]).with(PERSISTENT_VOLUME_CLAIM),
-        stored::<core::Pod>(&Plain).short(&["po"]).categories(CATEGORY_ALL).with(POD),
-        stored::<core::PodTemplate>(&Plain),
-        stored::<core::ReplicationController>(&Plain)
+        stored::<core::PersistentVolumeClaim>(&kinds::persistent_volume_claim::PERSISTENT_VOLUME_CLAIM)
+            .short(&["pvc"])
+            .with(PERSISTENT_VOLUME_CLAIM),
+        stored::<core::Pod>(&kinds::pod::Pod).short(&["po"]).categories(CATEGORY_ALL).with(POD),
+        stored::<core::PodTemplate>(&kinds::pod_template::POD_TEMPLATE),
+        stored::<core::ReplicationController>(&kinds::replication_controller::REPLICATION_CONTROLLER)
             .short(&["rc"])
             .categories(CATEGORY_ALL)
             .with(REPLICATION_CONTROLLER),
-        stored::<core::ResourceQuota>(&Plain).short(&["quota"]).with(RESOURCE_QUOTA),
-        stored::<core::Secret>(&Plain),
-        stored::<core::ServiceAccount>(&Plain).short(&["sa"]).with(SERVICE_ACCOUNT),
-        stored::<core::Service>(&Plain)
+        stored::<core::ResourceQuota>(&kinds::resource_quota::RESOURCE_QUOTA).short(&["quota"]).with(RESOURCE_QUOTA),
+        stored::<core::Secret>(&kinds::secret::SECRET),
+        stored::<core::ServiceAccount>(&kinds::service_account::SERVICE_ACCOUNT).short(&["sa"]).with(SERVICE_ACCOUNT),
+        stored::<core::Service>(&kinds::service::SERVICE)
             .short(&["svc"])
             .categories(CATEGORY_ALL)
             .with(SERVICE)
             .named(names::dns1035_label),
-        stored::<core::Node>(&Plain).short(&["no"]).with(NODE),
-        stored::<core::PersistentVolume>(&Plain).short(&["pv"]).with(PERSISTENT_VOLUME),
+        stored::<core::Node>(&kinds::node::NODE).short(&["no"]).with(NODE),
+        stored::<core::PersistentVolume>(&kinds::persistent_volume::PERSISTENT_VOLUME)
+            .short(&["pv"])
+            .with(PERSISTENT_VOLUME),
     ]
 }
 
 fn extension_groups() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<apiregistration::APIService>(&Plain).categories(CATEGORY_EXTENSIONS).with(API_SERVICE),
-        stored::<apiextensions::CustomResourceDefinition>(&Plain)
+        stored::<apiregistration::APIService>(&kinds::extensions::API_SERVICE)
+            .categories(CATEGORY_EXTENSIONS)
+            .with(API_SERVICE),
+        stored::<apiextensions::CustomResourceDefinition>(&kinds::extensions::CRD)
             .short(&["crd", "crds"])
             .categories(CATEGORY_EXTENSIONS)
             .with(CRD),
-        stored::<admissionregistration::MutatingAdmissionPolicy>(&Plain).categories(CATEGORY_EXTENSIONS),
-        stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&Plain).categories(CATEGORY_EXTENSIONS),
-        stored::<admissionregistration::MutatingWebhookConfiguration>(&Plain).categories(CATEGORY_EXTENSIONS),
-        stored::<admissionregistration::ValidatingAdmissionPolicy>(&Plain)
+        stored::<admissionregistration::MutatingAdmissionPolicy>(&kinds::admission::MUTATING_POLICY)
+            .categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+            .categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::MutatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)
+            .categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::ValidatingAdmissionPolicy>(&kinds::admission::VALIDATING_POLICY)
             .categories(CATEGORY_EXTENSIONS)
             .with(VALIDATING_ADMISSION_POLICY),
-        stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&Plain).categories(CATEGORY_EXTENSIONS),
-        stored::<admissionregistration::ValidatingWebhookConfiguration>(&Plain).categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+            .categories(CATEGORY_EXTENSIONS),
+        stored::<admissionregistration::ValidatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)
+            .categories(CATEGORY_EXTENSIONS),
     ]
 }
 
 fn apps_group() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<apps::ControllerRevision>(&Plain),
-        stored::<apps::DaemonSet>(&Plain).short(&["ds"]).categories(CATEGORY_ALL).with(DAEMON_SET),
-        stored::<apps::Deployment>(&Plain).short(&["deploy"]).categories(CATEGORY_ALL).with(DEPLOYMENT),
-        stored::<apps::ReplicaSet>(&Plain).short(&["rs"]).categories(CATEGORY_ALL).with(REPLICA_SET),
-        stored::<apps::StatefulSet>(&Plain).short(&["sts"]).categories(CATEGORY_ALL).with(STATEFUL_SET),
+        stored::<apps::ControllerRevision>(&kinds::controller_revision::CONTROLLER_REVISION),
+        stored::<apps::DaemonSet>(&kinds::daemon_set::DAEMON_SET)
+            .short(&["ds"])
+            .categories(CATEGORY_ALL)
+            .with(DAEMON_SET),
+        stored::<apps::Deployment>(&kinds::deployment::DEPLOYMENT)
+            .short(&["deploy"])
+            .categories(CATEGORY_ALL)
+            .with(DEPLOYMENT),
+        stored::<apps::ReplicaSet>(&kinds::replica_set::REPLICA_SET)
+            .short(&["rs"])
+            .categories(CATEGORY_ALL)
+            .with(REPLICA_SET),
+        stored::<apps::StatefulSet>(&kinds::stateful_set::STATEFUL_SET)
+            .short(&["sts"])
+            .categories(CATEGORY_ALL)
+            .with(STATEFUL_SET),
     ]
 }
 
 fn batch_group() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<batch::CronJob>(&Plain).short(&["cj"]).categories(CATEGORY_ALL).with(CRON_JOB),
-        stored::<batch::Job>(&Plain).categories(CATEGORY_ALL).with(JOB),
+        stored::<batch::CronJob>(&kinds::cron_job::CRON_JOB).short(&["cj"]).categories(CATEGORY_ALL).with(CRON_JOB),
+        stored::<batch::Job>(&kinds::job::JOB).categories(CATEGORY_ALL).with(JOB),
     ]
 }
 
 fn autoscaling_group() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<autoscaling::v2::HorizontalPodAutoscaler>(&Plain).short(&["hpa"]).categories(CATEGORY_ALL).with(HPA),
-        stored::<autoscaling::v1::HorizontalPodAutoscaler>(&Plain)
+        stored::<autoscaling::v2::HorizontalPodAutoscaler>(&kinds::autoscaling::Autoscaler)
+            .short(&["hpa"])
+            .categories(CATEGORY_ALL)
+            .with(HPA),
+        stored::<autoscaling::v1::HorizontalPodAutoscaler>(&kinds::autoscaling::AutoscalerV1)
             .short(&["hpa"])
             .categories(CATEGORY_ALL)
             .with(HPA)
@@ -342,22 +363,22 @@ fn autoscaling_group() -> Vec<Resource> {
 }
 
 fn policy_and_network_groups() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<policy::PodDisruptionBudget>(&Plain).short(&["pdb"]).with(POD_DISRUPTION_BUDGET),
-        stored::<networking::IngressClass>(&Plain),
-        stored::<networking::Ingress>(&Plain).short(&["ing"]).with(INGRESS),
-        stored::<networking::IPAddress>(&Plain).short(&["ip"]),
-        stored::<networking::NetworkPolicy>(&Plain).short(&["netpol"]),
-        stored::<networking::ServiceCIDR>(&Plain).with(SERVICE_CIDR),
-        stored::<discovery::EndpointSlice>(&Plain),
-        stored::<events::Event>(&Plain).short(&["ev"]).stored_in("", "v1"),
-        stored::<coordination::Lease>(&Plain),
+        stored::<policy::PodDisruptionBudget>(&kinds::pod_disruption_budget::POD_DISRUPTION_BUDGET)
+            .short(&["pdb"])
+            .with(POD_DISRUPTION_BUDGET),
+        stored::<networking::IngressClass>(&kinds::networks::INGRESS_CLASS),
+        stored::<networking::Ingress>(&kinds::ingress::INGRESS).short(&["ing"]).with(INGRESS),
+        stored::<networking::IPAddress>(&kinds::networks::IP_ADDRESS).short(&["ip"]),
+        stored::<networking::NetworkPolicy>(&kinds::network_policy::NETWORK_POLICY).short(&["netpol"]),
+        stored::<networking::ServiceCIDR>(&kinds::networks::SERVICE_CIDR).with(SERVICE_CIDR),
+        stored::<discovery::EndpointSlice>(&kinds::endpoint_slice::ENDPOINT_SLICE),
+        stored::<events::Event>(&kinds::event::Event).short(&["ev"]).stored_in("", "v1"),
+        stored::<coordination::Lease>(&kinds::lease::LEASE),
     ]
 }
 
 fn identity_groups() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
         review::<authentication::SelfSubjectReview>(),
         review::<authentication::TokenReview>(),
@@ -365,41 +386,41 @@ fn identity_groups() -> Vec<Resource> {
         review::<authorization::SelfSubjectAccessReview>(),
         review::<authorization::SelfSubjectRulesReview>(),
         review::<authorization::SubjectAccessReview>(),
-        stored::<rbac::ClusterRoleBinding>(&Plain).named(names::path_segment),
-        stored::<rbac::ClusterRole>(&Plain).named(names::path_segment),
-        stored::<rbac::RoleBinding>(&Plain).named(names::path_segment),
-        stored::<rbac::Role>(&Plain).named(names::path_segment),
-        stored::<certificates::CertificateSigningRequest>(&Plain).short(&["csr"]).with(CSR),
-        stored::<certificates::ClusterTrustBundle>(&Plain),
-        stored::<certificates::PodCertificateRequest>(&Plain).with(POD_CERTIFICATE_REQUEST),
+        stored::<rbac::ClusterRoleBinding>(&kinds::rbac::BINDING).named(names::path_segment),
+        stored::<rbac::ClusterRole>(&kinds::rbac::ROLE).named(names::path_segment),
+        stored::<rbac::RoleBinding>(&kinds::rbac::BINDING).named(names::path_segment),
+        stored::<rbac::Role>(&kinds::rbac::ROLE).named(names::path_segment),
+        stored::<certificates::CertificateSigningRequest>(&kinds::certificates::CSR).short(&["csr"]).with(CSR),
+        stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE),
+        stored::<certificates::PodCertificateRequest>(&kinds::certificates::POD_CERTIFICATE_REQUEST)
+            .with(POD_CERTIFICATE_REQUEST),
     ]
 }
 
 fn storage_groups() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<scheduling::PriorityClass>(&Plain).short(&["pc"]),
-        stored::<storage::CSIDriver>(&Plain),
-        stored::<storage::CSINode>(&Plain),
-        stored::<storage::CSIStorageCapacity>(&Plain),
-        stored::<storage::StorageClass>(&Plain).short(&["sc"]),
-        stored::<storage::VolumeAttachment>(&Plain).with(VOLUME_ATTACHMENT),
-        stored::<storage::VolumeAttributesClass>(&Plain).short(&["vac"]),
-        stored::<storagemigration::StorageVersionMigration>(&Plain).with(STORAGE_VERSION_MIGRATION),
+        stored::<scheduling::PriorityClass>(&kinds::priority_class::PRIORITY_CLASS).short(&["pc"]),
+        stored::<storage::CSIDriver>(&kinds::storage::CSI_DRIVER),
+        stored::<storage::CSINode>(&kinds::storage::CSI_NODE),
+        stored::<storage::CSIStorageCapacity>(&kinds::storage::CSI_STORAGE_CAPACITY),
+        stored::<storage::StorageClass>(&kinds::storage_class::STORAGE_CLASS).short(&["sc"]),
+        stored::<storage::VolumeAttachment>(&kinds::storage::VOLUME_ATTACHMENT).with(VOLUME_ATTACHMENT),
+        stored::<storage::VolumeAttributesClass>(&kinds::storage::VOLUME_ATTRIBUTES_CLASS).short(&["vac"]),
+        stored::<storagemigration::StorageVersionMigration>(&kinds::storage::STORAGE_VERSION_MIGRATION)
+            .with(STORAGE_VERSION_MIGRATION),
     ]
 }
 
 fn remaining_groups() -> Vec<Resource> {
-    use kinds::plain::Plain;
     vec![
-        stored::<node::RuntimeClass>(&Plain),
-        stored::<flowcontrol::FlowSchema>(&Plain).with(FLOW_SCHEMA),
-        stored::<flowcontrol::PriorityLevelConfiguration>(&Plain).with(PRIORITY_LEVEL),
-        stored::<dra::DeviceClass>(&Plain),
-        stored::<dra::ResourceClaim>(&Plain).with(RESOURCE_CLAIM),
-        stored::<dra::ResourceClaimTemplate>(&Plain),
-        stored::<dra::ResourceSlice>(&Plain),
-        stored::<dra::DeviceTaintRule>(&Plain).with(DEVICE_TAINT_RULE),
+        stored::<node::RuntimeClass>(&kinds::runtime_class::RUNTIME_CLASS),
+        stored::<flowcontrol::FlowSchema>(&kinds::flow_control::FLOW_SCHEMA).with(FLOW_SCHEMA),
+        stored::<flowcontrol::PriorityLevelConfiguration>(&kinds::flow_control::PRIORITY_LEVEL).with(PRIORITY_LEVEL),
+        stored::<dra::DeviceClass>(&kinds::resource_claims::DEVICE_CLASS),
+        stored::<dra::ResourceClaim>(&kinds::resource_claims::RESOURCE_CLAIM).with(RESOURCE_CLAIM),
+        stored::<dra::ResourceClaimTemplate>(&kinds::resource_claims::RESOURCE_CLAIM_TEMPLATE),
+        stored::<dra::ResourceSlice>(&kinds::resource_claims::RESOURCE_SLICE),
+        stored::<dra::DeviceTaintRule>(&kinds::resource_claims::DEVICE_TAINT_RULE).with(DEVICE_TAINT_RULE),
     ]
 }
 

@@ -8,6 +8,7 @@ use machinery::schema::{Definitions, Schema};
 use serde_json::Value;
 
 use crate::definitions::{Generate, closure};
+use crate::{read, strategy};
 
 /// A subresource and what it answers to.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub struct Subresource {
 }
 
 /// A printer column of `kubectl get`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// `Name`, `Ready`, `Age`.
     pub name: &'static str,
@@ -45,14 +46,25 @@ pub trait Kind: Send + Sync + 'static {
     /// Defaults that a schema cannot say (dependent on other fields): `spec.selector` from labels and so on.
     fn default(&self, _object: &mut Value) {}
 
+    /// Whether `metadata.generation` counts changes of the object's specification.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
     /// Called on create before validation: clears status, sets generation 1, drops fields clients may not set.
-    fn prepare_create(&self, _object: &mut Value) {}
+    fn prepare_create(&self, object: &mut Value) {
+        strategy::create(object, self.has_generation());
+    }
 
     /// Called on update of the main resource: keeps status of `old`, raises generation where the spec changed.
-    fn prepare_update(&self, _object: &mut Value, _old: &Value) {}
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        strategy::update(object, old, self.has_generation());
+    }
 
-    /// Called on update of `status`: takes status from `object` and everything else from `old`.
-    fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
+    /// Called on update of `status`: takes metadata and status from `object` and everything else from `old`.
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        strategy::status_update(object, old);
+    }
 
     /// What is wrong with a new object.
     fn validate(&self, _object: &Value) -> FieldErrors {
@@ -75,20 +87,25 @@ pub trait Kind: Send + Sync + 'static {
     /// The cells of an object, one per column. `now` is what ages are counted from.
     fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
 
-    /// The value of a field that selectors may name besides metadata.name and metadata.namespace; `None` where the
-    /// resource has no such field. Missing values are the empty string.
-    fn field(&self, _object: &Value, _path: &str) -> Option<String> {
-        None
+    /// The fields that selectors may name besides metadata.name and metadata.namespace.
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The value of a field of [`Kind::fields`]; `None` where the resource has no such field. Missing values are the
+    /// empty string.
+    fn field(&self, object: &Value, path: &str) -> Option<String> {
+        self.fields().contains(&path).then(|| read::shown(object, path))
     }
 
     /// An object of this version as the version that is stored has it; called only where [`Resource::storage`] is set.
-    fn to_storage(&self, object: Value) -> Value {
+    fn to_stored(&self, object: Value) -> Value {
         object
     }
 
     /// A stored object as this version has it, with this version's apiVersion; called only where
     /// [`Resource::storage`] is set.
-    fn from_storage(&self, object: Value) -> Value {
+    fn to_served(&self, object: Value) -> Value {
         object
     }
 

@@ -1,0 +1,188 @@
+//! Event, in the core group and in events.k8s.io: one stored resource, in the core group's form.
+
+use jiff::Timestamp;
+use machinery::meta;
+use serde_json::Value;
+
+use crate::read;
+use crate::resource::{Column, Kind};
+use crate::table::{name, since, text, time_at, wide};
+
+/// Events of the core group.
+pub struct CoreEvent;
+
+/// Events of events.k8s.io.
+pub struct Event;
+
+const FIELDS: &[&str] = &[
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+const NEW_FIELDS: &[&str] = &[
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
+    "type",
+];
+
+/// A field's name in the core group and in events.k8s.io, where they differ.
+const RENAMED: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+];
+
+impl Kind for CoreEvent {
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            text("Last Seen", "The time since it happened last."),
+            text("Type", "Normal or Warning."),
+            text("Reason", "What happened, in one word."),
+            text("Object", "The object it happened to."),
+            wide("Subobject", "The part of the object."),
+            wide("Source", "Who reports it."),
+            text("Message", "What happened."),
+            wide("First Seen", "The time since it happened first."),
+            wide("Count", "How often it happened."),
+            Column { format: "name", ..wide("Name", "The event's name.") },
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let event_time = time_at(object, "eventTime");
+        let first = time_at(object, "firstTimestamp").or(event_time);
+        let (last, count) = match read::is_set(object, "series") {
+            true => (time_at(object, "series.lastObservedTime"), read::int(object, "series.count")),
+            false => (time_at(object, "lastTimestamp").or(first), read::int(object, "count").max(1)),
+        };
+        vec![
+            since(last, now).into(),
+            read::text(object, "type").into(),
+            read::text(object, "reason").into(),
+            target(object).into(),
+            read::text(object, "involvedObject.fieldPath").into(),
+            source(object).into(),
+            read::text(object, "message").trim().into(),
+            since(first, now).into(),
+            count.into(),
+            name(object),
+        ]
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        FIELDS
+    }
+
+    fn field(&self, object: &Value, path: &str) -> Option<String> {
+        match path {
+            "source" => Some(component(object).to_string()),
+            path => self.fields().contains(&path).then(|| read::shown(object, path)),
+        }
+    }
+}
+
+impl Kind for Event {
+    fn columns(&self) -> Vec<Column> {
+        CoreEvent.columns()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        CoreEvent.cells(&self.to_stored(object.clone()), now)
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        NEW_FIELDS
+    }
+
+    fn to_stored(&self, object: Value) -> Value {
+        rename(object, "v1", RENAMED.iter().map(|(core, new)| (*new, *core)))
+    }
+
+    fn to_served(&self, object: Value) -> Value {
+        rename(object, "events.k8s.io/v1", RENAMED)
+    }
+}
+
+fn rename<'a>(mut object: Value, api_version: &str, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let Some(fields) = object.as_object_mut() else { return object };
+    fields.insert("apiVersion".to_string(), api_version.into());
+    for (from, to) in names {
+        if let Some(value) = fields.remove(from) {
+            fields.insert(to.to_string(), value);
+        }
+    }
+    object
+}
+
+fn target(object: &Value) -> String {
+    let involved = read::at(object, "involvedObject");
+    let kind = meta::kind(involved).to_lowercase();
+    match read::text(involved, "name") {
+        "" => kind,
+        name => format!("{kind}/{name}"),
+    }
+}
+
+fn component(object: &Value) -> &str {
+    match read::text(object, "source.component") {
+        "" => read::text(object, "reportingComponent"),
+        component => component,
+    }
+}
+
+fn source(object: &Value) -> String {
+    let host = match read::text(object, "source.host") {
+        "" => read::text(object, "reportingInstance"),
+        host => host,
+    };
+    [component(object), host].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_versions_carry_the_same_event() {
+        let core = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "type": "Warning", "reason": "Failed",
+            "message": "no", "involvedObject": {"kind": "Pod", "name": "p"}, "source": {"component": "kubelet"},
+            "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:01:00Z",
+        });
+        let new = Event.to_served(core.clone());
+        assert_eq!(new["apiVersion"], "events.k8s.io/v1");
+        assert_eq!(
+            (&new["note"], &new["regarding"]["name"], &new["deprecatedCount"]),
+            (&json!("no"), &json!("p"), &json!(3))
+        );
+        assert_eq!(Event.to_stored(new.clone()), core);
+        let now = "2026-01-01T00:02:00Z".parse().expect("a time");
+        let cells = CoreEvent.cells(&core, now);
+        assert_eq!(cells[..4], [json!("60s"), json!("Warning"), json!("Failed"), json!("pod/p")]);
+        assert_eq!(Event.cells(&new, now), cells);
+        assert_eq!(CoreEvent.field(&core, "source").as_deref(), Some("kubelet"));
+        assert_eq!(CoreEvent.field(&core, "message"), None);
+    }
+}

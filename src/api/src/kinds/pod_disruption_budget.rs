@@ -1,0 +1,33 @@
+//! PodDisruptionBudget.
+
+use serde_json::Value;
+
+use super::simple::Simple;
+use crate::read;
+use crate::table::{age, age_column, column, name, name_column, text};
+
+/// The behaviour of PodDisruptionBudgets.
+pub static POD_DISRUPTION_BUDGET: Simple = Simple {
+    columns: &[
+        name_column(),
+        text("Min Available", "How many pods must stay."),
+        text("Max Unavailable", "How many pods may be gone."),
+        column("Allowed Disruptions", "integer", "How many pods may be evicted now."),
+        age_column(),
+    ],
+    cells: |object, now| {
+        vec![
+            name(object),
+            bound(object, "spec.minAvailable"),
+            bound(object, "spec.maxUnavailable"),
+            read::int(object, "status.disruptionsAllowed").into(),
+            age(object, now),
+        ]
+    },
+    has_generation: true,
+    ..Simple::PLAIN
+};
+
+fn bound(object: &Value, path: &str) -> Value {
+    if read::is_set(object, path) { read::shown(object, path).into() } else { "N/A".into() }
+}

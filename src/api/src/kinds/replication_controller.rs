@@ -1,0 +1,37 @@
+//! ReplicationController.
+
+use super::simple::Simple;
+use crate::read;
+use crate::table::{CONTAINER_COLUMNS, age, age_column, column, container_cells, labels, name, name_column, wide};
+
+/// The behaviour of ReplicationControllers.
+pub static REPLICATION_CONTROLLER: Simple = Simple {
+    columns: &[
+        name_column(),
+        column("Desired", "integer", "How many pods are wanted."),
+        column("Current", "integer", "How many pods there are."),
+        column("Ready", "integer", "How many pods are ready."),
+        age_column(),
+        CONTAINER_COLUMNS[0],
+        CONTAINER_COLUMNS[1],
+        wide("Selector", "The labels of its pods."),
+    ],
+    cells: |object, now| {
+        let number = |path: &str| read::int(object, path).into();
+        let [containers, images] = container_cells(object, "spec.template.spec");
+        let selector = labels(read::at(object, "spec.selector")).into();
+        vec![
+            name(object),
+            number("spec.replicas"),
+            number("status.replicas"),
+            number("status.readyReplicas"),
+            age(object, now),
+            containers,
+            images,
+            selector,
+        ]
+    },
+    fields: &["status.replicas"],
+    has_generation: true,
+    ..Simple::PLAIN
+};

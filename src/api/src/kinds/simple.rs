@@ -1,0 +1,77 @@
+//! Kinds that are fully described by their columns, fields and a few functions.
+
+use jiff::Timestamp;
+use machinery::field::FieldErrors;
+use machinery::meta;
+use serde_json::Value;
+
+use crate::resource::{Column, Kind};
+use crate::table::{age, age_column, column, name, name_column};
+
+/// A kind as data. Begin with [`Simple::PLAIN`] or [`Simple::CREATED_AT`] and say what differs.
+pub struct Simple {
+    /// What `kubectl get` shows.
+    pub columns: &'static [Column],
+    /// The cells of an object, one a column.
+    pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    /// What field selectors may name.
+    pub fields: &'static [&'static str],
+    /// Whether generations are counted.
+    pub has_generation: bool,
+    /// Defaults that depend on other fields.
+    pub default: fn(&mut Value),
+    /// What is wrong with an object.
+    pub validate: fn(&Value) -> FieldErrors,
+    /// What is wrong with a change (new, old).
+    pub validate_update: fn(&Value, &Value) -> FieldErrors,
+}
+
+impl Simple {
+    /// A name and an age.
+    pub const PLAIN: Self = Self {
+        columns: &[name_column(), age_column()],
+        cells: |object, now| vec![name(object), age(object, now)],
+        fields: &[],
+        has_generation: false,
+        default: |_| {},
+        validate: |_| FieldErrors::new(),
+        validate_update: |_, _| FieldErrors::new(),
+    };
+
+    /// A name and the time of creation, as kinds have of which Kubernetes' printers know nothing.
+    pub const CREATED_AT: Self = Self {
+        columns: &[name_column(), column("Created At", "date", "When the object was created.")],
+        cells: |object, _| vec![name(object), meta::text_at(object, &["metadata", "creationTimestamp"]).into()],
+        ..Self::PLAIN
+    };
+}
+
+impl Kind for Simple {
+    fn default(&self, object: &mut Value) {
+        (self.default)(object);
+    }
+
+    fn has_generation(&self) -> bool {
+        self.has_generation
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        (self.validate)(object)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
+        (self.validate_update)(object, old)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        self.columns.to_vec()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        (self.cells)(object, now)
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        self.fields
+    }
+}
