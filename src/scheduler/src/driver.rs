@@ -1,0 +1,367 @@
+//! Carries decisions out: informers in, bindings, conditions and events out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use client::Context;
+use client::events::Recorder;
+use client::informer::Change;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::pod::PodInfo;
+use crate::preempt::{self, Preemption};
+use crate::queue::{Happened, Popped, Queue};
+use crate::schedule::{FitError, schedule};
+use crate::{Config, Error};
+
+/// How often pods that have waited long are looked for.
+const REFRESH: Duration = Duration::from_secs(30);
+
+struct State {
+    cluster: Cluster,
+    queue: Queue,
+}
+
+struct Scheduler {
+    config: Config,
+    context: Context,
+    recorder: Recorder,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+/// Schedules pods until the context is shut down.
+///
+/// # Errors
+/// [`Error`] where it cannot go on.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let queue = Queue::new(config.backoff, config.retry_unschedulable_after);
+    let scheduler = Arc::new(Scheduler {
+        recorder: Recorder::new(context.client.clone(), &config.scheduler_name, ""),
+        state: Mutex::new(State { cluster: Cluster::default(), queue }),
+        wake: Notify::new(),
+        config,
+        context: context.clone(),
+    });
+    let namespaces = context.informers.all::<Namespace>();
+    let nodes = context.informers.all::<Node>();
+    let pods = context.informers.all::<Pod>();
+    // Handlers outlive this function in the informers: they must not keep the scheduler.
+    let weak = Arc::downgrade(&scheduler);
+    namespaces.on_change(with(&weak, Scheduler::namespace_changed));
+    nodes.on_change(with(&weak, Scheduler::node_changed));
+    pods.on_change(with(&weak, Scheduler::pod_changed));
+    tokio::select! {
+        () = context.shutdown.cancelled() => return Ok(()),
+        () = async { tokio::join!(namespaces.synced(), nodes.synced(), pods.synced()); } => {}
+    }
+    let permits = Arc::new(Semaphore::new(scheduler.config.parallel_bindings.max(1)));
+    tokio::select! {
+        () = context.shutdown.cancelled() => Ok(()),
+        () = scheduler.clone().schedule_all(permits) => Err(Error::TaskEnded("loop")),
+    }
+}
+
+fn with<K>(
+    scheduler: &std::sync::Weak<Scheduler>,
+    then: fn(&Scheduler, &Change<K>),
+) -> impl Fn(&Change<K>) + Send + Sync + 'static + use<K>
+where
+    K: 'static,
+{
+    let scheduler = scheduler.clone();
+    move |change| {
+        if let Some(scheduler) = scheduler.upgrade() {
+            then(&scheduler, change);
+        }
+    }
+}
+
+impl Scheduler {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn namespace_changed(&self, change: &Change<Namespace>) {
+        let namespace = change.object();
+        let name = namespace.metadata.name.clone().unwrap_or_default();
+        let mut state = self.lock();
+        match change {
+            Change::Deleted(_) => state.cluster.namespaces.remove(&name),
+            _ => state.cluster.namespaces.insert(name, namespace.metadata.labels.clone().unwrap_or_default()),
+        };
+    }
+
+    fn node_changed(&self, change: &Change<Node>) {
+        let mut guard = self.lock();
+        let State { cluster, queue } = &mut *guard;
+        let node = change.object();
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        if matches!(change, Change::Deleted(_)) {
+            cluster.remove_node(name);
+        } else if cluster.set_node(node)
+            && let Some(info) = cluster.nodes.get(name)
+        {
+            queue.happened(Happened::Node(info), Instant::now());
+            self.wake.notify_one();
+        }
+    }
+
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        let gone = matches!(change, Change::Deleted(_)) || phase == "Succeeded" || phase == "Failed";
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let mut guard = self.lock();
+        let State { cluster, queue } = &mut *guard;
+        let now = Instant::now();
+        if gone {
+            queue.remove(uid);
+            if let Some(node) = cluster.remove_pod(uid).and_then(|name| cluster.nodes.get(&name)) {
+                queue.happened(Happened::PodLeft(node), now);
+                self.wake.notify_one();
+            }
+            return;
+        }
+        let info = Arc::new(PodInfo::new(pod));
+        if !info.assigned_to.is_empty() {
+            queue.remove(uid);
+            let (was_there, relabelled) = (cluster.place_of(uid).is_some(), relabelled(change));
+            let node = info.assigned_to.clone();
+            cluster.place(info, &node);
+            if !was_there || relabelled {
+                queue.happened(Happened::PodCame, now);
+                self.wake.notify_one();
+            }
+        } else if cluster.place_of(uid).is_none() && self.is_ours(pod) {
+            if info.terminating {
+                queue.remove(uid);
+            } else {
+                queue.put(info, now);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    fn is_ours(&self, pod: &Pod) -> bool {
+        let Some(spec) = &pod.spec else { return false };
+        let scheduler = spec.scheduler_name.as_deref().unwrap_or(crate::SCHEDULER_NAME);
+        scheduler == self.config.scheduler_name && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    async fn schedule_all(self: Arc<Self>, permits: Arc<Semaphore>) {
+        loop {
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let popped = {
+                let mut state = self.lock();
+                let now = Instant::now();
+                state.queue.refresh(now);
+                state.queue.pop(now)
+            };
+            let Some(popped) = popped else {
+                drop(permit);
+                let due = self.lock().queue.next_due();
+                let latest = Instant::now() + REFRESH;
+                let until = due.map_or(latest, |due| due.min(latest));
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                }
+                continue;
+            };
+            let decision = self.decide(&popped);
+            let scheduler = self.clone();
+            tokio::spawn(async move {
+                match decision {
+                    Decision::Bind(node) => scheduler.bind(&popped.pod, &node).await,
+                    Decision::Refuse(message, preemption) => {
+                        scheduler.refuse(&popped.pod, &message, preemption).await;
+                    }
+                }
+                drop(permit);
+            });
+            // A long queue must not starve the informers' task, whose changes the next decision needs.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Decides and records the decision in memory, in one step.
+    fn decide(&self, popped: &Popped) -> Decision {
+        let pod = &popped.pod;
+        let mut guard = self.lock();
+        let State { cluster, queue } = &mut *guard;
+        match schedule(pod, cluster, rand::random()) {
+            Ok(node) => {
+                cluster.place(pod.clone(), &node);
+                Decision::Bind(node)
+            }
+            Err(fit) => {
+                let (message, preemption) = self.after_refusal(pod, cluster, &fit);
+                let reasons = fit.nodes.into_values().flatten().fold(Vec::new(), |mut kept, reason| {
+                    if !kept.contains(&reason) {
+                        kept.push(reason);
+                    }
+                    kept
+                });
+                queue.did_not_fit(popped, reasons, Instant::now());
+                Decision::Refuse(message, preemption)
+            }
+        }
+    }
+
+    fn after_refusal(&self, pod: &Arc<PodInfo>, cluster: &mut Cluster, fit: &FitError) -> (String, Option<Preemption>) {
+        let message = fit.message();
+        if fit.nodes.is_empty() {
+            return (message, None);
+        }
+        match preempt::plan(pod, cluster, fit) {
+            Ok(preemption) => {
+                cluster.nominated.insert(pod.uid.clone(), (preemption.node.clone(), pod.clone()));
+                (message, Some(preemption))
+            }
+            Err(reason) => (format!("{message} {reason}"), None),
+        }
+    }
+
+    async fn bind(&self, pod: &Arc<PodInfo>, node: &str) {
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace);
+        let binding = json!({"apiVersion": "v1", "kind": "Binding",
+            "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
+        let params = PostParams::default();
+        match api.create_subresource::<Value, Value>("binding", &pod.name, &params, &binding).await {
+            Ok(_) => {
+                let message = format!("Successfully assigned {} to {node}", pod.full_name());
+                self.recorder.normal(&reference(pod), "Scheduled", &message);
+            }
+            Err(error) => {
+                let gone = client::is_not_found(&error) || client::is_conflict(&error);
+                let text = client::ApiError(error).to_string();
+                tracing::debug!(pod = pod.full_name(), node, error = text, "binding was refused");
+                let mut guard = self.lock();
+                let State { cluster, queue } = &mut *guard;
+                if let Some(node) = cluster.remove_pod(&pod.uid).and_then(|name| cluster.nodes.get(&name)) {
+                    queue.happened(Happened::PodLeft(node), Instant::now());
+                }
+                queue.put_off(&pod.uid, Instant::now());
+                drop(guard);
+                self.wake.notify_one();
+                if !gone {
+                    let message = format!("binding rejected: {text}");
+                    self.recorder.warning(&reference(pod), "FailedScheduling", &message);
+                }
+            }
+        }
+    }
+
+    async fn refuse(&self, pod: &Arc<PodInfo>, message: &str, preemption: Option<Preemption>) {
+        self.recorder.warning(&reference(pod), "FailedScheduling", message);
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace);
+        let current = self.context.informers.all::<Pod>().get(&pod.namespace, &pod.name);
+        let nominated = preemption.as_ref().map(|preemption| preemption.node.as_str());
+        let patch = current.and_then(|current| condition_patch(&current, message, nominated, Timestamp::now()));
+        if let Some(patch) = patch
+            && let Err(error) = api.patch_status(&pod.name, &PatchParams::default(), &Patch::Strategic(patch)).await
+        {
+            let error = client::ApiError(error).to_string();
+            tracing::debug!(pod = pod.full_name(), error, "cannot tell the pod that it does not fit");
+        }
+        for victim in preemption.iter().flat_map(|preemption| &preemption.victims) {
+            self.evict(pod, victim).await;
+        }
+    }
+
+    async fn evict(&self, pod: &PodInfo, victim: &PodInfo) {
+        if victim.terminating {
+            return;
+        }
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &victim.namespace);
+        let message = format!("{}: preempting to accommodate a higher priority pod", self.config.scheduler_name);
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": message, "lastTransitionTime": machinery::meta::format_time(Timestamp::now())});
+        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+        // The condition explains the eviction; the eviction does not depend on it.
+        let _ = api.patch_status(&victim.name, &PatchParams::default(), &patch).await;
+        let preconditions = kube::api::Preconditions { uid: Some(victim.uid.clone()), resource_version: None };
+        match api.delete(&victim.name, &DeleteParams::default().preconditions(preconditions)).await {
+            Ok(_) => {
+                let message = format!("Preempted by pod {} on node {}", pod.uid, victim.assigned_to);
+                self.recorder.normal(&reference(victim), "Preempted", &message);
+            }
+            Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => {}
+            Err(error) => {
+                let error = client::ApiError(error).to_string();
+                tracing::warn!(victim = victim.full_name(), error, "cannot evict");
+            }
+        }
+    }
+}
+
+enum Decision {
+    Bind(String),
+    Refuse(String, Option<Preemption>),
+}
+
+fn relabelled(change: &Change<Pod>) -> bool {
+    matches!(change, Change::Updated(old, new) if old.metadata.labels != new.metadata.labels)
+}
+
+/// The status patch that says why a pod has no node; `None` where the pod says so already.
+fn condition_patch(pod: &Pod, message: &str, nominated: Option<&str>, now: Timestamp) -> Option<Value> {
+    let status = pod.status.clone().unwrap_or_default();
+    let old = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+    let said = old.is_some_and(|old| {
+        old.status == "False"
+            && old.reason.as_deref() == Some("Unschedulable")
+            && old.message.as_deref() == Some(message)
+    });
+    let named = nominated.is_none() || nominated == status.nominated_node_name.as_deref();
+    if said && named {
+        return None;
+    }
+    let since = old.filter(|old| old.status == "False").and_then(|old| old.last_transition_time.as_ref());
+    let time = machinery::meta::format_time(since.map_or(now, |time| time.0));
+    let mut patch = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False",
+        "reason": "Unschedulable", "message": message, "lastTransitionTime": time}]}});
+    if let Some(node) = nominated {
+        patch["status"]["nominatedNodeName"] = node.into();
+    }
+    Some(patch)
+}
+
+fn reference(pod: &PodInfo) -> Pod {
+    let mut object = Pod::default();
+    object.metadata.name = Some(pod.name.clone());
+    object.metadata.namespace = Some(pod.namespace.clone());
+    object.metadata.uid = Some(pod.uid.clone());
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_told_once_why_it_has_no_node() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let mut pod = Pod::default();
+        let patch = condition_patch(&pod, "no room", None, now).unwrap();
+        assert_eq!(patch["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:16:40Z");
+        pod.status = Some(serde_json::from_value(patch["status"].clone()).unwrap());
+        let later = Timestamp::from_second(2_000).unwrap();
+        assert_eq!(condition_patch(&pod, "no room", None, later), None);
+        let other = condition_patch(&pod, "still no room", None, later).unwrap();
+        assert_eq!(
+            other["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:16:40Z",
+            "it was false before"
+        );
+        let nominated = condition_patch(&pod, "no room", Some("n1"), later).unwrap();
+        assert_eq!(nominated["status"]["nominatedNodeName"], "n1");
+    }
+}
