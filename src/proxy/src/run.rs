@@ -1,11 +1,11 @@
 //! Follows Services and EndpointSlices and keeps the table equal to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use client::Context;
-use client::informer::Change;
+use client::informer::{Change, Index};
 use datapath::nft;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Service;
@@ -36,45 +36,17 @@ pub struct Config {
 /// Namespace and name.
 type Key = (String, String);
 
-/// Which services have changed, and which slices there are.
+/// Which services have changed since they were last written.
 #[derive(Default)]
-struct Shared {
-    dirty: Mutex<HashSet<Key>>,
-    slices: Mutex<HashMap<Key, BTreeMap<String, Arc<EndpointSlice>>>>,
+struct Dirty {
+    keys: Mutex<HashSet<Key>>,
     wake: Notify,
 }
 
-impl Shared {
+impl Dirty {
     fn mark(&self, key: Key) {
-        lock(&self.dirty).insert(key);
+        lock(&self.keys).insert(key);
         self.wake.notify_one();
-    }
-
-    fn slice_changed(&self, change: &Change<EndpointSlice>) {
-        let (slice, there) = match change {
-            Change::Added(slice) | Change::Updated(_, slice) => (slice, true),
-            Change::Deleted(slice) => (slice, false),
-        };
-        let metadata = &slice.metadata;
-        let Some(service) = metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)) else { return };
-        let key = (metadata.namespace.clone().unwrap_or_default(), service.clone());
-        let name = metadata.name.clone().unwrap_or_default();
-        let mut slices = lock(&self.slices);
-        let of_service = slices.entry(key.clone()).or_default();
-        if there {
-            of_service.insert(name, slice.clone());
-        } else {
-            of_service.remove(&name);
-        }
-        if of_service.is_empty() {
-            slices.remove(&key);
-        }
-        drop(slices);
-        self.mark(key);
-    }
-
-    fn slices_of(&self, key: &Key) -> Vec<Arc<EndpointSlice>> {
-        lock(&self.slices).get(key).map(|of_service| of_service.values().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -88,12 +60,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// None at present; the signature is that of every component.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    let shared = Arc::new(Shared::default());
+    let dirty = Arc::new(Dirty::default());
     let services = context.informers.all::<Service>();
     let slices = context.informers.all::<EndpointSlice>();
-    let of_slices = shared.clone();
-    slices.on_change(move |change| of_slices.slice_changed(change));
-    let of_services = shared.clone();
+    let by_service = slices.index("service", |slice| service_of(slice).map(index_key).into_iter().collect());
+    let of_slices = dirty.clone();
+    slices.on_change(move |change| {
+        let (Change::Added(slice) | Change::Updated(_, slice) | Change::Deleted(slice)) = change;
+        service_of(slice).into_iter().for_each(|key| of_slices.mark(key));
+    });
+    let of_services = dirty.clone();
     services.on_change(move |change| {
         let (Change::Added(service) | Change::Updated(_, service) | Change::Deleted(service)) = change;
         of_services.mark(key_of(service));
@@ -103,7 +79,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30)).with_jitter(0.2);
     loop {
-        let mut table = Table { config: &config, shared: &shared, content: Content::default(), held: HashMap::new() };
+        let (content, held) = (Content::default(), HashMap::new());
+        let mut table = Table { config: &config, dirty: &dirty, slices: &by_service, content, held };
         let all: HashSet<Key> = services.list(None).iter().map(|service| key_of(service)).collect();
         let lookup = |key: &Key| services.get(&key.0, &key.1);
         let ended = async {
@@ -125,10 +102,20 @@ fn key_of(service: &Service) -> Key {
     (service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default())
 }
 
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some((slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
+}
+
+fn index_key((namespace, name): Key) -> String {
+    format!("{namespace}/{name}")
+}
+
 /// The table of this host as it was last written.
 struct Table<'a> {
     config: &'a Config,
-    shared: &'a Shared,
+    dirty: &'a Dirty,
+    slices: &'a Index<EndpointSlice>,
     content: Content,
     held: HashMap<Key, Contribution>,
 }
@@ -150,7 +137,7 @@ impl Table<'_> {
     /// Applies changes as they come; ends only with an error.
     async fn follow(&mut self, lookup: impl Fn(&Key) -> Option<Arc<Service>>) -> Result<(), Error> {
         loop {
-            let woken = tokio::time::timeout(RESYNC, self.shared.wake.notified()).await.is_ok();
+            let woken = tokio::time::timeout(RESYNC, self.dirty.wake.notified()).await.is_ok();
             if !woken {
                 if !nft::has_table("ip", TABLE).await? {
                     return Err(Error::Datapath(datapath::Error::Nft(format!("table {TABLE} is gone"))));
@@ -158,7 +145,7 @@ impl Table<'_> {
                 continue;
             }
             tokio::time::sleep(GATHER).await;
-            let keys = std::mem::take(&mut *lock(&self.shared.dirty));
+            let keys = std::mem::take(&mut *lock(&self.dirty.keys));
             let mut batch = String::new();
             let stale = self.write(keys, &lookup, &mut batch);
             if !batch.is_empty() {
@@ -177,8 +164,8 @@ impl Table<'_> {
     ) -> Vec<conntrack::Flow> {
         let mut stale = Vec::new();
         for key in keys {
-            let new = lookup(&key)
-                .map(|service| contribution(&service, &self.shared.slices_of(&key), &self.config.node_name));
+            let slices = self.slices.get(&index_key(key.clone()));
+            let new = lookup(&key).map(|service| contribution(&service, &slices, &self.config.node_name));
             let new = new.unwrap_or_default();
             let old = self.held.remove(&key).unwrap_or_default();
             stale.extend(conntrack::stale_flows(&old, &new));

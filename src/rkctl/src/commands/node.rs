@@ -10,6 +10,7 @@ pub mod cni;
 pub mod dns;
 pub mod facts;
 pub mod git_worker;
+mod in_cluster;
 pub mod ingress;
 pub mod metrics;
 pub mod pki;

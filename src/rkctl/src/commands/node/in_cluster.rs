@@ -1,0 +1,13 @@
+//! The API as a pod of the cluster sees it.
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+/// A context for a component that runs in a pod with a service account.
+pub fn context(shutdown: CancellationToken) -> anyhow::Result<client::Context> {
+    let config =
+        kube::Config::incluster().context("find the API from within a pod; run this as a pod of the cluster")?;
+    let client = kube::Client::try_from(config).context("make a client of the API")?;
+    let informers = client::informer::Informers::new(client.clone(), shutdown.clone());
+    Ok(client::Context { client, informers, shutdown })
+}
