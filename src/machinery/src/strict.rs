@@ -78,15 +78,32 @@ pub fn decode_json(bytes: &[u8], limit_bytes: usize) -> Result<Decoded, Error> {
 pub fn decode_yaml(bytes: &[u8], limit_bytes: usize) -> Result<Decoded, Error> {
     check_size(bytes, limit_bytes)?;
     let state = State::default();
-    let options = serde_yaml::options! {
+    let node = Node { trail: Trail::Root, depth: 0, state: &state };
+    let value = serde_yaml::with_deserializer_from_slice_with_options(bytes, yaml_options(), |de| node.deserialize(de))
+        .map_err(|error| Error::Yaml(error.to_string()))?;
+    Ok(state.finish(value))
+}
+
+/// Reads every YAML document of a file of at most `limit_bytes`, as [`decode_yaml`] does; empty ones are passed over.
+pub fn decode_yaml_documents(bytes: &[u8], limit_bytes: usize) -> Result<Vec<Decoded>, Error> {
+    check_size(bytes, limit_bytes)?;
+    serde_yaml::from_slice_multiple_with_options(bytes, yaml_options()).map_err(|error| Error::Yaml(error.to_string()))
+}
+
+impl<'de> de::Deserialize<'de> for Decoded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let state = State::default();
+        let value = Node { trail: Trail::Root, depth: 0, state: &state }.deserialize(deserializer)?;
+        Ok(state.finish(value))
+    }
+}
+
+fn yaml_options() -> serde_yaml::Options {
+    serde_yaml::options! {
         duplicate_keys: serde_yaml::DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
-    };
-    let node = Node { trail: Trail::Root, depth: 0, state: &state };
-    let value = serde_yaml::with_deserializer_from_slice_with_options(bytes, options, |de| node.deserialize(de))
-        .map_err(|error| Error::Yaml(error.to_string()))?;
-    Ok(state.finish(value))
+    }
 }
 
 fn check_size(bytes: &[u8], limit_bytes: usize) -> Result<(), Error> {

@@ -69,6 +69,16 @@ fn what_follows_the_value_is_an_error() {
     assert!(decode_yaml(b"a: 1\n---\nb: 2\n", MAX_BYTES).is_err());
 }
 
+#[test]
+fn a_file_may_hold_several_documents() {
+    let documents = decode_yaml_documents(b"# first\n---\na: 1\na: 2\n---\n---\n- 1: x\n", MAX_BYTES).unwrap();
+    let values: Vec<_> = documents.iter().map(|document| document.value.clone()).collect();
+    assert_eq!(values, [json!({"a": 2}), json!([{"1": "x"}])]);
+    assert_eq!(documents[0].duplicates, ["a"]);
+    assert!(decode_yaml_documents(b"", MAX_BYTES).unwrap().is_empty());
+    assert!(decode_yaml_documents(b"a: [", MAX_BYTES).is_err());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
