@@ -11,14 +11,22 @@
 //!   them (it refuses the second of two environment variables of one name).
 //! - A create then goes: schema defaults, [`Kind::default`](resource::Kind::default),
 //!   [`Kind::prepare_create`](resource::Kind::prepare_create), admission, [`validate_create`](metadata::validate_create).
-//! - An update goes: schema defaults, `default`, [`Kind::prepare_update`](resource::Kind::prepare_update) (or
-//!   `prepare_status_update`), admission, [`validate_update`](metadata::validate_update).
+//! - An update goes: schema defaults, `default`, [`Kind::prepare_update`](resource::Kind::prepare_update), admission,
+//!   [`validate_update`](metadata::validate_update).
+//! - An update of `status` and its like goes: schema defaults, `default`,
+//!   [`Kind::prepare_subresource_update`](resource::Kind::prepare_subresource_update), admission,
+//!   [`validate_subresource_update`](metadata::validate_subresource_update).
+//! - `metadata.name`, `namespace`, `uid` and `creationTimestamp` are set before `prepare_create` (a Job's selector is
+//!   made of its uid).
 //! - [`definitions::openapi`] writes definitions as OpenAPI components.
 
+mod check;
 pub mod definitions;
+mod edit;
 pub mod kinds;
 pub mod metadata;
 pub mod normalize;
+mod podspec;
 mod read;
 pub mod registry;
 pub mod resource;

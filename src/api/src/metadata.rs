@@ -44,6 +44,14 @@ pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Fiel
     errors
 }
 
+/// Everything that is wrong with a change through a subresource (`status`, `finalize`, …).
+pub fn validate_subresource_update(resource: &Resource, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
+    errors.extend(validate_object_meta_update(object, old));
+    errors.extend(resource.behaviour.validate_subresource_update(subresource, object, old));
+    errors
+}
+
 /// The rules of an object's `metadata`; `name_rule` is its kind's rule for names.
 pub fn validate_object_meta(object: &Value, namespaced: bool, name_rule: fn(&str) -> Vec<String>) -> FieldErrors {
     let path = Path::new("metadata");

@@ -264,7 +264,7 @@ fn core_group() -> Vec<Resource> {
         stored::<core::Endpoints>(&kinds::endpoints::ENDPOINTS).short(&["ep"]),
         stored::<core::Event>(&kinds::event::CoreEvent).short(&["ev"]),
         stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).short(&["limits"]),
-        stored::<core::Namespace>(&kinds::namespace::NAMESPACE)
+        stored::<core::Namespace>(&kinds::namespace::Namespace)
             .short(&["ns"])
             .verbs(NAMESPACE_VERBS)
             .with(NAMESPACE)
@@ -282,12 +282,12 @@ fn core_group() -> Vec<Resource> {
         stored::<core::ResourceQuota>(&kinds::resource_quota::RESOURCE_QUOTA).short(&["quota"]).with(RESOURCE_QUOTA),
         stored::<core::Secret>(&kinds::secret::SECRET),
         stored::<core::ServiceAccount>(&kinds::service_account::SERVICE_ACCOUNT).short(&["sa"]).with(SERVICE_ACCOUNT),
-        stored::<core::Service>(&kinds::service::SERVICE)
+        stored::<core::Service>(&kinds::service::Service)
             .short(&["svc"])
             .categories(CATEGORY_ALL)
             .with(SERVICE)
             .named(names::dns1035_label),
-        stored::<core::Node>(&kinds::node::NODE).short(&["no"]).with(NODE),
+        stored::<core::Node>(&kinds::node::Node).short(&["no"]).with(NODE),
         stored::<core::PersistentVolume>(&kinds::persistent_volume::PERSISTENT_VOLUME)
             .short(&["pv"])
             .with(PERSISTENT_VOLUME),
@@ -344,7 +344,7 @@ fn apps_group() -> Vec<Resource> {
 fn batch_group() -> Vec<Resource> {
     vec![
         stored::<batch::CronJob>(&kinds::cron_job::CRON_JOB).short(&["cj"]).categories(CATEGORY_ALL).with(CRON_JOB),
-        stored::<batch::Job>(&kinds::job::JOB).categories(CATEGORY_ALL).with(JOB),
+        stored::<batch::Job>(&kinds::job::Job).categories(CATEGORY_ALL).with(JOB),
     ]
 }
 
@@ -386,11 +386,13 @@ fn identity_groups() -> Vec<Resource> {
         review::<authorization::SelfSubjectAccessReview>(),
         review::<authorization::SelfSubjectRulesReview>(),
         review::<authorization::SubjectAccessReview>(),
-        stored::<rbac::ClusterRoleBinding>(&kinds::rbac::BINDING).named(names::path_segment),
-        stored::<rbac::ClusterRole>(&kinds::rbac::ROLE).named(names::path_segment),
+        stored::<rbac::ClusterRoleBinding>(&kinds::rbac::CLUSTER_BINDING).named(names::path_segment),
+        stored::<rbac::ClusterRole>(&kinds::rbac::CLUSTER_ROLE).named(names::path_segment),
         stored::<rbac::RoleBinding>(&kinds::rbac::BINDING).named(names::path_segment),
         stored::<rbac::Role>(&kinds::rbac::ROLE).named(names::path_segment),
-        stored::<certificates::CertificateSigningRequest>(&kinds::certificates::CSR).short(&["csr"]).with(CSR),
+        stored::<certificates::CertificateSigningRequest>(&kinds::certificates::SigningRequest)
+            .short(&["csr"])
+            .with(CSR),
         stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE),
         stored::<certificates::PodCertificateRequest>(&kinds::certificates::POD_CERTIFICATE_REQUEST)
             .with(POD_CERTIFICATE_REQUEST),

@@ -66,6 +66,12 @@ pub trait Kind: Send + Sync + 'static {
         strategy::status_update(object, old);
     }
 
+    /// Called on update of a subresource whose body is the object itself (`status`, `finalize`, `approval`,
+    /// `ephemeralcontainers`, `resize`): takes from `object` what the subresource may change and all else from `old`.
+    fn prepare_subresource_update(&self, _subresource: &str, object: &mut Value, old: &Value) {
+        self.prepare_status_update(object, old);
+    }
+
     /// What is wrong with a new object.
     fn validate(&self, _object: &Value) -> FieldErrors {
         FieldErrors::new()
@@ -73,6 +79,11 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What is wrong with a change: immutable fields, transitions.
     fn validate_update(&self, _object: &Value, _old: &Value) -> FieldErrors {
+        FieldErrors::new()
+    }
+
+    /// What is wrong with a change of a subresource, after [`Kind::prepare_subresource_update`].
+    fn validate_subresource_update(&self, _subresource: &str, _object: &Value, _old: &Value) -> FieldErrors {
         FieldErrors::new()
     }
 

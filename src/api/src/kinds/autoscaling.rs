@@ -3,11 +3,18 @@
 mod convert;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use machinery::field::{FieldError, FieldErrors};
+use serde_json::{Value, json};
 
+use crate::check::At;
+use crate::edit::{fill, set, value_at};
 use crate::read;
 use crate::resource::{Column, Kind};
 use crate::table::{NONE, UNKNOWN, age, age_column, name, name_column, text};
+
+/// What a pod's CPU should be used to, of its request.
+const DEFAULT_CPU_PERCENT: i64 = 80;
+const POLICY_PERIOD_SECONDS: i64 = 15;
 
 /// Metrics that a row shows before it counts the rest.
 const SHOWN_MAX: usize = 2;
@@ -19,6 +26,34 @@ pub struct Autoscaler;
 pub struct AutoscalerV1;
 
 impl Kind for Autoscaler {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = object.get_mut("spec") else { return };
+        if read::list(spec, "metrics").is_empty() {
+            let target = json!({"type": "Utilization", "averageUtilization": DEFAULT_CPU_PERCENT});
+            set(spec, "metrics", json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+        }
+        default_rules(spec, "behavior.scaleUp", Some(0), &[("Pods", 4), ("Percent", 100)]);
+        default_rules(spec, "behavior.scaleDown", None, &[("Percent", 100)]);
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        validate_bounds(object, &mut errors);
+        for metric in At::root(object).at("spec").items("metrics") {
+            let field = metric_field(metric.at("type").text());
+            if !metric.at(field).is_set() {
+                metric.at(field).required(&mut errors, "must populate information for the given metric source");
+                continue;
+            }
+            let target = metric.at(field).at("target");
+            let values = ["value", "averageValue", "averageUtilization"];
+            if values.iter().all(|value| !target.at(value).is_set()) {
+                target.required(&mut errors, "must set either a target raw value or a target utilization");
+            }
+        }
+        errors
+    }
+
     fn columns(&self) -> Vec<Column> {
         vec![
             name_column(),
@@ -50,6 +85,23 @@ impl Kind for Autoscaler {
 }
 
 impl Kind for AutoscalerV1 {
+    fn default(&self, object: &mut Value) {
+        let has_metrics = machinery::meta::annotation(object, convert::METRICS).is_some();
+        if let Some(spec) = object.get_mut("spec").filter(|_| !has_metrics) {
+            fill(spec, "targetCPUUtilizationPercentage", DEFAULT_CPU_PERCENT);
+        }
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        validate_bounds(object, &mut errors);
+        let target = At::root(object).at("spec.targetCPUUtilizationPercentage");
+        if target.int().is_some_and(|percent| percent < 1) {
+            target.invalid(&mut errors, "must be greater than 0");
+        }
+        errors
+    }
+
     fn columns(&self) -> Vec<Column> {
         Autoscaler.columns()
     }
@@ -64,6 +116,36 @@ impl Kind for AutoscalerV1 {
 
     fn to_served(&self, object: Value) -> Value {
         convert::to_v1(object)
+    }
+}
+
+fn default_rules(spec: &mut Value, path: &str, window_seconds: Option<i64>, policies: &[(&str, i64)]) {
+    let Some(rules) = value_at(spec, path).filter(|rules| rules.is_object()) else { return };
+    fill(rules, "selectPolicy", "Max");
+    if let Some(seconds) = window_seconds {
+        fill(rules, "stabilizationWindowSeconds", seconds);
+    }
+    let policies: Vec<Value> = policies
+        .iter()
+        .map(|(type_, value)| json!({"type": type_, "value": value, "periodSeconds": POLICY_PERIOD_SECONDS}))
+        .collect();
+    fill(rules, "policies", policies);
+}
+
+fn validate_bounds(object: &Value, errors: &mut FieldErrors) {
+    let spec = At::root(object).at("spec");
+    let (least, most) = (spec.at("minReplicas"), spec.at("maxReplicas"));
+    if least.int().is_some_and(|count| count < 1) {
+        least.invalid(errors, "must be greater than or equal to 1");
+    }
+    let limit = most.int().unwrap_or_default();
+    if limit < 1 {
+        errors.push(FieldError::invalid(&most.path, limit, "must be greater than 0"));
+    } else if least.int().is_some_and(|count| limit < count) {
+        most.invalid(errors, "must be greater than or equal to `minReplicas`");
+    }
+    for field in ["kind", "name"] {
+        spec.at("scaleTargetRef").at(field).require_name(errors, machinery::names::path_segment);
     }
 }
 

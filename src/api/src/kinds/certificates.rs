@@ -1,38 +1,47 @@
 //! CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use machinery::field::{FieldError, FieldErrors};
+use machinery::names;
 use serde_json::Value;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
 
 use super::simple::Simple;
+use crate::check::At;
 use crate::read;
+use crate::resource::{Column, Kind};
+use crate::strategy;
 use crate::table::{NONE, age, age_column, name, name_column, text, text_or};
 
 /// The behaviour of CertificateSigningRequests.
-pub static CSR: Simple = Simple {
-    columns: &[
-        name_column(),
-        age_column(),
-        text("SignerName", "Who is asked to sign."),
-        text("Requestor", "Who asks."),
-        text("RequestedDuration", "How long the certificate should live."),
-        text("Condition", "Where the request stands."),
-    ],
-    cells: |object, now| {
-        let duration = match read::at(object, "spec.expirationSeconds").as_i64() {
-            Some(seconds) => machinery::table::human_duration(i128::from(seconds) * 1000),
-            None => NONE.to_string(),
-        };
-        vec![
-            name(object),
-            age(object, now),
-            text_or(object, "spec.signerName", NONE).into(),
-            read::text(object, "spec.username").into(),
-            duration.into(),
-            condition(object).into(),
-        ]
-    },
-    fields: &["spec.signerName"],
-    ..Simple::PLAIN
-};
+pub struct SigningRequest;
+
+const CSR_COLUMNS: &[Column] = &[
+    name_column(),
+    age_column(),
+    text("SignerName", "Who is asked to sign."),
+    text("Requestor", "Who asks."),
+    text("RequestedDuration", "How long the certificate should live."),
+    text("Condition", "Where the request stands."),
+];
+
+fn csr_cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let duration = match read::at(object, "spec.expirationSeconds").as_i64() {
+        Some(seconds) => machinery::table::human_duration(i128::from(seconds) * 1000),
+        None => NONE.to_string(),
+    };
+    vec![
+        name(object),
+        age(object, now),
+        text_or(object, "spec.signerName", NONE).into(),
+        read::text(object, "spec.username").into(),
+        duration.into(),
+        condition(object).into(),
+    ]
+}
 
 fn condition(object: &Value) -> String {
     let types: Vec<&str> =
@@ -82,3 +91,111 @@ pub static POD_CERTIFICATE_REQUEST: Simple = Simple {
     fields: &["spec.signerName", "spec.podName", "spec.nodeName"],
     ..Simple::PLAIN
 };
+
+const EXPIRATION_SECONDS_MIN: i64 = 600;
+
+/// Condition types that only the `approval` subresource may set.
+const DECISIONS: [&str; 2] = ["Approved", "Denied"];
+
+impl Kind for SigningRequest {
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        strategy::update(object, old, false);
+        strategy::keep(object, old, "spec");
+    }
+
+    /// `approval` decides, `status` carries the certificate; neither can do the other's work.
+    fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
+        strategy::status_update(object, old);
+        let of = |from: &Value, decision: bool| -> Vec<Value> {
+            let all = read::list(from, "status.conditions").iter();
+            all.filter(|found| DECISIONS.contains(&read::text(found, "type")) == decision).cloned().collect()
+        };
+        let may_decide = subresource == "approval";
+        let (decided, other) = if may_decide { (&*object, old) } else { (old, &*object) };
+        let conditions = [of(decided, true), of(other, false)].concat();
+        if may_decide {
+            strategy::keep(object, old, "status");
+        }
+        if !conditions.is_empty() {
+            crate::edit::fill(object, "status", serde_json::json!({}));
+            crate::edit::set(&mut object["status"], "conditions", conditions);
+        }
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let spec = At::root(object).at("spec");
+        request(&spec.at("request"), &mut errors);
+        if spec.items("usages").next().is_none() {
+            spec.at("usages").required(&mut errors, "usages are required");
+        }
+        signer(&spec.at("signerName"), &mut errors);
+        let expiration = spec.at("expirationSeconds");
+        if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_SECONDS_MIN) {
+            expiration.invalid(&mut errors, "may not specify a duration less than 600 seconds (10 minutes)");
+        }
+        errors
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let root = At::root(object);
+        let conditions: Vec<At<'_>> = root.at("status").items("conditions").collect();
+        for (index, condition) in conditions.iter().enumerate() {
+            let type_ = condition.at("type");
+            type_.require_text(&mut errors);
+            if conditions[..index].iter().any(|earlier| earlier.at("type").text() == type_.text()) {
+                type_.duplicate(&mut errors);
+            }
+            if matches!(type_.text(), "Approved" | "Denied" | "Failed") && condition.at("status").text() != "True" {
+                condition.at("status").not_supported(&mut errors, &["True"]);
+            }
+        }
+        let has = |name: &str| conditions.iter().any(|found| found.at("type").text() == name);
+        if has("Approved") && has("Denied") {
+            let wrong = "Approved and Denied conditions are mutually exclusive";
+            errors.push(FieldError::invalid(&root.at("status.conditions").path, "Denied", wrong));
+        }
+        errors
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        CSR_COLUMNS.to_vec()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        csr_cells(object, now)
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        &["spec.signerName"]
+    }
+}
+
+fn request(request: &At<'_>, errors: &mut FieldErrors) {
+    let text = STANDARD.decode(request.text()).unwrap_or_default();
+    let wrong = match x509_parser::pem::parse_x509_pem(&text) {
+        Ok((_, pem)) if pem.label != "CERTIFICATE REQUEST" => "PEM block type must be CERTIFICATE REQUEST".to_string(),
+        Ok((_, pem)) => match X509CertificationRequest::from_der(&pem.contents) {
+            Ok(_) => return,
+            Err(error) => error.to_string(),
+        },
+        Err(_) => "PEM block type must be CERTIFICATE REQUEST".to_string(),
+    };
+    request.invalid(errors, wrong);
+}
+
+/// `domain/path`, such as `kubernetes.io/kube-apiserver-client`.
+fn signer(signer: &At<'_>, errors: &mut FieldErrors) {
+    let Some(name) = signer.require_text(errors) else { return };
+    let Some((domain, path)) = name.split_once('/') else {
+        signer.invalid(errors, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        return;
+    };
+    for wrong in names::dns1123_subdomain(domain).into_iter().chain(names::dns1123_subdomain(path)) {
+        signer.invalid(errors, wrong);
+    }
+    if !domain.contains('.') {
+        signer.invalid(errors, "should be a domain with at least two segments separated by dots");
+    }
+}

@@ -1,6 +1,12 @@
 //! DaemonSet.
 
+use machinery::field::FieldErrors;
+use serde_json::{Value, json};
+
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::{fill, value_at};
+use crate::podspec::{defaults, template};
 use crate::read;
 use crate::table::{
     CONTAINER_COLUMNS, age, age_column, column, container_cells, labels, name, name_column, selector, text, wide,
@@ -39,5 +45,53 @@ pub static DAEMON_SET: Simple = Simple {
         ]
     },
     has_generation: true,
+    default,
+    validate,
+    validate_update,
     ..Simple::PLAIN
 };
+
+fn default(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec") else { return };
+    if let Some(pod) = value_at(spec, "template.spec") {
+        defaults::default_spec(pod);
+    }
+    fill(spec, "updateStrategy", json!({}));
+    let Some(strategy) = spec.get_mut("updateStrategy") else { return };
+    fill(strategy, "type", "RollingUpdate");
+    if read::text(strategy, "type") == "RollingUpdate" {
+        fill(strategy, "rollingUpdate", json!({}));
+        if let Some(rolling) = strategy.get_mut("rollingUpdate") {
+            fill(rolling, "maxUnavailable", 1);
+            fill(rolling, "maxSurge", 0);
+        }
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    template::validate_of_workload(&spec, "daemonset", &mut errors);
+    spec.at("minReadySeconds").non_negative(&mut errors);
+    spec.at("revisionHistoryLimit").non_negative(&mut errors);
+    let rolling = spec.at("updateStrategy.rollingUpdate");
+    if rolling.is_set() {
+        let (unavailable, surge) = (rolling.at("maxUnavailable"), rolling.at("maxSurge"));
+        unavailable.count_or_percent(&mut errors);
+        unavailable.at_most_all(&mut errors);
+        surge.count_or_percent(&mut errors);
+        surge.at_most_all(&mut errors);
+        match (unavailable.is_zero(), surge.is_zero() || !surge.is_set()) {
+            (true, true) => unavailable.required(&mut errors, "cannot be 0 when maxSurge is 0"),
+            (false, false) => surge.invalid(&mut errors, "may not be set when maxUnavailable is non-zero"),
+            _ => {}
+        }
+    }
+    errors
+}
+
+fn validate_update(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    At::root(object).at("spec.selector").immutable(&mut errors, read::at(old, "spec.selector"));
+    errors
+}

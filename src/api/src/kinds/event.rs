@@ -1,9 +1,11 @@
 //! Event, in the core group and in events.k8s.io: one stored resource, in the core group's form.
 
 use jiff::Timestamp;
+use machinery::field::{FieldError, FieldErrors};
 use machinery::meta;
 use serde_json::Value;
 
+use crate::check::At;
 use crate::read;
 use crate::resource::{Column, Kind};
 use crate::table::{name, since, text, time_at, wide};
@@ -13,6 +15,9 @@ pub struct CoreEvent;
 
 /// Events of events.k8s.io.
 pub struct Event;
+
+/// Where events of objects without a namespace live.
+const CLUSTER_EVENTS: &str = "default";
 
 const FIELDS: &[&str] = &[
     "involvedObject.kind",
@@ -89,6 +94,19 @@ impl Kind for CoreEvent {
         ]
     }
 
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let involved = At::root(object).at("involvedObject.namespace");
+        let namespace = meta::namespace(object);
+        let home = if involved.text().is_empty() { CLUSTER_EVENTS } else { involved.text() };
+        // Events of cluster-scoped objects may also live in kube-system, where older clients put them.
+        let is_cluster_wide = involved.text().is_empty() && namespace == "kube-system";
+        if namespace != home && !is_cluster_wide {
+            errors.push(FieldError::invalid(&involved.path, involved.text(), "does not match event.namespace"));
+        }
+        errors
+    }
+
     fn fields(&self) -> &'static [&'static str] {
         FIELDS
     }
@@ -108,6 +126,38 @@ impl Kind for Event {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         CoreEvent.cells(&self.to_stored(object.clone()), now)
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let root = At::root(object);
+        if !root.at("eventTime").is_set() {
+            root.at("eventTime").required(&mut errors, "");
+        }
+        for (field, limit_bytes) in
+            [("reportingController", 0), ("reportingInstance", 128), ("action", 128), ("reason", 128)]
+        {
+            let at = root.at(field);
+            if at.require_text(&mut errors).is_some_and(|text| limit_bytes > 0 && text.len() > limit_bytes) {
+                at.invalid(&mut errors, format!("can have at most {limit_bytes} characters"));
+            }
+        }
+        root.at("reportingController").optional_name(&mut errors, machinery::names::qualified_name);
+        if !matches!(root.at("type").text(), "Normal" | "Warning") {
+            let type_ = root.at("type");
+            errors.push(FieldError::invalid(&type_.path, type_.text(), "has invalid value"));
+        }
+        errors
+    }
+
+    /// Only the count of a series changes after an event was reported.
+    fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        for field in ["regarding", "reason", "action", "reportingController", "reportingInstance", "type", "eventTime"]
+        {
+            At::root(object).at(field).immutable(&mut errors, read::at(old, field));
+        }
+        errors
     }
 
     fn fields(&self) -> &'static [&'static str] {

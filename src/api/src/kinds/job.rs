@@ -1,45 +1,49 @@
 //! Job.
 
 use jiff::Timestamp;
+use machinery::field::FieldError;
+use machinery::field::FieldErrors;
 use machinery::{meta, table::human_duration};
 use serde_json::Value;
 
-use super::simple::Simple;
+use crate::check::At;
+use crate::edit::{fill, items_at, set, value_at};
+use crate::podspec::{defaults, template};
 use crate::read;
+use crate::resource::{Column, Kind};
+use crate::strategy;
 use crate::table::{
     CONTAINER_COLUMNS, age, age_column, container_cells, has_condition, name, name_column, selector, text, time_at,
     wide,
 };
 
 /// The behaviour of Jobs.
-pub static JOB: Simple = Simple {
-    columns: &[
-        name_column(),
-        text("Status", "Where the job stands."),
-        text("Completions", "How many pods succeeded, of how many wanted."),
-        text("Duration", "How long the job ran."),
-        age_column(),
-        CONTAINER_COLUMNS[0],
-        CONTAINER_COLUMNS[1],
-        wide("Selector", "The labels of its pods."),
-    ],
-    cells: |object, now| {
-        let [containers, images] = container_cells(object, "spec.template.spec");
-        vec![
-            name(object),
-            status(object).into(),
-            completions(object).into(),
-            duration(object, now).into(),
-            age(object, now),
-            containers,
-            images,
-            selector(read::at(object, "spec.selector")).into(),
-        ]
-    },
-    fields: &["status.successful"],
-    has_generation: true,
-    ..Simple::PLAIN
-};
+pub struct Job;
+
+const COLUMNS: &[Column] = &[
+    name_column(),
+    text("Status", "Where the job stands."),
+    text("Completions", "How many pods succeeded, of how many wanted."),
+    text("Duration", "How long the job ran."),
+    age_column(),
+    CONTAINER_COLUMNS[0],
+    CONTAINER_COLUMNS[1],
+    wide("Selector", "The labels of its pods."),
+];
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let [containers, images] = container_cells(object, "spec.template.spec");
+    vec![
+        name(object),
+        status(object).into(),
+        completions(object).into(),
+        duration(object, now).into(),
+        age(object, now),
+        containers,
+        images,
+        selector(read::at(object, "spec.selector")).into(),
+    ]
+}
 
 fn status(object: &Value) -> &'static str {
     if has_condition(object, "Complete") {
@@ -72,4 +76,149 @@ fn duration(object: &Value, now: Timestamp) -> String {
     let Some(start) = time_at(object, "status.startTime") else { return String::new() };
     let end = time_at(object, "status.completionTime").unwrap_or(now);
     human_duration(end.duration_since(start).as_millis())
+}
+
+const NO_RETRY_LIMIT: i64 = i32::MAX as i64;
+const DEFAULT_RETRIES: i64 = 6;
+const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+
+impl Kind for Job {
+    fn default(&self, object: &mut Value) {
+        default(object);
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        strategy::create(object, true);
+        own_pods(object);
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let spec = At::root(object).at("spec");
+        validate_spec(&spec, &mut errors);
+        if !spec.at("selector").is_set() {
+            spec.at("selector").required(&mut errors, "");
+        } else {
+            crate::check::label_selector(&spec.at("selector"), &mut errors);
+            template::validate_labels_match(&spec.at("selector"), &spec.at("template"), &mut errors);
+        }
+        errors
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let (spec, old) = (At::root(object).at("spec"), read::at(old, "spec"));
+        spec.at("selector").immutable(&mut errors, read::at(old, "selector"));
+        spec.at("completionMode").immutable(&mut errors, read::at(old, "completionMode"));
+        let is_elastic = read::text(old, "completionMode") == "Indexed"
+            && spec.at("completions").value == spec.at("parallelism").value;
+        if !is_elastic {
+            spec.at("completions").immutable(&mut errors, read::at(old, "completions"));
+        }
+        let may_change_scheduling = read::flag(old, "suspend");
+        if !may_change_scheduling {
+            spec.at("template").immutable(&mut errors, read::at(old, "template"));
+        }
+        for field in ["podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"] {
+            spec.at(field).immutable(&mut errors, read::at(old, field));
+        }
+        errors
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        COLUMNS.to_vec()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        cells(object, now)
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        &["status.successful"]
+    }
+
+    fn field(&self, object: &Value, path: &str) -> Option<String> {
+        (path == "status.successful").then(|| read::int(object, "status.succeeded").to_string())
+    }
+}
+
+fn default(object: &mut Value) {
+    let labels = read::at(object, "spec.template.metadata.labels").clone();
+    if labels.as_object().is_some_and(|labels| !labels.is_empty())
+        && read::map(object, "metadata.labels").is_empty()
+        && let Some(metadata) = object.get_mut("metadata")
+    {
+        set(metadata, "labels", labels);
+    }
+    let Some(spec) = object.get_mut("spec") else { return };
+    if let Some(pod) = value_at(spec, "template.spec") {
+        defaults::default_spec(pod);
+    }
+    if !read::is_set(spec, "completions") && !read::is_set(spec, "parallelism") {
+        fill(spec, "completions", 1);
+    }
+    fill(spec, "parallelism", 1);
+    let has_own_limits = read::is_set(spec, "backoffLimitPerIndex");
+    fill(spec, "backoffLimit", if has_own_limits { NO_RETRY_LIMIT } else { DEFAULT_RETRIES });
+    fill(spec, "completionMode", "NonIndexed");
+    fill(spec, "suspend", false);
+    let replacement = if read::is_set(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    fill(spec, "podReplacementPolicy", replacement);
+    for rule in items_at(spec, "podFailurePolicy.rules") {
+        items_at(rule, "onPodConditions").for_each(|pattern| fill(pattern, "status", "True"));
+    }
+}
+
+/// A job finds its pods by its own uid, unless it asks to choose them itself.
+fn own_pods(object: &mut Value) {
+    let (uid, name) = (meta::uid(object).to_string(), meta::name(object).to_string());
+    let Some(spec) = object.get_mut("spec") else { return };
+    if read::flag(spec, "manualSelector") || !read::is_set(spec, "template") {
+        return;
+    }
+    fill(&mut spec["template"], "metadata", serde_json::json!({}));
+    let labels =
+        [(UID_LABEL, &uid), ("controller-uid", &uid), ("batch.kubernetes.io/job-name", &name), ("job-name", &name)];
+    for (key, value) in labels {
+        meta::set_label(&mut spec["template"], key, value);
+    }
+    fill(spec, "selector", serde_json::json!({}));
+    fill(&mut spec["selector"], "matchLabels", serde_json::json!({}));
+    fill(&mut spec["selector"]["matchLabels"], UID_LABEL, uid);
+}
+
+/// A job's spec, of a job or in a CronJob.
+pub(super) fn validate_spec(spec: &At<'_>, errors: &mut FieldErrors) {
+    let numbers = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "maxFailedIndexes",
+    ];
+    for field in numbers {
+        spec.at(field).non_negative(errors);
+    }
+    let is_indexed = spec.at("completionMode").text() == "Indexed";
+    if is_indexed && !spec.at("completions").is_set() {
+        spec.at("completions").required(errors, "when completion mode is Indexed");
+    }
+    if !is_indexed && spec.at("backoffLimitPerIndex").is_set() {
+        spec.at("backoffLimitPerIndex").invalid(errors, "requires indexed completion mode");
+    }
+    let pod = spec.at("template");
+    if !pod.is_set() {
+        pod.required(errors, "");
+        return;
+    }
+    template::validate(&pod, errors);
+    let policy = pod.at("spec.restartPolicy");
+    if !matches!(policy.text(), "OnFailure" | "Never") {
+        errors.push(FieldError::required(&policy.path, "valid values: \"OnFailure\", \"Never\""));
+    }
 }

@@ -1,12 +1,20 @@
 //! Node.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
+use machinery::field::FieldError;
+use machinery::field::FieldErrors;
 use machinery::meta;
+use machinery::names;
 use serde_json::Value;
 
-use super::simple::Simple;
+use crate::check::At;
+use crate::edit::fill;
 use crate::read;
 use crate::resource::Column;
+use crate::resource::Kind;
+use crate::strategy;
 use crate::table::{NONE, UNKNOWN, age, age_column, joined, name, name_column, text, text_or, wide};
 
 const COLUMNS: &[Column] = &[
@@ -23,7 +31,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// The behaviour of Nodes.
-pub static NODE: Simple = Simple { columns: COLUMNS, cells, fields: &["spec.unschedulable"], ..Simple::PLAIN };
+pub struct Node;
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
     let info = |field: &str| Value::from(text_or(object, &format!("status.nodeInfo.{field}"), UNKNOWN));
@@ -74,4 +82,75 @@ fn roles(object: &Value) -> Vec<String> {
 fn address(object: &Value, type_: &str) -> String {
     let found = read::list(object, "status.addresses").iter().find(|found| read::text(found, "type") == type_);
     found.map_or_else(|| NONE.to_string(), |address| read::text(address, "address").to_string())
+}
+
+impl Kind for Node {
+    /// What a node can give is what it has, unless it says otherwise.
+    fn default(&self, object: &mut Value) {
+        let capacity = read::at(object, "status.capacity").clone();
+        if let Some(status) = object.get_mut("status").filter(|_| !capacity.is_null()) {
+            fill(status, "allocatable", capacity);
+        }
+    }
+
+    /// Nodes register themselves with their status.
+    fn prepare_create(&self, object: &mut Value) {
+        meta::set(object, "generation", Value::Null);
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        strategy::update(object, old, false);
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let spec = At::root(object).at("spec");
+        let mut seen = HashSet::new();
+        for taint in spec.items("taints") {
+            let (key, value, effect) = (taint.at("key"), taint.at("value"), taint.at("effect"));
+            key.follows(&mut errors, names::qualified_name);
+            value.optional_name(&mut errors, names::label_value);
+            effect.require_text(&mut errors);
+            if !seen.insert((key.text(), effect.text())) {
+                let mut error = FieldError::duplicate(&taint.path, taint.value.clone());
+                error.detail = "taints must be unique by key and effect pair".to_string();
+                errors.push(error);
+            }
+        }
+        for range in spec.items("podCIDRs") {
+            if range.text().parse::<ipnet::IpNet>().is_err() {
+                range.invalid(&mut errors, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+            }
+        }
+        errors
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        for (field, name) in [("podCIDR", "podCIDR"), ("podCIDRs", "podCIDRs"), ("providerID", "providerID")] {
+            let new = At::root(object).at("spec").at(field);
+            let old = read::at(read::at(old, "spec"), field);
+            if !read::same(old, &Value::Null) && !read::same(new.value, old) {
+                let wrong = format!("node updates may not change {name} except from \"\" to valid");
+                new.forbidden(&mut errors, &wrong);
+            }
+        }
+        errors
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        COLUMNS.to_vec()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        cells(object, now)
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        &["spec.unschedulable"]
+    }
+
+    fn field(&self, object: &Value, path: &str) -> Option<String> {
+        (path == "spec.unschedulable").then(|| read::flag(object, path).to_string())
+    }
 }

@@ -1,7 +1,13 @@
 //! PersistentVolumeClaim.
 
+use machinery::field::FieldErrors;
+use serde_json::{Value, json};
+
+use super::persistent_volume::validate_access_modes;
 use super::persistent_volume::{class, phase};
 use super::simple::Simple;
+use crate::check::{At, label_selector};
+use crate::edit::{fill, set};
 use crate::read;
 use crate::table::{access_modes, age, age_column, name, name_column, text, text_or, wide};
 
@@ -35,5 +41,76 @@ pub static PERSISTENT_VOLUME_CLAIM: Simple = Simple {
             text_or(object, "spec.volumeMode", UNSET).into(),
         ]
     },
+    default,
+    validate,
+    validate_update,
+    prepare_create: Some(|object| set(object, "status", json!({"phase": "Pending"}))),
     ..Simple::PLAIN
 };
+
+/// `dataSource` and `dataSourceRef` say the same, except that only the second can name any kind or another namespace.
+fn default(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec") else { return };
+    let (source, reference) = (read::at(spec, "dataSource").clone(), read::at(spec, "dataSourceRef").clone());
+    if !source.is_null() {
+        fill(spec, "dataSourceRef", source);
+    } else if !reference.is_null() && !read::is_set(&reference, "namespace") {
+        let is_old = matches!(
+            (read::text(&reference, "apiGroup"), read::text(&reference, "kind")),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        );
+        if is_old {
+            fill(spec, "dataSource", reference);
+        }
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    validate_access_modes(&spec, "at least 1 access mode is required", &mut errors);
+    label_selector(&spec.at("selector"), &mut errors);
+    let storage = spec.at("resources.requests").key("storage");
+    match storage.quantity() {
+        None => storage.required(&mut errors, ""),
+        Some(amount) if amount.is_zero() || amount.is_negative() => {
+            storage.invalid(&mut errors, "must be greater than zero");
+        }
+        Some(_) => {}
+    }
+    spec.at("storageClassName").optional_name(&mut errors, machinery::names::dns1123_subdomain);
+    errors
+}
+
+fn validate_update(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    let frozen = |object: &Value| {
+        let mut spec = read::at(object, "spec").clone();
+        for field in ["resources", "volumeAttributesClassName"] {
+            crate::edit::remove(&mut spec, field);
+        }
+        // Binding fills these in, once.
+        let was_unbound = read::text(old, "spec.volumeName").is_empty();
+        if was_unbound {
+            crate::edit::remove(&mut spec, "volumeName");
+        }
+        if !read::is_set(old, "spec.storageClassName") {
+            crate::edit::remove(&mut spec, "storageClassName");
+        }
+        spec
+    };
+    if !read::same(&frozen(object), &frozen(old)) {
+        let wrong =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        spec.forbidden(&mut errors, wrong);
+    }
+    let size = |object: &Value| At::root(object).at("spec.resources.requests").key("storage").quantity();
+    if let (Some(new), Some(old)) = (size(object), size(old))
+        && new < old
+    {
+        let wrong = "field can not be less than status.capacity";
+        spec.at("resources.requests.storage").forbidden(&mut errors, wrong);
+    }
+    errors
+}

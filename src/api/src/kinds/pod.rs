@@ -1,12 +1,19 @@
 //! Pod.
 
 mod columns;
+mod update;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use machinery::field::FieldErrors;
+use machinery::meta;
+use serde_json::{Value, json};
 
+use crate::check::At;
+use crate::edit::{fill, set};
+use crate::podspec::{defaults, qos, spec};
 use crate::read;
 use crate::resource::{Column, Kind};
+use crate::strategy;
 
 /// How long a pod may take to end when neither it nor the request says so.
 const GRACE_PERIOD_SECONDS: i64 = 30;
@@ -15,6 +22,64 @@ const GRACE_PERIOD_SECONDS: i64 = 30;
 pub struct Pod;
 
 impl Kind for Pod {
+    fn default(&self, object: &mut Value) {
+        if let Some(spec) = object.get_mut("spec") {
+            defaults::default_pod(spec);
+        }
+    }
+
+    /// A new pod waits, and has its class of service.
+    fn prepare_create(&self, object: &mut Value) {
+        strategy::create(object, true);
+        let mut status = json!({"phase": "Pending", "qosClass": qos::class(read::at(object, "spec"))});
+        if !read::list(object, "spec.schedulingGates").is_empty() {
+            let condition = json!({
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            });
+            set(&mut status, "conditions", vec![condition]);
+        }
+        set(object, "status", status);
+    }
+
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        strategy::status_update(object, old);
+        let owners = read::at(old, "metadata.ownerReferences").clone();
+        meta::set(object, "ownerReferences", owners);
+        let class = read::at(old, "status.qosClass").clone();
+        if let Some(status) = object.get_mut("status").filter(|_| !class.is_null()) {
+            fill(status, "qosClass", class);
+        }
+    }
+
+    fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
+        match subresource {
+            "ephemeralcontainers" => update::take_ephemeral_containers(object, old),
+            "resize" => update::take_resources(object, old),
+            _ => self.prepare_status_update(object, old),
+        }
+    }
+
+    fn validate(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        spec::validate(&At::root(object).at("spec"), &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
+        update::validate(object, old)
+    }
+
+    fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
+        match subresource {
+            "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
+            "resize" => self.validate(object),
+            _ => update::validate_status(object, old),
+        }
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns::columns()
     }
@@ -54,3 +119,6 @@ impl Kind for Pod {
         Some(own.unwrap_or(GRACE_PERIOD_SECONDS))
     }
 }
+
+#[cfg(test)]
+mod tests;

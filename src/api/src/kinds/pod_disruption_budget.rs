@@ -1,8 +1,10 @@
 //! PodDisruptionBudget.
 
+use machinery::field::FieldErrors;
 use serde_json::Value;
 
 use super::simple::Simple;
+use crate::check::{At, label_selector};
 use crate::read;
 use crate::table::{age, age_column, column, name, name_column, text};
 
@@ -25,9 +27,25 @@ pub static POD_DISRUPTION_BUDGET: Simple = Simple {
         ]
     },
     has_generation: true,
+    validate,
     ..Simple::PLAIN
 };
 
 fn bound(object: &Value, path: &str) -> Value {
     if read::is_set(object, path) { read::shown(object, path).into() } else { "N/A".into() }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    let (least, most) = (spec.at("minAvailable"), spec.at("maxUnavailable"));
+    if least.is_set() && most.is_set() {
+        spec.invalid(&mut errors, "minAvailable and maxUnavailable cannot be both set");
+    }
+    for bound in [least, most] {
+        bound.count_or_percent(&mut errors);
+        bound.at_most_all(&mut errors);
+    }
+    label_selector(&spec.at("selector"), &mut errors);
+    errors
 }

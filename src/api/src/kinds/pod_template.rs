@@ -1,6 +1,12 @@
 //! PodTemplate.
 
+use machinery::field::FieldErrors;
+use serde_json::Value;
+
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::value_at;
+use crate::podspec::{defaults, template};
 use crate::read;
 use crate::table::{container_cells, labels, name, name_column, text};
 
@@ -17,5 +23,19 @@ pub static POD_TEMPLATE: Simple = Simple {
         vec![name(object), containers, images, labels(read::at(object, "template.metadata.labels")).into()]
     },
     has_generation: true,
+    default,
+    validate,
     ..Simple::PLAIN
 };
+
+fn default(object: &mut Value) {
+    if let Some(pod) = value_at(object, "template.spec") {
+        defaults::default_spec(pod);
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    template::validate(&At::root(object).at("template"), &mut errors);
+    errors
+}

@@ -1,6 +1,12 @@
 //! ReplicaSet.
 
+use machinery::field::FieldErrors;
+use serde_json::Value;
+
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::value_at;
+use crate::podspec::{defaults, template};
 use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, column, container_cells, name, name_column, selector, wide};
 
@@ -32,5 +38,29 @@ pub static REPLICA_SET: Simple = Simple {
     },
     fields: &["status.replicas"],
     has_generation: true,
+    default,
+    validate,
+    validate_update,
     ..Simple::PLAIN
 };
+
+fn default(object: &mut Value) {
+    if let Some(pod) = value_at(object, "spec.template.spec") {
+        defaults::default_spec(pod);
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    spec.at("replicas").non_negative(&mut errors);
+    spec.at("minReadySeconds").non_negative(&mut errors);
+    template::validate_of_workload(&spec, "deployment", &mut errors);
+    errors
+}
+
+fn validate_update(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    At::root(object).at("spec.selector").immutable(&mut errors, read::at(old, "spec.selector"));
+    errors
+}

@@ -1,6 +1,12 @@
 //! ReplicationController.
 
+use machinery::field::FieldErrors;
+use serde_json::Value;
+
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::{fill, value_at};
+use crate::podspec::{defaults, template};
 use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, column, container_cells, labels, name, name_column, wide};
 
@@ -33,5 +39,44 @@ pub static REPLICATION_CONTROLLER: Simple = Simple {
     },
     fields: &["status.replicas"],
     has_generation: true,
+    default,
+    validate,
     ..Simple::PLAIN
 };
+
+fn default(object: &mut Value) {
+    let labels = read::at(object, "spec.template.metadata.labels").clone();
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
+        if let Some(spec) = object.get_mut("spec") {
+            fill(spec, "selector", labels.clone());
+        }
+        if let Some(metadata) = object.get_mut("metadata") {
+            fill(metadata, "labels", labels);
+        }
+    }
+    if let Some(pod) = value_at(object, "spec.template.spec") {
+        defaults::default_spec(pod);
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    spec.at("minReadySeconds").non_negative(&mut errors);
+    spec.at("replicas").non_negative(&mut errors);
+    let (wanted, pod) = (read::map(spec.value, "selector"), spec.at("template"));
+    if wanted.is_empty() {
+        spec.at("selector").required(&mut errors, "");
+    }
+    if !pod.is_set() {
+        pod.required(&mut errors, "");
+        return errors;
+    }
+    let labels = read::map(pod.value, "metadata.labels");
+    if wanted.iter().any(|(key, value)| labels.get(key) != Some(value)) {
+        pod.at("metadata.labels").invalid(&mut errors, "`selector` does not match template `labels`");
+    }
+    template::validate(&pod, &mut errors);
+    template::validate_runs_for_ever(&pod, &mut errors);
+    errors
+}

@@ -6,6 +6,7 @@ use machinery::meta;
 use serde_json::Value;
 
 use crate::resource::{Column, Kind};
+use crate::strategy;
 use crate::table::{age, age_column, column, name, name_column};
 
 /// A kind as data. Begin with [`Simple::PLAIN`] or [`Simple::CREATED_AT`] and say what differs.
@@ -20,6 +21,8 @@ pub struct Simple {
     pub has_generation: bool,
     /// Defaults that depend on other fields.
     pub default: fn(&mut Value),
+    /// What the server sets in new objects besides the usual.
+    pub prepare_create: Option<fn(&mut Value)>,
     /// What is wrong with an object.
     pub validate: fn(&Value) -> FieldErrors,
     /// What is wrong with a change (new, old).
@@ -34,6 +37,7 @@ impl Simple {
         fields: &[],
         has_generation: false,
         default: |_| {},
+        prepare_create: None,
         validate: |_| FieldErrors::new(),
         validate_update: |_, _| FieldErrors::new(),
     };
@@ -53,6 +57,13 @@ impl Kind for Simple {
 
     fn has_generation(&self) -> bool {
         self.has_generation
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        strategy::create(object, self.has_generation);
+        if let Some(prepare) = self.prepare_create {
+            prepare(object);
+        }
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {

@@ -1,6 +1,12 @@
 //! StatefulSet.
 
+use machinery::field::FieldErrors;
+use serde_json::{Value, json};
+
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::{fill, items_at, value_at};
+use crate::podspec::{defaults, template};
 use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, container_cells, name, name_column, text};
 
@@ -19,5 +25,75 @@ pub static STATEFUL_SET: Simple = Simple {
         vec![name(object), ready.into(), age(object, now), containers, images]
     },
     has_generation: true,
+    default,
+    validate,
+    validate_update,
     ..Simple::PLAIN
 };
+
+/// What may change of a StatefulSet.
+const CHANGEABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+fn default(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec") else { return };
+    if let Some(pod) = value_at(spec, "template.spec") {
+        defaults::default_spec(pod);
+    }
+    for claim in items_at(spec, "volumeClaimTemplates") {
+        fill(claim, "apiVersion", "v1");
+        fill(claim, "kind", "PersistentVolumeClaim");
+        fill(claim, "status", json!({}));
+        fill(&mut claim["status"], "phase", "Pending");
+    }
+    fill(spec, "updateStrategy", json!({}));
+    let Some(strategy) = spec.get_mut("updateStrategy") else { return };
+    fill(strategy, "type", "RollingUpdate");
+    if read::text(strategy, "type") == "RollingUpdate" {
+        fill(strategy, "rollingUpdate", json!({}));
+        if let Some(rolling) = strategy.get_mut("rollingUpdate") {
+            fill(rolling, "partition", 0);
+        }
+    }
+}
+
+fn validate(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    let rolling = spec.at("updateStrategy.rollingUpdate");
+    if rolling.is_set() && spec.at("updateStrategy.type").text() == "OnDelete" {
+        let wrong = "only allowed for updateStrategy 'RollingUpdate'";
+        rolling.invalid(&mut errors, wrong);
+    }
+    rolling.at("partition").non_negative(&mut errors);
+    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+        spec.at(field).non_negative(&mut errors);
+    }
+    spec.at("ordinals.start").non_negative(&mut errors);
+    template::validate_of_workload(&spec, "statefulset", &mut errors);
+    errors
+}
+
+fn validate_update(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    let (new, old) = (read::map(object, "spec"), read::map(old, "spec"));
+    let changed = new.keys().chain(old.keys()).any(|field| {
+        let of = |spec: &serde_json::Map<String, Value>| spec.get(field).cloned().unwrap_or_default();
+        !CHANGEABLE.contains(&field.as_str()) && !read::same(&of(new), &of(old))
+    });
+    if changed {
+        let wrong = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                     'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
+                     'minReadySeconds' are forbidden";
+        spec.forbidden(&mut errors, wrong);
+    }
+    errors
+}

@@ -1,0 +1,202 @@
+//! What may change of a pod once it is there.
+
+use machinery::field::{FieldError, FieldErrors, Path};
+use serde_json::{Value, json};
+
+use crate::check::At;
+use crate::edit::{items_at, remove, set};
+use crate::podspec::spec;
+use crate::{read, strategy};
+
+const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
+                          `spec.tolerations` (only additions to existing tolerations),\
+                          `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// Everything that is wrong with a change of the pod itself.
+pub(super) fn validate(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let (new, old_spec) = (At::root(object).at("spec"), read::at(old, "spec"));
+    for list in ["containers", "initContainers"] {
+        if read::list(new.value, list).len() != read::list(old_spec, list).len() {
+            new.at(list).forbidden(&mut errors, "pod updates may not add or remove containers");
+            return errors;
+        }
+    }
+    deadline(&new, old_spec, &mut errors);
+    tolerations(&new, old_spec, &mut errors);
+    let was_gated = !read::list(old_spec, "schedulingGates").is_empty();
+    for gate in new.items("schedulingGates") {
+        if !read::list(old_spec, "schedulingGates").contains(gate.value) {
+            let name = gate.at("name").text();
+            let wrong = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            new.at("schedulingGates").forbidden(&mut errors, &wrong);
+        }
+    }
+    let munged = with_changeable_fields_of(new.value, old_spec, was_gated);
+    if !read::same(&munged, old_spec) {
+        let changed = changed_fields(&munged, old_spec);
+        let wrong = format!("pod updates may not change fields other than {CHANGEABLE}\nchanged: {changed}");
+        new.forbidden(&mut errors, &wrong);
+    }
+    errors
+}
+
+fn deadline(new: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    let deadline = new.at("activeDeadlineSeconds");
+    match (deadline.int(), read::at(old, "activeDeadlineSeconds").as_i64()) {
+        (Some(new), Some(old)) if new > old => {
+            deadline.invalid(errors, "must be less than or equal to previous value");
+        }
+        (None, Some(_)) => deadline.invalid(errors, "must not update from a positive integer to nil value"),
+        _ => {}
+    }
+}
+
+fn tolerations(new: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    let identity = |toleration: &Value| -> Value {
+        let mut identity = toleration.clone();
+        remove(&mut identity, "tolerationSeconds");
+        identity
+    };
+    let kept: Vec<Value> = read::list(new.value, "tolerations").iter().map(identity).collect();
+    let lost =
+        read::list(old, "tolerations").iter().map(identity).any(|old| !kept.iter().any(|new| read::same(new, &old)));
+    if lost {
+        let wrong = "existing toleration can not be modified except its tolerationSeconds";
+        new.at("tolerations").forbidden(errors, wrong);
+    }
+}
+
+/// The new spec with what may change as it was, so that whatever differs still may not.
+fn with_changeable_fields_of(new: &Value, old: &Value, was_gated: bool) -> Value {
+    let mut munged = new.clone();
+    for list in ["containers", "initContainers"] {
+        for (container, old) in items_at(&mut munged, list).zip(read::list(old, list)) {
+            restore(container, old, "image");
+        }
+    }
+    let mut changeable = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
+    let shortened =
+        read::int(old, "terminationGracePeriodSeconds") < 0 && read::int(new, "terminationGracePeriodSeconds") == 1;
+    if shortened {
+        changeable.push("terminationGracePeriodSeconds");
+    }
+    if was_gated && is_narrowed(new, old) {
+        changeable.push("nodeSelector");
+    }
+    if was_gated && !read::is_set(old, "affinity.nodeAffinity") {
+        let mut affinity = read::at(new, "affinity").clone();
+        remove(&mut affinity, "nodeAffinity");
+        set(&mut munged, "affinity", affinity);
+    }
+    changeable.into_iter().for_each(|field| restore(&mut munged, old, field));
+    munged
+}
+
+fn restore(object: &mut Value, old: &Value, field: &str) {
+    match old.get(field) {
+        Some(value) => set(object, field, value.clone()),
+        None => drop(remove(object, field)),
+    }
+}
+
+/// A gated pod may be kept from more nodes, not from fewer.
+fn is_narrowed(new: &Value, old: &Value) -> bool {
+    let labels = read::map(new, "nodeSelector");
+    read::map(old, "nodeSelector").iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+fn changed_fields(new: &Value, old: &Value) -> String {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return "spec".to_string() };
+    let mut names: Vec<&str> = new
+        .keys()
+        .chain(old.keys())
+        .filter(|name| {
+            let of = |spec: &serde_json::Map<String, Value>| spec.get(*name).cloned().unwrap_or_default();
+            !read::same(&of(new), &of(old))
+        })
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.iter().map(|name| format!("spec.{name}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The `ephemeralcontainers` subresource changes these only.
+pub(super) fn take_ephemeral_containers(object: &mut Value, old: &Value) {
+    let wanted = read::at(object, "spec.ephemeralContainers").clone();
+    strategy::status_update(object, old);
+    strategy::keep(object, old, "status");
+    if let Some(spec) = object.get_mut("spec") {
+        set(spec, "ephemeralContainers", if wanted.is_null() { json!([]) } else { wanted });
+    }
+    raise_generation(object, old);
+}
+
+/// The `resize` subresource changes containers' resources only.
+pub(super) fn take_resources(object: &mut Value, old: &Value) {
+    let wanted = read::at(object, "spec").clone();
+    strategy::status_update(object, old);
+    strategy::keep(object, old, "status");
+    for list in ["containers", "initContainers"] {
+        for container in items_at(object, &format!("spec.{list}")) {
+            let found = read::list(&wanted, list).iter().find(|found| found["name"] == container["name"]);
+            for field in ["resources", "resizePolicy"] {
+                if let Some(value) = found.and_then(|found| found.get(field)) {
+                    set(container, field, value.clone());
+                }
+            }
+        }
+    }
+    raise_generation(object, old);
+}
+
+fn raise_generation(object: &mut Value, old: &Value) {
+    if !read::same(read::at(object, "spec"), read::at(old, "spec")) {
+        machinery::meta::set_generation(object, machinery::meta::generation(old) + 1);
+    }
+}
+
+/// Ephemeral containers can be added; those that are there stay as they are.
+pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    spec::validate(&spec, &mut errors);
+    let list = spec.at("ephemeralContainers");
+    for kept in read::list(old, "spec.ephemeralContainers") {
+        let name = read::text(kept, "name");
+        match read::list(object, "spec.ephemeralContainers").iter().find(|found| found["name"] == kept["name"]) {
+            Some(found) if read::same(found, kept) => {}
+            Some(_) => {
+                list.forbidden(&mut errors, &format!("existing ephemeral containers {name:?} may not be changed\n"));
+            }
+            None => {
+                list.forbidden(&mut errors, &format!("existing ephemeral containers {name:?} may not be removed\n"));
+            }
+        }
+    }
+    errors
+}
+
+/// The class of service stays, and restarts are counted from zero.
+pub(super) fn validate_status(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let class = read::at(old, "status.qosClass");
+    let new = At::root(object).at("status.qosClass");
+    if !class.is_null() && new.is_set() && new.value != class {
+        new.invalid(&mut errors, "field is immutable");
+    }
+    errors.extend(restarts(object));
+    errors
+}
+
+fn restarts(object: &Value) -> FieldErrors {
+    let statuses = read::list(object, "status.containerStatuses").iter().enumerate();
+    let negative = statuses.filter(|(_, status)| read::int(status, "restartCount") < 0);
+    negative
+        .map(|(index, status)| {
+            let path = Path::new("status").child("containerStatuses").index(index).child("restartCount");
+            FieldError::invalid(&path, read::int(status, "restartCount"), "must be greater than or equal to 0")
+        })
+        .collect()
+}

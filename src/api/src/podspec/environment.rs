@@ -1,0 +1,109 @@
+//! Environment variables and where their values come from.
+
+use machinery::field::{FieldError, FieldErrors};
+use machinery::names;
+
+use super::resources;
+use crate::check::At;
+use crate::read;
+
+const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+const ENV_FIELDS: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+const FILE_FIELDS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+
+/// A container's environment.
+pub(crate) fn validate(container: &At<'_>, errors: &mut FieldErrors) {
+    for variable in container.items("env") {
+        variable.at("name").require_name(errors, names::env_var_name);
+        source(&variable, errors);
+    }
+    for source in container.items("envFrom") {
+        source.at("prefix").optional_name(errors, names::env_var_name);
+        let set: Vec<&str> =
+            ["configMapRef", "secretRef"].into_iter().filter(|kind| read::is_set(source.value, kind)).collect();
+        match set.as_slice() {
+            [] => {
+                let wrong = "must specify one of: `configMapRef` or `secretRef`";
+                errors.push(FieldError::invalid(&source.path, "", wrong));
+            }
+            [kind] => source.at(kind).at("name").require_name(errors, names::dns1123_subdomain),
+            _ => several(&source, errors),
+        }
+    }
+}
+
+fn several(at: &At<'_>, errors: &mut FieldErrors) {
+    errors.push(FieldError::invalid(&at.path, "", "may not have more than one field specified at a time"));
+}
+
+fn source(variable: &At<'_>, errors: &mut FieldErrors) {
+    let from = variable.at("valueFrom");
+    if !from.is_set() {
+        return;
+    }
+    let set: Vec<&str> = SOURCES.into_iter().filter(|kind| read::is_set(from.value, kind)).collect();
+    for kind in &set {
+        let source = from.at(kind);
+        match *kind {
+            "fieldRef" => field_reference(&source, &ENV_FIELDS, errors),
+            "resourceFieldRef" => resources::validate_reference(&source, false, errors),
+            "fileKeyRef" => {
+                for field in ["volumeName", "path", "key"] {
+                    source.at(field).require_text(errors);
+                }
+            }
+            _ => {
+                source.at("name").require_name(errors, names::dns1123_subdomain);
+                source.at("key").require_name(errors, names::config_map_key);
+            }
+        }
+    }
+    if set.is_empty() {
+        let wrong =
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+        errors.push(FieldError::invalid(&from.path, "", wrong));
+    } else if !variable.at("value").text().is_empty() {
+        errors.push(FieldError::invalid(&from.path, "", "may not be specified when `value` is not empty"));
+    } else if set.len() > 1 {
+        several(&from, errors);
+    }
+}
+
+/// A reference to a field of the pod, from a file of a volume.
+pub(crate) fn file_field_reference(reference: &At<'_>, errors: &mut FieldErrors) {
+    field_reference(reference, &FILE_FIELDS, errors);
+}
+
+fn field_reference(reference: &At<'_>, supported: &[&str], errors: &mut FieldErrors) {
+    if reference.at("apiVersion").text().is_empty() {
+        reference.at("apiVersion").required(errors, "");
+        return;
+    }
+    let field = reference.at("fieldPath");
+    let Some(path) = field.require_text(errors) else { return };
+    match path.strip_suffix("']").and_then(|path| path.split_once("['")) {
+        Some(("metadata.annotations", key)) => subscript(&field, &key.to_lowercase(), errors),
+        Some(("metadata.labels", key)) => subscript(&field, key, errors),
+        Some((other, _)) => field.invalid(errors, format!("does not support subscript on {other:?}")),
+        None if supported.contains(&path) => {}
+        None if ENV_FIELDS.contains(&path) || FILE_FIELDS.contains(&path) || path == "status.phase" => {
+            field.not_supported(errors, supported);
+        }
+        None => field.invalid(errors, format!("error converting fieldPath: field label not supported: {path}")),
+    }
+}
+
+fn subscript(field: &At<'_>, key: &str, errors: &mut FieldErrors) {
+    names::qualified_name(key).into_iter().for_each(|wrong| field.invalid(errors, wrong));
+}
