@@ -40,6 +40,3 @@ pub mod simple;
 pub mod stateful_set;
 pub mod storage;
 pub mod storage_class;
-
-#[cfg(test)]
-mod tests;

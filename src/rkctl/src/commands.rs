@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod cluster;
 pub mod completion;
 pub mod gitops;
 pub mod kubeconfig;

@@ -5,12 +5,15 @@
 
 use std::process::ExitCode;
 
+mod addons;
 mod cli;
 mod commands;
 mod config;
 mod exit;
 mod output;
 mod pause;
+mod progress;
+mod release;
 mod runtime;
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@ use crate::exit;
 
 pub mod addons;
 pub mod agent;
+mod api;
 pub mod cni;
 pub mod dns;
 pub mod facts;
@@ -13,6 +14,7 @@ pub mod git_worker;
 mod in_cluster;
 pub mod ingress;
 pub mod metrics;
+pub mod nodes;
 pub mod pki;
 pub mod server;
 pub mod token;
@@ -36,6 +38,7 @@ enum Command {
     Metrics(metrics::Args),
     Pki(pki::Args),
     Facts(facts::Args),
+    Nodes(nodes::Args),
     Token(token::Args),
     Addons(addons::Args),
     GitWorker(git_worker::Args),
@@ -52,6 +55,7 @@ pub fn run(args: Args) -> exit::Answer {
         Command::Metrics(args) => metrics::run(args),
         Command::Pki(args) => pki::run(args),
         Command::Facts(args) => facts::run(args),
+        Command::Nodes(args) => nodes::run(args),
         Command::Token(args) => token::run(args),
         Command::Addons(args) => addons::run(args),
         Command::GitWorker(args) => git_worker::run(args),

@@ -1,15 +1,90 @@
 //! `rkctl status`
 
-use crate::exit;
+use inventory::{Cluster, Host};
+use provision::{HostFacts, Observation};
 
-/// Not in this build.
+use super::cluster::Prepared;
+use crate::{exit, output, runtime};
+
+/// Show hosts, nodes, addons and certificates as they are.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  rkctl status inventories/lab.yaml\n  rkctl status --output json")]
 pub struct Args {
     #[command(flatten)]
     inventory: super::Inventory,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: output::Format,
 }
 
 pub fn run(args: Args) -> exit::Answer {
-    inventory::load(&args.inventory.path)?;
-    anyhow::bail!("`rkctl status` is not supported by this build")
+    let cluster = super::cluster::load(&args.inventory.path)?;
+    runtime::operator(async {
+        let prepared = Prepared::new(&cluster).await?;
+        let plan = prepared.plan()?;
+        let facts = cluster.controllers().find_map(|host| answered(&prepared, host)?.cluster.as_ref());
+        let healthy = facts.is_some_and(|facts| {
+            facts.ready
+                && facts.dns_answers != Some(false)
+                && cluster.present().all(|host| facts.nodes.get(&host.name).is_some_and(|node| node.ready))
+        });
+        if args.output == output::Format::Json {
+            output::print_json(&serde_json::json!({
+                "cluster": cluster.name, "healthy": healthy, "facts": facts, "unreachable": prepared.unreachable(),
+                "steps": plan.steps, "problems": plan.problems, "notices": plan.notices,
+            }))?;
+        } else {
+            output::print(&text(&cluster, &prepared, &plan, healthy))?;
+        }
+        Ok(if healthy { exit::DONE } else { exit::PARTIAL })
+    })
+}
+
+fn answered<'a>(prepared: &'a Prepared<'_>, host: &Host) -> Option<&'a HostFacts> {
+    match prepared.observed.get(&host.name)? {
+        Observation::Answered(facts) => Some(facts),
+        Observation::Failed { .. } => None,
+    }
+}
+
+fn text(cluster: &Cluster, prepared: &Prepared<'_>, plan: &provision::Plan, healthy: bool) -> String {
+    let facts = cluster.controllers().find_map(|host| answered(prepared, host)?.cluster.as_ref());
+    let mut rows = Vec::new();
+    for host in cluster.present() {
+        let node = facts.and_then(|facts| facts.nodes.get(&host.name));
+        let unit = |name: &str| {
+            let found = answered(prepared, host).map(|facts| facts.unit(name).active);
+            found.filter(|state| !state.is_empty()).unwrap_or_else(|| "-".to_owned())
+        };
+        let state = match (answered(prepared, host), node) {
+            (None, _) => "unreachable".to_owned(),
+            (_, None) => "not joined".to_owned(),
+            (_, Some(node)) if node.ready && node.unschedulable => "Ready, cordoned".to_owned(),
+            (_, Some(node)) if node.ready => "Ready".to_owned(),
+            (_, Some(_)) => "NotReady".to_owned(),
+        };
+        rows.push(vec![
+            host.name.clone(),
+            format!("{:?}", host.role).to_lowercase(),
+            host.address.clone(),
+            state,
+            if host.role.is_control_plane() { unit("rkctl-server") } else { "-".to_owned() },
+            unit("rkctl-agent"),
+            node.map(|node| node.version.clone()).unwrap_or_default(),
+        ]);
+    }
+    let mut text = output::table(&["HOST", "ROLE", "ADDRESS", "NODE", "SERVER", "AGENT", "VERSION"], &rows);
+    if let Some(facts) = facts {
+        text.push_str(&format!("API server: {}\n", if facts.ready { "ready" } else { &facts.unready }));
+        for (name, addon) in &facts.addons {
+            text.push_str(&format!("addon {name}: {}\n", if addon.ready { "available" } else { "not available" }));
+        }
+    }
+    for (host, cause) in prepared.unreachable() {
+        text.push_str(&format!("{host}: cannot be reached: {cause}\n"));
+    }
+    let state = if healthy { "healthy" } else { "not healthy" };
+    let count = plan.steps.len();
+    text.push_str(&format!("The cluster {} is {state}; `rkctl up` has {count} steps to do.\n", cluster.name));
+    text
 }

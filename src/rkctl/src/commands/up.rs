@@ -1,15 +1,170 @@
 //! `rkctl up`
 
-use crate::exit;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
 
-/// Not in this build.
+use provision::{Job, Observation, Outcome, Plan, Report};
+
+use super::cluster::Prepared;
+use super::kubeconfig;
+use crate::{exit, output, progress, release, runtime};
+
+/// Make the hosts of an inventory a cluster, or bring the cluster to what the inventory says.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Running it again continues what was interrupted, and changes nothing where all is as it should be.
+
+Examples:
+  rkctl up inventories/lab.yaml
+  rkctl up --output json > result.json"
+)]
 pub struct Args {
     #[command(flatten)]
     inventory: super::Inventory,
+    /// How progress and result are printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: output::Format,
+    /// Where the administrator's kubeconfig is written; `~/.kube/rkctl-NAME.yaml` where it is left out.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> exit::Answer {
-    inventory::load(&args.inventory.path)?;
-    anyhow::bail!("`rkctl up` is not supported by this build")
+    let began = Instant::now();
+    let cluster = super::cluster::load(&args.inventory.path)?;
+    let kubeconfig_path = args.kubeconfig.clone().map_or_else(|| kubeconfig::default_path(&cluster.name), Ok)?;
+    runtime::operator(async {
+        let mut prepared = Prepared::new(&cluster).await?;
+        let plan = prepared.plan()?;
+        warn(&plan, &prepared.unreachable());
+        let report = carry_out(&prepared, &plan, args.output).await;
+        let mut wrong = verdict(&report, &plan);
+        let has_control_plane =
+            !wrong.iter().any(|line| cluster.controllers().any(|host| line.starts_with(&host.name)));
+        if !plan.steps.is_empty() && has_control_plane {
+            prepared.observe_again().await;
+            wrong.extend(verify(&prepared));
+        }
+        let kubeconfig = if has_control_plane
+            && cluster.controllers().any(|host| !prepared.unreachable().contains_key(&host.name))
+        {
+            kubeconfig::ensure(&prepared.fleet, &cluster, &kubeconfig_path).await?;
+            Some(&kubeconfig_path)
+        } else {
+            None
+        };
+        if prepared.counts_as_failure() {
+            wrong.extend(
+                prepared.unreachable().iter().map(|(host, cause)| format!("{host}: cannot be reached: {cause}")),
+            );
+        }
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if args.output == output::Format::Json {
+            output::print_json(&serde_json::json!({
+                "steps": report.steps, "problems": plan.problems, "notices": plan.notices, "wrong": wrong,
+                "kubeconfig": kubeconfig, "elapsedMs": elapsed_ms,
+            }))?;
+        } else {
+            output::print(&summary(&cluster.name, &plan, &report, &wrong, kubeconfig, elapsed_ms))?;
+        }
+        Ok(if wrong.is_empty() { exit::DONE } else { exit::PARTIAL })
+    })
+}
+
+fn warn(plan: &Plan, unreachable: &BTreeMap<String, String>) {
+    for (host, cause) in unreachable {
+        eprintln!("{host}: cannot be reached: {cause}");
+    }
+    for notice in &plan.notices {
+        eprintln!("{}: note: {}; {}", notice.host, notice.message, notice.remedy);
+    }
+}
+
+async fn carry_out(prepared: &Prepared<'_>, plan: &Plan, format: output::Format) -> Report {
+    let progress = progress::progress(format, &plan.steps);
+    let mut broken = prepared.unreachable();
+    broken.values_mut().for_each(|cause| *cause = format!("it cannot be reached: {cause}"));
+    broken.extend(plan.problems.iter().map(|problem| (problem.host.clone(), problem.message.clone())));
+    let job = Job {
+        cluster: prepared.cluster,
+        fleet: &prepared.fleet,
+        binary: release::own_binary(),
+        git_files: prepared.git_files.clone(),
+        progress: progress.as_ref(),
+    };
+    provision::execute(&job, plan, broken).await
+}
+
+/// One message for each thing that went wrong: host, step, cause, remedy.
+fn verdict(report: &Report, plan: &Plan) -> Vec<String> {
+    let mut wrong: Vec<String> = plan
+        .problems
+        .iter()
+        .map(|problem| format!("{}: {}; {}", problem.host, problem.message, problem.remedy))
+        .collect();
+    for result in &report.steps {
+        if let Outcome::Failed { cause, remedy } = &result.outcome {
+            wrong.push(format!("{}: {}: {cause}\n    {remedy}", result.step.host, result.step.title));
+        }
+    }
+    wrong
+}
+
+/// What the hosts and the cluster say afterwards.
+fn verify(prepared: &Prepared<'_>) -> Vec<String> {
+    let cluster = prepared.cluster;
+    let answered = cluster.controllers().find_map(|host| match prepared.observed.get(&host.name) {
+        Some(Observation::Answered(facts)) => Some((host, facts)),
+        _ => None,
+    });
+    let Some((controller, facts)) = answered else { return Vec::new() };
+    let Some(facts) = &facts.cluster else {
+        return vec![format!("{}: the API server does not answer", controller.name)];
+    };
+    let mut wrong = Vec::new();
+    if !facts.ready {
+        wrong.push(format!("{}: the API server is not ready: {}", controller.name, facts.unready));
+    }
+    for host in cluster.present() {
+        match facts.nodes.get(&host.name) {
+            Some(node) if node.ready => {}
+            Some(node) => wrong.push(format!("{}: the node is not Ready: {}", host.name, node.message)),
+            None => wrong.push(format!("{}: the node is not in the cluster", host.name)),
+        }
+    }
+    if facts.dns_answers == Some(false) {
+        wrong.push(format!(
+            "{}: the cluster's DNS does not answer; see `kubectl -n kube-system get pods`",
+            controller.name
+        ));
+    }
+    wrong
+}
+
+fn summary(
+    name: &str,
+    plan: &Plan,
+    report: &Report,
+    wrong: &[String],
+    kubeconfig: Option<&PathBuf>,
+    elapsed_ms: u64,
+) -> String {
+    let mut text = String::new();
+    for line in wrong {
+        text.push_str(&format!("FAILED {line}\n"));
+    }
+    let done = report.steps.iter().filter(|result| result.outcome == Outcome::Done).count();
+    let seconds = elapsed_ms as f64 / 1000.0;
+    text.push_str(&match (plan.steps.len(), wrong.is_empty()) {
+        (0, true) => format!("The cluster {name} is as it should be: nothing to do ({seconds:.1} s).\n"),
+        (count, true) => format!("The cluster {name} is ready: {count} steps in {seconds:.1} s.\n"),
+        (count, false) => {
+            format!("The cluster {name} is not finished: {done} of {count} steps done in {seconds:.1} s.\n")
+        }
+    });
+    if let Some(path) = kubeconfig {
+        text.push_str(&format!("export KUBECONFIG={}\n", path.display()));
+    }
+    text
 }

@@ -1,4 +1,0 @@
-//! Operations that pods alone have.
-
-pub mod binding;
-pub mod eviction;

@@ -1,5 +1,0 @@
-//! The real server on a temporary store, driven over TLS by raw requests, by kube-rs and by the real kubectl.
-
-mod kubectl;
-mod raw;
-mod support;

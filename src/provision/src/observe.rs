@@ -1,0 +1,104 @@
+//! Asks hosts what they are: one script, one round trip a host.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use inventory::{Cluster, Host, State};
+use jiff::{SignedDuration, Timestamp};
+use ssh::{Command, Remote};
+
+use crate::connect::Fleet;
+use crate::error::Error;
+
+mod facts;
+
+pub use facts::{Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
+
+const SCRIPT: &str = include_str!("observe/facts.sh");
+/// A host that takes longer is ill; its share of time must not hold up the others.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Facts are some kilobytes.
+const OUTPUT_LIMIT_BYTES: usize = 4 << 20;
+
+/// Files whose content or presence decides about steps.
+const FILES: &[&str] = &[
+    crate::plan::BINARY,
+    "/etc/rkctl/server.yaml",
+    "/etc/rkctl/agent.yaml",
+    "/etc/rkctl/pki/ca.crt",
+    "/etc/rkctl/gitops/ssh_key",
+    "/etc/rkctl/gitops/known_hosts",
+    "/etc/rkctl/gitops/password",
+    "/etc/rkctl/firewall.nft",
+    "/etc/rkctl/firewall.sh",
+    "/etc/systemd/system/rkctl-server.service",
+    "/etc/systemd/system/rkctl-agent.service",
+    "/etc/systemd/system/nftables.service.d/rkctl.conf",
+    "/etc/firewalld/policies/rkctl-host.xml",
+    "/etc/firewalld/policies/rkctl-forward.xml",
+    "/etc/containerd/config.toml",
+    "/etc/sysctl.d/90-rkctl.conf",
+    "/etc/modules-load.d/rkctl.conf",
+    "/opt/cni/bin/rkctl-cni",
+];
+
+/// What came of asking a host.
+#[derive(Debug, Clone)]
+pub enum Observation {
+    /// It answered.
+    Answered(Box<HostFacts>),
+    /// It could not be asked.
+    Failed {
+        /// Why, with every cause.
+        cause: String,
+    },
+}
+
+/// Asks every host of the cluster, several at a time.
+pub async fn observe(cluster: &Cluster, fleet: &Fleet) -> BTreeMap<String, Observation> {
+    futures::stream::iter(&cluster.hosts)
+        .map(|host| async move {
+            let observation = match fleet.session(&host.name) {
+                Ok(session) => ask(host, session).await,
+                Err(cause) => Err(cause),
+            };
+            let observation = match observation {
+                Ok(facts) => Observation::Answered(Box::new(facts)),
+                Err(error) => Observation::Failed { cause: stdx::error::chain(&error) },
+            };
+            (host.name.clone(), observation)
+        })
+        .buffer_unordered(cluster.options.parallel.max(1))
+        .collect()
+        .await
+}
+
+async fn ask(host: &Host, session: &dyn Remote) -> Result<HostFacts, Error> {
+    let is_control_plane = host.role.is_control_plane() && host.state == State::Present;
+    let mut command = Command::new(SCRIPT)
+        .arg(if is_control_plane { "control-plane" } else { "worker" })
+        .timeout(TIMEOUT)
+        .output_limit_bytes(OUTPUT_LIMIT_BYTES);
+    for file in FILES {
+        command = command.arg(*file);
+    }
+    let (began, clock) = (Instant::now(), Timestamp::now());
+    let output = session.exec(command).await.map_err(Error::ssh("asking the host what it is"))?;
+    let half = SignedDuration::try_from(began.elapsed() / 2).unwrap_or(SignedDuration::ZERO);
+    let mut facts = HostFacts::parse(&output.text());
+    if !facts.complete {
+        let detail = output.error_text();
+        let detail = detail.lines().last().unwrap_or("the script did not come to its end").to_owned();
+        return Err(Error::Facts { detail });
+    }
+    // The clock is the script's first line: it was read at the beginning of what the host did, not half way.
+    facts.asked_at = Some(clock + half.min(SignedDuration::from_millis(CLOCK_READ_MS)));
+    Ok(facts)
+}
+
+/// About how long after the question the script reads the clock on a host nearby.
+const CLOCK_READ_MS: i64 = 50;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+# Facts of a host, one a line: a key, a tab, values with tabs between. Changes nothing.
+# $1: the control plane's part is wanted when it is `control-plane`; the other parameters are files to look at.
+role=$1
+shift
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+say() { printf '%s\t%s\n' "$1" "$2"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+first() { sed -n 1p "$1" 2>/dev/null; }
+
+say clock "$(date +%s.%N)"
+say uid "$(id -u)"
+say arch "$(uname -m)"
+say kernel "$(uname -r)"
+say hostname "$(first /proc/sys/kernel/hostname)"
+say hostname-file "$(first /etc/hostname)"
+for file in /etc/os-release /usr/lib/os-release; do
+    if [ -r "$file" ]; then
+        sed -n -e 's/^ID=/os-id\t/p' -e 's/^VERSION_ID=/os-version\t/p' -e 's/^ID_LIKE=/os-like\t/p' \
+            -e 's/^PRETTY_NAME=/os-name\t/p' "$file" | tr -d '"'
+        break
+    fi
+done
+[ -d /run/systemd/system ] && say systemd yes
+for manager in apt-get dnf yum zypper apk pacman; do
+    has $manager && { say package-manager $manager; break; }
+done
+for tool in containerd runc nft conntrack ip modprobe sysctl; do has $tool && say tool $tool; done
+[ -f /sys/fs/cgroup/cgroup.controllers ] && say cgroup 2 || say cgroup 1
+say capabilities "$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)"
+say address "$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')"
+ip -o -4 address show 2>/dev/null | awk '{sub("/.*", "", $4); print "local-address\t" $4}'
+say memory-kib "$(sed -n 's/^MemTotal:[[:space:]]*\([0-9]*\).*/\1/p' /proc/meminfo)"
+for dir in /var/lib /usr/local/bin; do
+    say disk-free-kib "$dir	$(df -Pk $dir 2>/dev/null | awk 'NR == 2 {print $4}')"
+done
+
+# Swap, now and at boot.
+sed -n '2,$s/^\([^[:space:]]*\).*/swap\t\1/p' /proc/swaps 2>/dev/null
+awk '$1 !~ /^#/ && $3 == "swap" {print "fstab-swap\t" $1}' /etc/fstab 2>/dev/null
+
+# SELinux.
+if [ -r /sys/fs/selinux/enforce ]; then
+    [ "$(cat /sys/fs/selinux/enforce)" = 1 ] && say selinux enforcing || say selinux permissive
+    [ -d /usr/share/selinux/packages/container ] || ls /usr/share/selinux/packages/container* >/dev/null 2>&1 ||
+        ls -d /var/lib/selinux/*/active/modules/*/container >/dev/null 2>&1 || say selinux-lacks container-selinux
+fi
+
+# Kernel modules that are wanted, and kernel settings that are wanted.
+builtin="/lib/modules/$(uname -r)/modules.builtin"
+module() {
+    if [ -e "$2" ] || [ -d "/sys/module/$1" ] || grep -q "/$1\.ko" "$builtin" 2>/dev/null; then
+        say module "$1	present"
+    elif has modprobe && modprobe -n -q "$1" 2>/dev/null; then
+        say module "$1	loadable"
+    else
+        say module "$1	missing"
+    fi
+}
+module br_netfilter /proc/sys/net/bridge/bridge-nf-call-iptables
+module nf_conntrack /proc/sys/net/netfilter/nf_conntrack_max
+module nf_tables /nonexistent
+module vxlan /nonexistent
+if grep -qw overlay /proc/filesystems; then say module "overlay	present"; else module overlay /nonexistent; fi
+for key in net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables \
+    fs.inotify.max_user_instances fs.inotify.max_user_watches; do
+    file=/proc/sys/$(echo "$key" | tr . /)
+    [ -e "$file" ] || { say sysctl "$key		missing"; continue; }
+    [ -w "$file" ] && state=writable || state=read-only
+    say sysctl "$key	$(cat "$file")	$state"
+done
+
+# Files: content and age decide what is written and what is restarted.
+for file in "$@"; do
+    if [ -L "$file" ]; then
+        say link "$file	$(readlink "$file")"
+    elif [ -f "$file" ]; then
+        hash=$(sha256sum <"$file")
+        say file "$file	${hash%% *}	$(stat -c '%a	%Y' "$file")"
+    fi
+done
+for file in /var/lib/rkctl/original/*; do [ -e "$file" ] && say original "${file##*/}"; done
+[ -e /var/lib/rkctl/agent/kubeconfig ] && say joined yes
+sed -n '/^# BEGIN rkctl$/,/^# END rkctl$/s/^/hosts\t/p' /etc/hosts 2>/dev/null
+
+# Units.
+for unit in rkctl-server rkctl-agent containerd firewalld ufw nftables; do
+    state=$(systemctl show -p LoadState,ActiveState,UnitFileState,NRestarts,ActiveEnterTimestamp "$unit.service" 2>/dev/null) ||
+        continue
+    value() { printf '%s\n' "$state" | sed -n "s/^$1=//p"; }
+    [ "$(value LoadState)" = loaded ] || continue
+    since=$(value ActiveEnterTimestamp)
+    [ -n "$since" ] && since=$(date -d "$since" +%s 2>/dev/null)
+    say unit "$unit	$(value ActiveState)	$(value UnitFileState)	${since:-0}	$(value NRestarts)"
+done
+
+# Who listens where something of ours will.
+if has ss; then
+    ss -Hltnup 2>/dev/null | awk '{
+        n = split($5, part, ":"); port = part[n]
+        if (port == 6443 || port == 10250 || port == 10248 || port == 6444 || port == 8472) {
+            who = "another program"
+            if (match($0, /users:\(\("[^"]*"/)) who = substr($0, RSTART + 9, RLENGTH - 10)
+            print "listens\t" $1 "\t" port "\t" who
+        }
+    }'
+fi
+
+# Firewalls.
+if has ufw; then
+    grep -q '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null && say ufw-enabled yes
+    sed -n 's/^### tuple ### //p' /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null | grep 'comment=726b63746c$' |
+        sed 's/^/ufw-rule\t/'
+fi
+if has nft; then
+    nft list chains 2>/dev/null | awk '
+        $1 == "table" {family = $2; table = $3}
+        $1 == "chain" {chain = $2}
+        $1 == "type" && $2 == "filter" && ($4 == "input" || $4 == "forward") {
+            policy = "accept"
+            for (i = 1; i <= NF; i++) if ($i == "policy") policy = $(i + 1)
+            sub(";", "", policy)
+            print family, table, chain, $4, policy
+        }' | while read -r family table chain hook policy; do
+        case $table in rkctl* | firewalld) continue ;; esac
+        rules=$(nft list chain "$family" "$table" "$chain" 2>/dev/null)
+        refuses=no
+        [ "$policy" = drop ] && refuses=yes
+        printf '%s\n' "$rules" | grep -Eq '(drop|reject)( |$)' && refuses=yes
+        opened=no
+        printf '%s\n' "$rules" | grep -q "jump rkctl-$hook" && opened=yes
+        say nft-chain "$family	$table	$chain	$hook	$refuses	$opened"
+    done
+fi
+
+# What the control plane says about itself.
+if [ "$role" = control-plane ] && [ -x /usr/local/bin/rkctl ] && [ -s /etc/rkctl/server.yaml ]; then
+    [ -f /etc/rkctl/pki/ca.crt ] && say ca "$(tr '\n' '|' </etc/rkctl/pki/ca.crt)"
+    say pki "$(/usr/local/bin/rkctl node pki init --dry-run 2>/dev/null | tr -d '\n')"
+    if systemctl is-active -q rkctl-server.service; then
+        say cluster "$(/usr/local/bin/rkctl node facts 2>/dev/null | tr -d '\n')"
+    fi
+fi
+say end yes

@@ -1,0 +1,103 @@
+//! What must hold before anything is done on a host.
+
+use super::{BINARY, Draft, View};
+
+/// Peers with certificates tolerate this much; above it tokens and certificates are not valid yet or no more.
+const MAX_CLOCK_SKEW_MS: i64 = 5_000;
+/// Above this a person should know.
+const NOTICE_CLOCK_SKEW_MS: i64 = 1_000;
+/// Room for the state, images and logs to begin with.
+const MIN_VAR_FREE_KIB: u64 = 512 << 10;
+/// Room for the binary, twice while it is replaced.
+const MIN_BIN_FREE_KIB: u64 = 160 << 10;
+
+/// Whether the host can be worked on; problems say why not.
+pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> bool {
+    let before = draft.plan.problems.len();
+    let facts = view.facts;
+    if facts.uid != Some(0) {
+        draft.problem(
+            "commands do not run as root",
+            "log in as root, or set `become: {method: sudo}` and let sudo take the user",
+        );
+    }
+    if facts.arch != view.release.arch {
+        draft.problem(
+            format!("the host is {}, this rkctl is for {}", facts.arch, view.release.arch),
+            "use hosts of one architecture, and the rkctl that was built for it",
+        );
+    }
+    if !facts.systemd {
+        draft.problem("systemd is not the host's init", "rkctl needs a host that runs systemd");
+    }
+    clock(view, draft);
+    disk(view, draft);
+    ports(view, draft);
+    selinux(view, draft);
+    if !view.peers.addresses.contains_key(&view.host.name) {
+        draft.problem("the host has no known IPv4 address", "set `privateAddress` of the host");
+    } else if let Some(std::net::IpAddr::V4(address)) = view.peers.addresses.get(&view.host.name)
+        && !facts.local_addresses.is_empty()
+        && !facts.local_addresses.contains(address)
+    {
+        draft.problem(
+            format!("{address} is none of the host's own addresses"),
+            "set `privateAddress` to the address that the other hosts reach it by",
+        );
+    }
+    draft.plan.problems.len() == before
+}
+
+fn clock(view: &View<'_>, draft: &mut Draft<'_>) {
+    let Some(ahead_ms) = view.facts.clock_ahead_ms() else { return };
+    let direction = if ahead_ms < 0 { "behind" } else { "ahead" };
+    let skew = format!("the host's clock is {:.1} s {direction}", ahead_ms.abs() as f64 / 1000.0);
+    let remedy = "set it: install chrony or enable systemd-timesyncd";
+    if ahead_ms.abs() > MAX_CLOCK_SKEW_MS {
+        draft.problem(skew, remedy);
+    } else if ahead_ms.abs() > NOTICE_CLOCK_SKEW_MS {
+        draft.notice(skew, remedy);
+    }
+}
+
+fn disk(view: &View<'_>, draft: &mut Draft<'_>) {
+    let needs_binary = view.facts.sha256(BINARY) != Some(&view.release.sha256);
+    let needs = [("/var/lib", MIN_VAR_FREE_KIB, true), ("/usr/local/bin", MIN_BIN_FREE_KIB, needs_binary)];
+    for (dir, least_kib, matters) in needs {
+        if let Some(free_kib) = view.facts.disk_free_kib.get(dir).filter(|free| matters && **free < least_kib) {
+            draft.problem(
+                format!("{dir} has {} MiB free, {} MiB are needed", free_kib >> 10, least_kib >> 10),
+                "make room on the disk",
+            );
+        }
+    }
+}
+
+fn ports(view: &View<'_>, draft: &mut Draft<'_>) {
+    let mut ours: Vec<(&str, u16)> = vec![("tcp", 10250), ("tcp", 10248), ("tcp", 6444)];
+    if view.host.role.is_control_plane() {
+        ours.push(("tcp", inventory::cluster::API_PORT));
+    }
+    for (protocol, port) in ours {
+        let who = view.facts.listeners.get(&(protocol.to_owned(), port));
+        if let Some(who) = who.filter(|who| *who != "rkctl") {
+            draft.problem(
+                format!("port {port}/{protocol} is in use by {who}"),
+                format!("stop {who}, or take it off this host"),
+            );
+        }
+    }
+}
+
+fn selinux(view: &View<'_>, draft: &mut Draft<'_>) {
+    let Some(mode) = &view.facts.selinux else { return };
+    for package in &view.facts.selinux_lacks {
+        let message = format!("SELinux is {mode} and its policy for containers is missing");
+        let remedy = format!("install {package}; rkctl never switches SELinux off");
+        if mode == "enforcing" {
+            draft.problem(message, remedy);
+        } else {
+            draft.notice(message, remedy);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The control plane of a host: configuration, certificates, unit, health.
+
+use tera::Context;
+
+use super::files::{self, Wanted};
+use super::{Action, BINARY, Draft, NODE_PORT_RANGE, View, Wave};
+use crate::error::Error;
+use crate::render::yaml;
+
+const CONFIG: &str = "/etc/rkctl/server.yaml";
+const UNIT_FILE: &str = "/etc/systemd/system/rkctl-server.service";
+const UNIT: &str = "rkctl-server";
+const RELOAD: &str = "systemctl daemon-reload";
+
+pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
+    let content = config(view)?;
+    let config = Wanted {
+        id: "server-config",
+        wave: Wave::Host,
+        path: CONFIG,
+        mode: 0o600,
+        content,
+        purpose: "the control plane's configuration",
+        then: None,
+    };
+    let config_changed = files::plan(view, draft, config);
+    if config_changed {
+        draft.restart(UNIT, "its configuration changes");
+    }
+    git_secrets(view, draft);
+    certificates(view, draft, config_changed);
+    let unit = Wanted {
+        id: "server-unit",
+        wave: Wave::Host,
+        path: UNIT_FILE,
+        mode: 0o644,
+        content: view.templates.render("rkctl-server.service", &Context::new())?,
+        purpose: "systemd starts the control plane",
+        then: Some(RELOAD),
+    };
+    if files::plan(view, draft, unit) {
+        draft.restart(UNIT, "its unit changes");
+    }
+    start(view, draft);
+    Ok(())
+}
+
+fn config(view: &View<'_>) -> Result<String, Error> {
+    let cluster = view.cluster;
+    let mut sans = vec![view.host.name.clone(), view.host.address.clone()];
+    sans.extend(view.host.private_address.map(|address| address.to_string()));
+    sans.extend(view.peers.addresses.get(&view.host.name).map(|address| address.to_string()));
+    sans.extend(cluster.api.endpoint.as_deref().map(endpoint_host));
+    sans.extend(cluster.api.sans.iter().cloned());
+    sans.sort();
+    sans.dedup();
+    let mut context = Context::new();
+    context.insert("cluster_name", &yaml(&cluster.name));
+    context.insert("port", &inventory::cluster::API_PORT);
+    context.insert("advertise_address", &view.peers.addresses.get(&view.host.name).map(|address| address.to_string()));
+    context.insert("api_sans", &yaml(&sans));
+    context.insert("pod_cidr", &cluster.network.pod_cidr.to_string());
+    context.insert("service_cidr", &cluster.network.service_cidr.to_string());
+    context.insert("cluster_domain", &yaml(&cluster.network.cluster_domain));
+    context.insert("node_port_range", &yaml(&NODE_PORT_RANGE));
+    context.insert("gitops", &cluster.gitops.as_ref().map(gitops));
+    view.templates.render("server.yaml", &context)
+}
+
+/// The host part of `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+fn endpoint_host(endpoint: &str) -> String {
+    if endpoint.parse::<std::net::IpAddr>().is_ok() {
+        return endpoint.to_owned();
+    }
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+fn gitops(gitops: &inventory::GitOps) -> String {
+    let file = |there: bool, name: &str| there.then(|| format!("{}/{name}", crate::secrets::GIT_DIR));
+    yaml(&serde_json::json!({
+        "url": gitops.url,
+        "ref": gitops.reference,
+        "path": gitops.path,
+        "interval": inventory::duration::format(gitops.interval),
+        "sshKeyFile": file(gitops.auth.ssh_key.is_some(), "ssh_key"),
+        "knownHostsFile": file(gitops.auth.known_hosts.is_some(), "known_hosts"),
+        "username": gitops.auth.username,
+        "passwordFile": file(gitops.auth.password.is_some(), "password"),
+    }))
+}
+
+fn git_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
+    let differs: Vec<&str> = view
+        .release
+        .git_files
+        .iter()
+        .filter(|(path, sha256)| view.facts.sha256(path) != Some(sha256))
+        .map(|(path, _)| path.as_str())
+        .collect();
+    if differs.is_empty() {
+        return;
+    }
+    draft
+        .step(
+            Wave::Host,
+            "gitops-auth",
+            "write the repository's credentials",
+            "the server fetches the repository with them",
+        )
+        .change("", differs.join(", "))
+        .by(Action::GitSecrets);
+    draft.restart(UNIT, "the repository's credentials change");
+}
+
+fn certificates(view: &View<'_>, draft: &mut Draft<'_>, config_changed: bool) {
+    let (reason, after) = match &view.facts.pki_due {
+        // Whether names change with the configuration can only be seen on the host, after it was written.
+        Some(due) if due.is_empty() && config_changed => ("the configuration changes".to_owned(), String::new()),
+        Some(due) if due.is_empty() => return,
+        Some(due) => (
+            due.iter().map(|due| format!("{}: {}", due.file, due.reason)).collect::<Vec<_>>().join("; "),
+            due.iter().map(|due| due.file.as_str()).collect::<Vec<_>>().join(", "),
+        ),
+        None => ("keys and certificates are made on the host they belong to".to_owned(), String::new()),
+    };
+    draft
+        .step(Wave::Host, "certificates", "make or renew certificates", reason)
+        .change("", after)
+        .by(Action::Certificates);
+    draft.restart(UNIT, "its certificates change");
+}
+
+fn start(view: &View<'_>, draft: &mut Draft<'_>) {
+    let unit = view.facts.unit(UNIT);
+    let planned = draft.restarts.remove(UNIT);
+    let reason = if !unit.is_active() {
+        Some(if unit.active.is_empty() { "it was never started".to_owned() } else { format!("it is {}", unit.active) })
+    } else if !unit.is_enabled() {
+        Some("it does not start at boot".to_owned())
+    } else {
+        planned.or_else(|| files::changed_since_start(view, UNIT, &[BINARY, CONFIG, UNIT_FILE]))
+    };
+    let ready = view.facts.cluster.as_ref().is_some_and(|cluster| cluster.ready);
+    if let Some(reason) = &reason {
+        draft
+            .step(Wave::Host, "server", "start the control plane", reason.clone())
+            .change(unit.active, "active, started at boot")
+            .by(Action::Restart { unit: UNIT });
+    }
+    if reason.is_some() || !ready {
+        draft
+            .step(Wave::Host, "server-ready", "wait for the API server", "nothing joins before /readyz says so")
+            .by(Action::AwaitServer);
+    }
+}

@@ -1,0 +1,132 @@
+# Leaves the host as it was before rkctl: what rkctl put here goes, what it put aside comes back.
+# Every part stands by itself, so that a second run finishes what the first could not.
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+original=/var/lib/rkctl/original
+status=0
+failed() { echo "$1" >&2; status=1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The agent first, so that it starts nothing again.
+for unit in rkctl-agent rkctl-server; do
+    if [ -e "/etc/systemd/system/$unit.service" ]; then
+        systemctl disable --now -q "$unit.service" 2>/dev/null || failed "cannot stop $unit"
+        rm -f "/etc/systemd/system/$unit.service"
+    fi
+    systemctl reset-failed "$unit.service" 2>/dev/null
+done
+
+# Containers of pods, and the images that came with rkctl.
+if has ctr && systemctl is-active -q containerd; then
+    ctr_k8s() { ctr -n k8s.io "$@" 2>/dev/null; }
+    for task in $(ctr_k8s tasks ls -q); do ctr_k8s tasks kill -s KILL "$task"; done
+    round=0
+    while [ "$round" -lt 50 ] && ctr_k8s tasks ls | grep -q RUNNING; do
+        sleep 0.1
+        round=$((round + 1))
+    done
+    for task in $(ctr_k8s tasks ls -q); do ctr_k8s tasks rm -f "$task" >/dev/null; done
+    for container in $(ctr_k8s containers ls -q); do
+        ctr_k8s containers rm "$container" >/dev/null || failed "cannot remove the container $container"
+    done
+    for image in $(ctr_k8s images ls -q | grep '^rkctl\.local/'); do ctr_k8s images rm --sync "$image" >/dev/null; done
+fi
+
+# Mounts of pods, innermost first, and their network namespaces.
+awk '$2 ~ "^/var/lib/kubelet/|^/run/netns/cni-|^/var/run/netns/cni-|^/run/containerd/io.containerd.(grpc.v1.cri|runtime.v2.task)/.*(k8s.io|sandboxes)/" {print $2}' \
+    /proc/mounts | sort -r | while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null; done
+for namespace in /run/netns/cni-*; do [ -e "$namespace" ] && rm -f "$namespace"; done
+
+# Links, routes and rules of the network.
+if has ip; then
+    ip -o link show 2>/dev/null | sed -n 's/^[0-9]*: \(rk[bv][rx][0-9][0-9]*\)[:@].*/\1/p' | while read -r link; do
+        ip link delete "$link" 2>/dev/null
+    done
+fi
+if has nft; then
+    nft list tables 2>/dev/null | awk '$3 ~ /^rkctl/ {print $2, $3}' | while read -r family table; do
+        nft delete table "$family" "$table" || failed "cannot delete the nftables table $table"
+    done
+fi
+
+# Openings in firewalls.
+if [ -e /etc/firewalld/policies/rkctl-host.xml ] || [ -e /etc/firewalld/policies/rkctl-forward.xml ]; then
+    rm -f /etc/firewalld/policies/rkctl-host.xml /etc/firewalld/policies/rkctl-forward.xml
+    if systemctl is-active -q firewalld; then firewall-cmd --reload >/dev/null || failed "cannot reload firewalld"; fi
+fi
+if has ufw && grep -qs 'comment=726b63746c$' /etc/ufw/user.rules; then
+    sed -n 's/^### tuple ### \(.*\) in comment=726b63746c$/\1/p' /etc/ufw/user.rules |
+        while read -r verb protocol ports to any from; do
+            case $verb in route:*) rule="route delete allow" ;; *) rule="delete allow" ;; esac
+            [ "$protocol" != any ] && rule="$rule proto $protocol"
+            rule="$rule from $from to $to"
+            [ "$ports" != any ] && rule="$rule port $ports"
+            # shellcheck disable=SC2086
+            ufw $rule >/dev/null </dev/null || failed "cannot delete the ufw rule: $rule"
+        done
+fi
+if [ -e /etc/systemd/system/nftables.service.d/rkctl.conf ]; then
+    rm -f /etc/systemd/system/nftables.service.d/rkctl.conf
+    rmdir /etc/systemd/system/nftables.service.d 2>/dev/null
+    nft -a list ruleset 2>/dev/null | awk '
+        $1 == "table" {family = $2; table = $3}
+        $1 == "chain" {chain = $2; if (chain ~ /^rkctl-/) own = own "delete chain " family " " table " " chain "\n"}
+        /jump rkctl-/ && match($0, /# handle [0-9]+/) {
+            print "delete rule " family " " table " " chain " " substr($0, RSTART + 2, RLENGTH - 2)
+        }
+        END {printf "%s", own}' | nft -f - || failed "cannot take the openings out of nftables"
+fi
+
+# Kernel settings, hosts file, name, swap.
+rm -f /etc/sysctl.d/90-rkctl.conf /etc/modules-load.d/rkctl.conf
+if [ -e $original/sysctl ]; then
+    while IFS='=' read -r key value; do
+        printf '%s\n' "$value" >"/proc/sys/$(echo "$key" | tr . /)" 2>/dev/null
+    done <$original/sysctl
+fi
+if grep -qs '^# BEGIN rkctl$' /etc/hosts; then
+    new=$(mktemp) && sed '/^# BEGIN rkctl$/,/^# END rkctl$/d' /etc/hosts >"$new" && cat "$new" >/etc/hosts
+    rm -f "$new"
+fi
+if [ -s $original/hostname ]; then
+    cat $original/hostname >/etc/hostname
+    hostnamectl set-hostname "$(cat $original/hostname)" 2>/dev/null || hostname "$(cat $original/hostname)"
+fi
+if grep -qs '^#rkctl# ' /etc/fstab; then
+    new=$(mktemp) && sed 's/^#rkctl# //' /etc/fstab >"$new" && cat "$new" >/etc/fstab
+    rm -f "$new"
+fi
+if [ -e $original/swap ]; then swapon -a 2>/dev/null; fi
+
+# The runtime's configuration as it was.
+if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
+    if [ -e $original/containerd-config.toml ]; then
+        cp -p $original/containerd-config.toml /etc/containerd/config.toml
+    else
+        rm -f /etc/containerd/config.toml
+    fi
+    if systemctl is-active -q containerd; then systemctl restart containerd || failed "cannot restart containerd"; fi
+fi
+
+# Files; the binary last, since it may be called again until then.
+rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
+rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni 2>/dev/null
+for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
+rm -rf /var/log/pods/* /var/lib/kubelet/pods
+rmdir /var/log/containers /var/log/pods /var/lib/kubelet 2>/dev/null
+# A mount that is still there must not be emptied.
+if grep -q ' /var/lib/rkctl/' /proc/mounts; then
+    awk '$2 ~ "^/var/lib/rkctl/" {print $2}' /proc/mounts | sort -r | while read -r mount; do umount "$mount"; done
+fi
+if [ "$status" = 0 ]; then
+    if grep -q ' /var/lib/rkctl ' /proc/mounts; then
+        find /var/lib/rkctl -mindepth 1 -xdev -delete
+    else
+        rm -rf /var/lib/rkctl
+    fi
+    rm -rf /etc/rkctl /run/rkctl
+    rm -f /usr/local/bin/rkctl
+fi
+systemctl daemon-reload
+exit $status
