@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod notify;
 mod output;
 mod pause;
 mod progress;

@@ -1,11 +1,149 @@
-//! `rkctl node server`
+//! `rkctl node server`: store, API server, controllers and scheduler in one process.
 
-use crate::exit;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use apiserver::config::{KeyPair, Limits};
+use apiserver::policy;
+use apiserver::request::User;
+use client::informer::Informers;
+use store::embedded::{Embedded, Options};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{SERVER_CONFIG, ServerConfiguration};
+use crate::{exit, notify, runtime};
+
+/// How often the server asks itself whether it is ready while it starts.
+const READY_POLL: Duration = Duration::from_millis(5);
+/// The database in the data folder.
+const DATABASE: &str = "state.db";
 
 /// Run the control plane.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The server's configuration.
+    #[arg(long, default_value = SERVER_CONFIG)]
+    config: PathBuf,
+}
 
-pub fn run(_args: Args) -> exit::Answer {
-    anyhow::bail!("`rkctl node server` is not supported by this build")
+pub fn run(args: Args) -> exit::Answer {
+    runtime::log_to_stderr("info");
+    let config = ServerConfiguration::load(&args.config)?;
+    runtime::node(async move {
+        serve(config, runtime::shutdown_token()?).await?;
+        Ok(exit::DONE)
+    })
+}
+
+/// Runs until `shutdown`, or until a part fails: systemd starts the whole anew then.
+async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let database = config.data_dir.join(DATABASE);
+    let store = Embedded::open(&database, Options::default())?;
+    let plugins = policy::plugins(&settings(&config), store.clone()).await?;
+    let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
+
+    let controllers = context(server.client(User::new("system:kube-controller-manager", &["system:masters"])), &shutdown);
+    // The scheduler reads what the controllers read, and acts in its own name.
+    let scheduler = client::Context {
+        client: server.client(User::new("system:kube-scheduler", &["system:authenticated"])),
+        ..controllers.clone()
+    };
+    let health = controllers.client.clone();
+    let mut parts = JoinSet::new();
+    let ends = shutdown.clone();
+    parts.spawn(async move { server.run(ends).await.context("the API server failed") });
+    wait_until_ready(&health, &shutdown).await;
+    notify::ready();
+    let controller_config = controllers::Config {
+        pod_cidr: Some(config.pod_cidr.into()),
+        ..controllers::Config::new(&config.pki_dir)
+    };
+    parts.spawn(async move { controllers::run(controller_config, controllers).await.context("the controllers failed") });
+    let scheduler_config = scheduler::Config::default();
+    parts.spawn(async move { scheduler::run(scheduler_config, scheduler).await.context("the scheduler failed") });
+
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let ended = ended.context("a part of the control plane panicked").and_then(|ended| ended);
+        if outcome.is_ok() && ended.is_err() {
+            outcome = ended;
+        }
+        // Whatever ends first ends the others, so that nothing half works.
+        shutdown.cancel();
+    }
+    outcome
+}
+
+fn context(client: kube::Client, shutdown: &CancellationToken) -> client::Context {
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    client::Context { client, informers, shutdown: shutdown.clone() }
+}
+
+/// Waits for `/readyz`: default roles and namespaces are there then.
+async fn wait_until_ready(client: &kube::Client, shutdown: &CancellationToken) {
+    loop {
+        let request = http::Request::get("/readyz").body(Vec::new());
+        if let Ok(request) = request
+            && client.request_text(request).await.is_ok()
+        {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(READY_POLL) => {}
+        }
+    }
+}
+
+fn settings(config: &ServerConfiguration) -> policy::Settings {
+    policy::Settings {
+        service_account_key: config.pki_dir.join("sa.key"),
+        service_account_public_keys: vec![config.pki_dir.join("sa.pub")],
+        cluster_domain: config.cluster_domain.clone(),
+        server_url: format!("https://{}", SocketAddr::new(config.advertise_address, config.port)),
+    }
+}
+
+fn server_config(config: &ServerConfiguration) -> anyhow::Result<apiserver::Config> {
+    let pair = |name: &str| KeyPair {
+        certificate: config.pki_dir.join(format!("{name}.crt")),
+        key: config.pki_dir.join(format!("{name}.key")),
+    };
+    Ok(apiserver::Config {
+        listen: SocketAddr::new(config.bind_address, config.port),
+        serving: pair("apiserver"),
+        client_ca: config.pki_dir.join("ca.crt"),
+        front_proxy_ca: Some(config.pki_dir.join("front-proxy-ca.crt")),
+        advertise_address: config.advertise_address,
+        advertise_port: Some(config.port),
+        service_cidr: config.service_cidr.into(),
+        node_port_range: port_range(&config.node_port_range)?,
+        kubelet_client: Some(pair("apiserver-kubelet-client")),
+        limits: Limits::default(),
+    })
+}
+
+fn port_range(text: &str) -> anyhow::Result<RangeInclusive<u16>> {
+    let parsed = text.split_once('-').and_then(|(from, to)| Some(from.trim().parse().ok()?..=to.trim().parse().ok()?));
+    parsed
+        .filter(|range: &RangeInclusive<u16>| !range.is_empty())
+        .with_context(|| format!("nodePortRange {text:?} is not two ports such as 30000-32767"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_ranges_are_two_ports_in_order() {
+        assert_eq!(port_range("30000-32767").unwrap(), 30000..=32767);
+        for wrong in ["30000", "2-1", "a-b", "1-70000"] {
+            assert!(port_range(wrong).unwrap_err().to_string().contains("30000-32767"), "{wrong}");
+        }
+    }
 }
