@@ -47,7 +47,8 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
     let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
 
-    let controllers = context(server.client(User::new("system:kube-controller-manager", &["system:masters"])), &shutdown);
+    let controllers =
+        context(server.client(User::new("system:kube-controller-manager", &["system:masters"])), &shutdown);
     // The scheduler reads what the controllers read, and acts in its own name.
     let scheduler = client::Context {
         client: server.client(User::new("system:kube-scheduler", &["system:authenticated"])),
@@ -59,11 +60,10 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     parts.spawn(async move { server.run(ends).await.context("the API server failed") });
     wait_until_ready(&health, &shutdown).await;
     notify::ready();
-    let controller_config = controllers::Config {
-        pod_cidr: Some(config.pod_cidr.into()),
-        ..controllers::Config::new(&config.pki_dir)
-    };
-    parts.spawn(async move { controllers::run(controller_config, controllers).await.context("the controllers failed") });
+    let controller_config =
+        controllers::Config { pod_cidr: Some(config.pod_cidr.into()), ..controllers::Config::new(&config.pki_dir) };
+    parts
+        .spawn(async move { controllers::run(controller_config, controllers).await.context("the controllers failed") });
     let scheduler_config = scheduler::Config::default();
     parts.spawn(async move { scheduler::run(scheduler_config, scheduler).await.context("the scheduler failed") });
 
