@@ -40,3 +40,6 @@ pub mod simple;
 pub mod stateful_set;
 pub mod storage;
 pub mod storage_class;
+
+#[cfg(test)]
+mod tests;

@@ -9,15 +9,17 @@
 //!   it drops `null` and empty strings that mean "not set".
 //! - Built-in kinds are validated by this crate alone; `machinery::schema::check` is stricter than Kubernetes is with
 //!   them (it refuses the second of two environment variables of one name).
-//! - A create then goes: schema defaults, [`Kind::default`](resource::Kind::default),
-//!   [`Kind::prepare_create`](resource::Kind::prepare_create), admission, [`validate_create`](metadata::validate_create).
-//! - An update goes: schema defaults, `default`, [`Kind::prepare_update`](resource::Kind::prepare_update), admission,
-//!   [`validate_update`](metadata::validate_update).
-//! - An update of `status` and its like goes: schema defaults, `default`,
-//!   [`Kind::prepare_subresource_update`](resource::Kind::prepare_subresource_update), admission,
+//! - A create then goes: schema defaults, [`Kind::default`](resource::Kind::default), mutating admission,
+//!   [`Kind::prepare_create`](resource::Kind::prepare_create), the choice of a name with
+//!   [`Kind::name_chosen`](resource::Kind::name_chosen), [`validate_create`](metadata::validate_create). A pod's class
+//!   of service is set in `prepare_create`, so admission that changes resources must have gone before. The uid is set
+//!   before `prepare_create`, because a Job's selector is made of it.
+//! - An update goes: schema defaults, `default`, mutating admission,
+//!   [`Kind::prepare_update`](resource::Kind::prepare_update), [`validate_update`](metadata::validate_update).
+//! - An update of `status` and its like goes: schema defaults, `default`, mutating admission,
+//!   [`Kind::prepare_subresource_update`](resource::Kind::prepare_subresource_update),
 //!   [`validate_subresource_update`](metadata::validate_subresource_update).
-//! - `metadata.name`, `namespace`, `uid` and `creationTimestamp` are set before `prepare_create` (a Job's selector is
-//!   made of its uid).
+//! - Service addresses and node ports, and a pod's priority, come from whoever keeps the ranges and classes.
 //! - [`definitions::openapi`] writes definitions as OpenAPI components.
 
 mod check;

@@ -369,7 +369,9 @@ fn policy_and_network_groups() -> Vec<Resource> {
             .with(POD_DISRUPTION_BUDGET),
         stored::<networking::IngressClass>(&kinds::networks::INGRESS_CLASS),
         stored::<networking::Ingress>(&kinds::ingress::INGRESS).short(&["ing"]).with(INGRESS),
-        stored::<networking::IPAddress>(&kinds::networks::IP_ADDRESS).short(&["ip"]),
+        stored::<networking::IPAddress>(&kinds::networks::IP_ADDRESS)
+            .short(&["ip"])
+            .named(kinds::networks::ip_address_name),
         stored::<networking::NetworkPolicy>(&kinds::network_policy::NETWORK_POLICY).short(&["netpol"]),
         stored::<networking::ServiceCIDR>(&kinds::networks::SERVICE_CIDR).with(SERVICE_CIDR),
         stored::<discovery::EndpointSlice>(&kinds::endpoint_slice::ENDPOINT_SLICE),
@@ -393,7 +395,8 @@ fn identity_groups() -> Vec<Resource> {
         stored::<certificates::CertificateSigningRequest>(&kinds::certificates::SigningRequest)
             .short(&["csr"])
             .with(CSR),
-        stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE),
+        stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE)
+            .named(kinds::certificates::trust_bundle_name),
         stored::<certificates::PodCertificateRequest>(&kinds::certificates::POD_CERTIFICATE_REQUEST)
             .with(POD_CERTIFICATE_REQUEST),
     ]

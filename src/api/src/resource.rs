@@ -56,6 +56,9 @@ pub trait Kind: Send + Sync + 'static {
         strategy::create(object, self.has_generation());
     }
 
+    /// Called once the name of a new object is chosen, where only its beginning was given.
+    fn name_chosen(&self, _object: &mut Value) {}
+
     /// Called on update of the main resource: keeps status of `old`, raises generation where the spec changed.
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         strategy::update(object, old, self.has_generation());

@@ -3,6 +3,31 @@
 //! A request comes in over TLS or in-process, is authenticated, understood ([`request`]), authorized, and served by
 //! discovery, the generic REST operations or a tunnel. What depends on policy comes in through [`plugin`].
 
+mod accept;
+mod answer;
+mod body;
+mod bootstrap;
+mod cache;
+pub mod config;
+mod discovery;
+pub mod error;
+mod handler;
+mod health;
+mod local;
+mod metrics;
+mod openapi;
 pub mod plugin;
 pub mod request;
+mod rest;
+mod server;
+mod services;
+mod state;
 pub mod status;
+pub mod storage;
+mod tls;
+pub mod version;
+
+pub use config::Config;
+pub use error::Error;
+pub use plugin::Plugins;
+pub use server::Server;

@@ -232,8 +232,19 @@ pub struct Plugins {
     /// By (group, `resource` or `resource/subresource`): `("authentication.k8s.io", "tokenreviews")`,
     /// `("", "serviceaccounts/token")`.
     pub reviewers: HashMap<(String, String), Arc<dyn Reviewer>>,
+    /// Fixed answers by path: `/.well-known/openid-configuration`, `/openid/v1/jwks`.
+    pub documents: HashMap<String, Document>,
     /// Started together when the server runs.
     pub bootstraps: Vec<Arc<dyn Bootstrap>>,
+}
+
+/// A fixed answer.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// `application/jwk-set+json`.
+    pub media_type: &'static str,
+    /// The body.
+    pub bytes: bytes::Bytes,
 }
 
 impl Plugins {
@@ -245,6 +256,7 @@ impl Plugins {
             authorizer: Arc::new(AllowAll),
             admission: Vec::new(),
             reviewers: HashMap::new(),
+            documents: HashMap::new(),
             bootstraps: Vec::new(),
         }
     }

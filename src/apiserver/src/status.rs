@@ -138,20 +138,6 @@ impl Status {
         Self::conflict(resource, name, WHY)
     }
 
-    /// 409 of server-side apply: fields belong to other managers. `conflicts` are (message, field) pairs.
-    pub fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let message = match conflicts {
-            [(message, field)] => format!("Apply failed with 1 conflict: {message}: {field}"),
-            many => {
-                let lines: Vec<String> = many.iter().map(|(message, field)| format!("{message}: {field}")).collect();
-                format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
-            }
-        };
-        conflicts.iter().fold(Self::new(409, "Conflict", message), |status, (message, field)| {
-            status.with_cause("FieldManagerConflict", message, field)
-        })
-    }
-
     /// 410: the resource version is too old to read or watch from.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)

@@ -98,7 +98,8 @@ fn one(bytes: &[u8], entry: &Patch, resources: &mut Vec<Resource>) -> Result<(),
 
 /// A list is a JSON 6902 patch, objects are strategic merge patches.
 fn content(bytes: &[u8]) -> Result<Content, String> {
-    let documents = strict::decode_yaml_documents(bytes, strict::MAX_BYTES).map_err(|error| error.to_string())?;
+    let documents = strict::decode_yaml_documents(bytes, strict::MAX_BYTES, strict::Booleans::Yaml12)
+        .map_err(|error| error.to_string())?;
     let mut changes = Vec::new();
     for document in documents {
         if let Some(message) = document.messages().next() {

@@ -192,7 +192,7 @@ impl Update<'_> {
             .copied()
             .filter(|target| target.ids.iter().any(|id| id.name == name))
             .filter(|target| match namespace {
-                Some(namespace) => target.ids.iter().any(|id| id.namespace == namespace),
+                Some(namespace) => target.ids.iter().any(|id| id.effective_namespace() == namespace),
                 None => self.is_in_reach(target),
             })
             .collect();

@@ -113,7 +113,9 @@ impl Resource {
 pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Value>, Error> {
     let wrong = |message: String| Error::File { file: file.to_string(), message };
     let mut objects = Vec::new();
-    for document in strict::decode_yaml_documents(bytes, strict::MAX_BYTES).map_err(|error| wrong(error.to_string()))? {
+    for document in strict::decode_yaml_documents(bytes, strict::MAX_BYTES, strict::Booleans::Yaml12)
+        .map_err(|error| wrong(error.to_string()))?
+    {
         if let Some(message) = document.messages().next() {
             return Err(wrong(message));
         }

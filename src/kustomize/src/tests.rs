@@ -351,3 +351,18 @@ proptest! {
         prop_assert_eq!(reference, &find(&objects, "ConfigMap")["metadata"]["name"]);
     }
 }
+
+#[test]
+fn unquoted_words_of_yaml_1_1_stay_words() {
+    let objects = built(
+        "",
+        &[
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches: [{patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {n: off}}'}]",
+            ),
+            ("a.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {y: yes}}"),
+        ],
+    );
+    assert_eq!(objects[0]["data"], json!({"y": "yes", "n": "off"}));
+}

@@ -60,6 +60,8 @@ pub enum Error {
     Base { log: PathBuf, stderr: String },
     #[error("host {host} did not {what} within {timeout_s} s; its console: {console}")]
     Host { host: String, what: &'static str, timeout_s: u64, console: String },
+    #[error("host {host} ended while it started; its console: {console}")]
+    Ended { host: String, console: String },
     #[error("control groups are not mounted below /sys/fs/cgroup")]
     NoCgroups,
     #[error("{count} processes of {what} are still there after SIGKILL")]

@@ -91,8 +91,8 @@ impl<'a> Host<'a> {
         let deadline = Instant::now() + BOOT_TIMEOUT;
         let address = self.lab.address(self.record);
         while old.is_some() && self.init()?.is_none_or(|init| Some(init) == old) || !answers(address).await {
-            if !self.is_running()? && Instant::now() + BOOT_TIMEOUT > deadline + POLL * 4 {
-                return Err(self.late("start", Duration::ZERO));
+            if !self.is_running()? {
+                return Err(Error::Ended { host: self.record.name.clone(), console: self.files.console_tail() });
             }
             if Instant::now() > deadline {
                 return Err(self.late("answer on port 22", BOOT_TIMEOUT));
@@ -103,9 +103,7 @@ impl<'a> Host<'a> {
     }
 
     fn late(&self, what: &'static str, limit: Duration) -> Error {
-        let console = fs::read(self.files.console()).unwrap_or_default();
-        let console = tool::tail(&String::from_utf8_lossy(&console));
-        Error::Host { host: self.record.name.clone(), what, timeout_s: limit.as_secs(), console }
+        self.files.late(&self.record.name, what, limit)
     }
 
     /// Restarts the host from within, as `systemctl reboot` does; one that does not react is ended and started.
@@ -148,7 +146,7 @@ impl<'a> Host<'a> {
         self.supervisor()?.kill().await?;
         self.groups()?.kill().await?;
         let _absent = fs::remove_file(self.files.cut());
-        let _absent = fs::remove_file(self.files.folder.join("pid"));
+        let _absent = fs::remove_file(self.files.pid());
         Ok(())
     }
 

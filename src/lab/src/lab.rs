@@ -138,6 +138,10 @@ impl Lab {
         wanted.check()?;
         let record = self.ensure_record(wanted, on_event).await?;
         let _held = lock::hold(&self.paths.folder).await?;
+        if Record::read(&self.paths.folder)?.is_none() {
+            // A `down` came in between.
+            record.write(&self.paths.folder)?;
+        }
         limits::raise();
         network::ensure(&record).await?;
         let key = export::ensure_key(&self.paths, &self.name).await?;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, file};
 use crate::state::{HostRecord, Paths, Record};
-use crate::tool::run;
+use crate::tool::{run, tail};
 
 /// Folders that are plain ones of this machine: an overlay cannot lie over an overlay, and the container
 /// runtime brings its own.
@@ -38,6 +38,21 @@ impl RootFs {
 
     pub(crate) fn console(&self) -> PathBuf {
         self.folder.join("console.log")
+    }
+
+    /// Process id of the supervisor, for people who look; nothing is ended by it.
+    pub(crate) fn pid(&self) -> PathBuf {
+        self.folder.join("pid")
+    }
+
+    /// The host did not do in time what it should; with the end of its console.
+    pub(crate) fn late(&self, host: &str, what: &'static str, limit: Duration) -> Error {
+        Error::Host { host: host.to_owned(), what, timeout_s: limit.as_secs(), console: self.console_tail() }
+    }
+
+    /// The end of what the host and systemd-nspawn said.
+    pub(crate) fn console_tail(&self) -> String {
+        tail(&String::from_utf8_lossy(&fs::read(self.console()).unwrap_or_default()))
     }
 
     /// The flag that keeps the host cut off through restarts.

@@ -3,14 +3,19 @@
 
 use std::fs::File;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
 use crate::cgroup::Groups;
 use crate::error::{Error, file};
 use crate::root_fs::{PLAIN, RootFs};
 use crate::state::{HostRecord, Record};
 use crate::tool::PATH;
+
+/// From the start of the shell until it is in its group; longer only where the machine is out of breath.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Status with which systemd-nspawn asks to be started again (`EXIT_FORCE_RESTART`).
 ///
@@ -38,7 +43,6 @@ while :; do
     echo "systemd-nspawn ended with status $status"
     [ "$status" = 133 ] || break
 done
-rm -f "$folder/pid"
 exit "$status"
 "#;
 
@@ -47,6 +51,7 @@ pub(crate) async fn start(lab: &Record, host: &HostRecord, files: &RootFs) -> Re
     let (own, supervisor) = (Groups::of_host(&lab.name, &host.name)?, Groups::of_supervisor(&lab.name, &host.name)?);
     own.create()?;
     supervisor.create()?;
+    let _absent = std::fs::remove_file(files.pid());
     let console = File::create(files.console()).map_err(file("writing", files.console()))?;
     let errors = console.try_clone().map_err(file("writing", files.console()))?;
     let mut command = Command::new("setsid");
@@ -59,10 +64,18 @@ pub(crate) async fn start(lab: &Record, host: &HostRecord, files: &RootFs) -> Re
         .env("HOST_GROUPS", own.joined());
     command.current_dir("/").stdin(Stdio::null()).stdout(console).stderr(errors);
     let status = command.status().await.map_err(|source| Error::ToolStart { command: "setsid".to_owned(), source })?;
-    if status.success() {
-        return Ok(());
+    if !status.success() {
+        return Err(Error::Tool { command: "setsid".to_owned(), stderr: status.to_string() });
     }
-    Err(Error::Tool { command: "setsid".to_owned(), stderr: status.to_string() })
+    // From when it is in its group, whoever asks sees that the host runs, or that it ended.
+    let deadline = Instant::now() + START_TIMEOUT;
+    while !files.pid().exists() {
+        if Instant::now() > deadline {
+            return Err(files.late(&host.name, "start", START_TIMEOUT));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 fn nspawn(lab: &Record, host: &HostRecord, files: &RootFs) -> Vec<String> {

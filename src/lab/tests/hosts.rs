@@ -168,8 +168,20 @@ async fn sudo_becomes_root(lab: &Lab) {
 async fn cut_and_heal(lab: &Lab) {
     let cp1 = session(lab, "cp1").await;
     let reach = format!("ping -c 1 -W 1 -q {} >/dev/null; echo $?", lab.host("w1").unwrap().address);
+    let mut watched = target(lab, "w1");
+    watched.timeouts.keepalive = Duration::from_secs(1);
+    let watched = ssh::connect(&watched).await.unwrap();
+    let long = tokio::spawn({
+        let watched = watched.clone();
+        async move { watched.exec("sleep 60").await }
+    });
     lab.cut("w1").await.unwrap();
     assert_eq!(lab.host("w1").unwrap().state, HostState::Cut);
+    let lost = tokio::time::timeout(Duration::from_secs(10), long).await.expect("a lost host is noticed").unwrap();
+    let lost = lost.unwrap_err();
+    assert!(lost.is_unreachable(), "{lost:?}");
+    let again = watched.exec("true").await.unwrap_err();
+    assert!(again.is_unreachable() && watched.is_closed(), "{again:?}");
     assert_eq!(run(&cp1, &reach).await, "1");
     assert!(ssh::connect(&target(lab, "w1")).await.unwrap_err().is_unreachable());
     let inside = lab.exec("w1", &["ip", "-brief", "address", "show", "host0"]).await.unwrap();

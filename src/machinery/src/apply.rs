@@ -123,6 +123,13 @@ pub fn update_managed(
     let kept = old.map(meta::managed_fields).unwrap_or_default();
     let has_list = meta::value_at(new, &["metadata", "managedFields"]).is_some();
     let is_reset = has_list && managers::is_reset(given);
+    let comparison = walker.compare(old, new, schema);
+    if comparison.is_empty() && !is_reset && (!has_list || given == kept) {
+        // Nothing changed hands: what is there stays, unread.
+        let kept = if kept.is_empty() { Value::Null } else { Value::from(kept) };
+        meta::set(new, "managedFields", kept);
+        return;
+    }
     let start = match operation.subresource.is_empty() {
         true if is_reset => Managers::default(),
         true => match Managers::decode(given) {
@@ -135,7 +142,6 @@ pub fn update_managed(
         meta::set(new, "managedFields", Value::Null);
         return;
     }
-    let comparison = walker.compare(old, new, schema);
     let mut managers = start;
     record(&mut managers, &comparison, operation);
     managers.cap();
@@ -177,9 +183,7 @@ impl Applier<'_> {
             let last = std::mem::replace(&mut entry.fields, applied);
             (last, entry.time.clone())
         };
-        // What pruning emptied is there all the same where the configuration states it empty.
-        let object = self.prune(merged, &managers, &last);
-        let mut object = self.walker.merge(Some(&object), patch, self.schema);
+        let mut object = self.prune(merged, patch, &managers, &last);
 
         let comparison = self.walker.compare(live, &object, self.schema);
         let changed = comparison.changed();
@@ -220,7 +224,7 @@ impl Applier<'_> {
 
     /// Removes fields, map keys and list elements that this manager applied last time, does not now, and no one
     /// else owns. What no one ever owned stays.
-    fn prune(&self, merged: Value, managers: &Managers, last: &Set) -> Value {
+    fn prune(&self, merged: Value, patch: &Value, managers: &Managers, last: &Set) -> Value {
         if last.is_empty() {
             return merged;
         }
@@ -246,7 +250,8 @@ impl Applier<'_> {
         }
         let mut object = merged;
         walker.remove(&mut object, &gone, schema);
-        object
+        // What this emptied is there all the same where the configuration states it empty.
+        walker.merge(Some(&object), patch, schema)
     }
 
     /// The fields that client-side apply set and that still have the value it gave them.

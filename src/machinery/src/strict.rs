@@ -84,10 +84,21 @@ pub fn decode_yaml(bytes: &[u8], limit_bytes: usize) -> Result<Decoded, Error> {
     Ok(state.finish(value))
 }
 
+/// What unquoted `yes`, `no`, `on`, `off`, `y` and `n` are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booleans {
+    /// Booleans, as `kubectl apply` reads them.
+    Yaml11,
+    /// Text, as kustomize reads resources and patches.
+    Yaml12,
+}
+
 /// Reads every YAML document of a file of at most `limit_bytes`, as [`decode_yaml`] does; empty ones are passed over.
-pub fn decode_yaml_documents(bytes: &[u8], limit_bytes: usize) -> Result<Vec<Decoded>, Error> {
+pub fn decode_yaml_documents(bytes: &[u8], limit_bytes: usize, booleans: Booleans) -> Result<Vec<Decoded>, Error> {
     check_size(bytes, limit_bytes)?;
-    serde_yaml::from_slice_multiple_with_options(bytes, yaml_options()).map_err(|error| Error::Yaml(error.to_string()))
+    let mut options = yaml_options();
+    options.strict_booleans = booleans == Booleans::Yaml12;
+    serde_yaml::from_slice_multiple_with_options(bytes, options).map_err(|error| Error::Yaml(error.to_string()))
 }
 
 impl<'de> de::Deserialize<'de> for Decoded {

@@ -1,3 +1,18 @@
 //! What tests share: never imported by what ships.
+//!
+//! Waiting for conditions, real kubectl in old and new versions, container images made on the spot, labs that
+//! go away with the test, network namespaces. Everything here panics with what a reader of a failed test needs;
+//! nothing here knows what is tested.
 
+pub mod images;
+pub mod kubectl;
+pub mod labs;
+pub mod net;
 pub mod netns;
+pub mod tools;
+pub mod wait;
+
+pub use kubectl::Kubectl;
+pub use labs::TestLab;
+pub use net::free_port;
+pub use wait::{eventually, eventually_async};

@@ -8,6 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{REFERENCE_PREFIX, required};
 
+/// Types whose fields are anybody's, but which are objects.
+const ANY_OBJECT: [&str; 2] =
+    ["io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", "io.k8s.apimachinery.pkg.runtime.RawExtension"];
+
 /// Which OpenAPI the schema is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -31,6 +35,9 @@ pub struct PublishedKind<'a> {
 /// The component called `name` with the schema `schema`; `kinds` are the kinds whose body it is.
 pub fn component(name: &str, schema: &Schema, kinds: &[PublishedKind<'_>], dialect: Dialect) -> Value {
     let mut out = write(schema, dialect);
+    if ANY_OBJECT.contains(&name) {
+        out.insert("type".into(), "object".into());
+    }
     let required = required(name);
     if !required.is_empty() {
         out.insert("required".into(), json!(&*required));
@@ -117,7 +124,8 @@ fn write(schema: &Schema, dialect: Dialect) -> Map<String, Value> {
 
 fn write_type(type_: &Type, dialect: Dialect) -> Map<String, Value> {
     let written = match (type_, dialect) {
-        (Type::Any, _) => json!({"type": "object"}),
+        // Without a type: `default: 5` and `additionalProperties: true` of a CustomResourceDefinition are valid.
+        (Type::Any, _) => json!({}),
         (Type::Object { fields, atomic, required }, _) => {
             let mut out = json!({"type": "object"});
             if !fields.is_empty() {

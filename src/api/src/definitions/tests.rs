@@ -84,6 +84,18 @@ fn components_read_as_kubernetes_publishes_them() {
 }
 
 #[test]
+fn arbitrary_values_have_no_type_and_arbitrary_objects_are_objects() {
+    let resource = crate::registry().get("apiextensions.k8s.io", "v1", "customresourcedefinitions").expect("served");
+    let definitions = resource.definitions();
+    let published = |name: &str| component(name, &definitions.0[name], &[], Dialect::V2);
+    let prefix = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+    for name in ["JSON", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"] {
+        assert!(published(&format!("{prefix}.{name}")).get("type").is_none(), "{name}");
+    }
+    assert_eq!(published("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1")["type"], "object");
+}
+
+#[test]
 fn a_type_is_shared_by_the_kinds_that_use_it() {
     let first = pod();
     let second = closure("io.k8s.api.apps.v1.Deployment", generate::<k8s_openapi::api::apps::v1::Deployment>);

@@ -199,3 +199,8 @@ fn signer(signer: &At<'_>, errors: &mut FieldErrors) {
         signer.invalid(errors, "should be a domain with at least two segments separated by dots");
     }
 }
+
+/// `NAME`, or the signer with colons for slashes and a name after one more: `kubernetes.io:kubelet-serving:v1`.
+pub fn trust_bundle_name(name: &str) -> Vec<String> {
+    name.split(':').flat_map(names::dns1123_subdomain).collect()
+}

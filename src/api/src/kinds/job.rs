@@ -96,6 +96,10 @@ impl Kind for Job {
         own_pods(object);
     }
 
+    fn name_chosen(&self, object: &mut Value) {
+        own_pods(object);
+    }
+
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let spec = At::root(object).at("spec");

@@ -39,6 +39,10 @@ impl Kind for Namespace {
         set(&mut object["spec"], "finalizers", finalizers);
     }
 
+    fn name_chosen(&self, object: &mut Value) {
+        self.default(object);
+    }
+
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         strategy::update(object, old, false);
         strategy::keep(object, old, "spec");

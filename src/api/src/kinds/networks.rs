@@ -59,3 +59,24 @@ pub static SERVICE_CIDR: Simple = Simple {
     has_generation: true,
     ..Simple::PLAIN
 };
+
+/// An IPAddress is called by its address, in the usual form.
+pub fn ip_address_name(name: &str) -> Vec<String> {
+    match name.parse::<std::net::IpAddr>() {
+        Ok(address) if address.to_string() == name => Vec::new(),
+        Ok(address) => vec![format!("must be in canonical form ({:?})", address.to_string())],
+        Err(_) => vec![crate::check::NO_ADDRESS.to_string()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_named_in_one_way() {
+        assert!(ip_address_name("10.43.0.1").is_empty() && ip_address_name("2001:db8::1").is_empty());
+        assert_eq!(ip_address_name("2001:DB8::1"), ["must be in canonical form (\"2001:db8::1\")"]);
+        assert_eq!(ip_address_name("x").len(), 1);
+    }
+}

@@ -96,7 +96,7 @@ fn docker_config(data: &At<'_>, key: &str, errors: &mut FieldErrors) {
         return;
     }
     let decoded = STANDARD.decode(entry.text()).unwrap_or_default();
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&decoded).is_err() {
+    if serde_json::from_slice::<Value>(&decoded).is_err() {
         // The value is a secret and stays out of the error.
         let wrong = "must be valid JSON";
         errors.push(machinery::field::FieldError::invalid(&entry.path, "<secret contents redacted>", wrong));

@@ -71,12 +71,16 @@ fn what_follows_the_value_is_an_error() {
 
 #[test]
 fn a_file_may_hold_several_documents() {
-    let documents = decode_yaml_documents(b"# first\n---\na: 1\na: 2\n---\n---\n- 1: x\n", MAX_BYTES).unwrap();
+    let documents =
+        decode_yaml_documents(b"# first\n---\na: 1\na: 2\n---\n---\n- 1: x\n", MAX_BYTES, Booleans::Yaml11).unwrap();
     let values: Vec<_> = documents.iter().map(|document| document.value.clone()).collect();
     assert_eq!(values, [json!({"a": 2}), json!([{"1": "x"}])]);
     assert_eq!(documents[0].duplicates, ["a"]);
-    assert!(decode_yaml_documents(b"", MAX_BYTES).unwrap().is_empty());
-    assert!(decode_yaml_documents(b"a: [", MAX_BYTES).is_err());
+    let read = |booleans| decode_yaml_documents(b"[yes, n, 'on', true]", MAX_BYTES, booleans).unwrap()[0].value.clone();
+    assert_eq!(read(Booleans::Yaml11), json!([true, false, "on", true]));
+    assert_eq!(read(Booleans::Yaml12), json!(["yes", "n", "on", true]));
+    assert!(decode_yaml_documents(b"", MAX_BYTES, Booleans::Yaml11).unwrap().is_empty());
+    assert!(decode_yaml_documents(b"a: [", MAX_BYTES, Booleans::Yaml11).is_err());
 }
 
 proptest! {

@@ -98,3 +98,21 @@ fn included_files_hold_under_the_conditions_around_the_include() {
     assert_eq!(config.host("a").unwrap().port, Some(5));
     assert_eq!(config.host("b").unwrap().user.as_deref(), Some("two"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_fail_otherwise_than_by_an_error(text in "([A-Za-z]{1,8}[ =]?[\"%~a-z*!,\\\\ #]{0,12}\n?){0,8}") {
+        let mut parser = Parser { home: Path::new("/nowhere"), directives: Vec::new() };
+        if parser.text(Path::new("config"), &text, &[], 0).is_ok() {
+            let config = ClientConfig { home: "/nowhere".into(), local_user: "me".into(), directives: parser.directives };
+            let _ = config.target("host");
+        }
+    }
+
+    #[test]
+    fn words_are_read_back_from_quotes(words in proptest::collection::vec("[^\"\\\\\n]{1,8}", 1..4)) {
+        let line = format!("Keyword {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" "));
+        let (keyword, read) = parse::split(&line).unwrap().unwrap();
+        proptest::prop_assert_eq!((keyword.as_str(), read), ("keyword", words));
+    }
+}

@@ -176,3 +176,17 @@ async fn a_connection_that_ends_is_noticed() {
     let error = session.exec("true").await.unwrap_err();
     assert!(error.is_unreachable() && session.is_closed(), "{error}");
 }
+
+#[tokio::test]
+async fn a_session_that_is_dropped_ends_its_connection() {
+    let server = Server::start("LogLevel VERBOSE");
+    let session = connect(&server.target()).await.unwrap();
+    assert!(session.clone().exec("true").await.unwrap().success());
+    assert!(!session.is_closed());
+    drop(session);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !server.log().contains("Closing connection") && !server.log().contains("Disconnected") {
+        assert!(Instant::now() < deadline, "it is still open: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

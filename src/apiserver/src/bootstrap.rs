@@ -1,0 +1,63 @@
+//! What must be there once the server runs: the system namespaces, the `kubernetes` service with its endpoints, and
+//! what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
+
+mod kubernetes;
+mod namespaces;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::plugin::Bootstrap;
+use crate::request::User;
+use crate::state::State;
+
+/// How long to wait after a failure.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How often the endpoints of the `kubernetes` service are put right.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+
+/// Whom the server acts as towards itself.
+fn itself() -> User {
+    User::new("system:apiserver", &["system:masters"])
+}
+
+/// Starts everything; `/readyz` waits for each to have succeeded once.
+pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let client = crate::local::client(state, itself());
+    let own: [Arc<dyn Bootstrap>; 2] = [
+        Arc::new(namespaces::SystemNamespaces),
+        Arc::new(kubernetes::KubernetesService::new(&state.config, state.port)),
+    ];
+    for bootstrap in own.into_iter().chain(state.plugins.bootstraps.iter().cloned()) {
+        state.health.expect(bootstrap.name());
+        let (state, client, shutdown) = (state.clone(), client.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let work = run(&state, bootstrap.as_ref(), &client);
+            shutdown.run_until_cancelled(work).await;
+        });
+    }
+}
+
+async fn run(state: &State, bootstrap: &dyn Bootstrap, client: &kube::Client) {
+    let mut backoff = stdx::backoff::Backoff::new(RETRY_FIRST, RETRY_MAX);
+    loop {
+        match bootstrap.bootstrap(client).await {
+            Ok(()) => {
+                state.health.done(bootstrap.name());
+                if bootstrap.name() != kubernetes::NAME {
+                    return;
+                }
+                backoff.reset();
+                tokio::time::sleep(RECONCILE_EVERY).await;
+            }
+            Err(error) => {
+                tracing::warn!("{}: {}; trying again", bootstrap.name(), stdx::error::chain(error.as_ref()));
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        }
+    }
+}

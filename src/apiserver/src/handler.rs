@@ -1,0 +1,229 @@
+//! What every request goes through, over TLS and in-process alike: who is it, what for, is there room, may they;
+//! then the part of the server that answers. Each step is a function here; what they ask lives in plugins.
+
+mod authorize;
+mod impersonate;
+mod route;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use tokio::sync::SemaphorePermit;
+
+use crate::body::{self, Body};
+use crate::metrics::Labels;
+use crate::plugin::{Connection, Warnings};
+use crate::request::{Query, RequestInfo, User};
+use crate::state::State;
+use crate::status::{Result, Status};
+
+/// A request that is not a watch or stream and takes longer gets a 504.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// All warnings of one answer, in bytes; more are left out.
+const WARNINGS_BYTES: usize = 4096;
+
+/// Whom a request comes from.
+#[derive(Clone)]
+pub enum Caller {
+    /// Somebody on a connection, to be authenticated.
+    Connection(Arc<Connection>),
+    /// A component of this process.
+    User(Arc<User>),
+}
+
+/// A request that is understood and authorized.
+pub struct Context {
+    /// The server.
+    pub state: Arc<State>,
+    /// Who asks.
+    pub user: User,
+    /// What for.
+    pub info: RequestInfo,
+    /// The query parameters.
+    pub query: Query,
+    /// The query as it came, for tunnels.
+    pub raw_query: String,
+    /// The path as it came, for tunnels.
+    pub raw_path: String,
+    /// The method.
+    pub method: Method,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Where warnings for the client go.
+    pub warnings: Warnings,
+    /// The other end's address; `None` in-process.
+    pub peer: Option<std::net::SocketAddr>,
+}
+
+/// Answers a request. Every failure becomes a `Status` here.
+pub fn serve(state: Arc<State>, caller: Caller, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+    Box::pin(answer(state, caller, request))
+}
+
+async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Response<Body> {
+    let began = Instant::now();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
+    let long_running = is_long_running(&info, &query);
+    let labels = labels(&info);
+    if long_running {
+        state.metrics.long_running(&labels, 1);
+    }
+    let guard = LongRunning { state: state.clone(), labels: long_running.then(|| labels.clone()) };
+    let answered = if long_running {
+        step(&state, caller, request, info, query, Some(guard)).await
+    } else {
+        let answer = step(&state, caller, request, info, query, None);
+        tokio::time::timeout(ANSWER_WITHIN, answer)
+            .await
+            .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 1)))
+    };
+    let response = answered.unwrap_or_else(|status| body::failure(&status));
+    state.metrics.count(labels, response.status().as_u16(), (!long_running).then(|| began.elapsed()));
+    response
+}
+
+/// Counts a long-running request as long as its answer lives.
+pub struct LongRunning {
+    state: Arc<State>,
+    labels: Option<Labels>,
+}
+
+impl Drop for LongRunning {
+    fn drop(&mut self) {
+        if let Some(labels) = &self.labels {
+            self.state.metrics.long_running(labels, -1);
+        }
+    }
+}
+
+async fn step(
+    state: &Arc<State>,
+    caller: Caller,
+    request: Request<Body>,
+    info: RequestInfo,
+    query: Query,
+    long_running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    let (user, peer) = match caller {
+        Caller::User(user) => (User::clone(&user), None),
+        Caller::Connection(connection) => {
+            (state.plugins.authenticate(&connection, request.headers()).await?, connection.peer)
+        }
+    };
+    let user = impersonate::impersonate(state, user, request.headers()).await?;
+    let _room = match long_running {
+        Some(_) => None,
+        None => admit_in_flight(state, &user, &info)?,
+    };
+    authorize::authorize(state, &user, &info).await?;
+    let context = Context {
+        state: state.clone(),
+        user,
+        info,
+        query,
+        raw_query: request.uri().query().unwrap_or_default().to_string(),
+        raw_path: request.uri().path().to_string(),
+        method: request.method().clone(),
+        headers: request.headers().clone(),
+        warnings: Warnings::default(),
+        peer,
+    };
+    let answered = route::route(&context, request, long_running).await;
+    let mut response = answered.unwrap_or_else(|status| body::failure(&status));
+    add_warnings(&mut response, context.warnings.take());
+    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(response)
+}
+
+/// A place among the requests in flight; given back when dropped.
+struct Room<'a> {
+    _permit: SemaphorePermit<'a>,
+    gauge: &'a AtomicI64,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `None` for those who are never refused: administrators who come to put an overload right, and health checks.
+fn admit_in_flight<'a>(state: &'a State, user: &User, info: &RequestInfo) -> Result<Option<Room<'a>>> {
+    if user.in_group("system:masters") || !info.is_resource {
+        return Ok(None);
+    }
+    let reads = matches!(info.verb.as_str(), "get" | "list");
+    let (semaphore, gauge) = match reads {
+        true => (&state.reads, &state.metrics.reads_in_flight),
+        false => (&state.writes, &state.metrics.writes_in_flight),
+    };
+    match semaphore.try_acquire() {
+        Ok(permit) => {
+            gauge.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(Room { _permit: permit, gauge }))
+        }
+        Err(_) => {
+            state.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            Err(Status::too_many_requests("Too many requests, please try again later.", 1))
+        }
+    }
+}
+
+/// Watches and streams, which neither time out nor take a place.
+fn is_long_running(info: &RequestInfo, query: &Query) -> bool {
+    match info.subresource.as_str() {
+        _ if !info.is_resource => false,
+        "exec" | "attach" | "portforward" | "proxy" => true,
+        "log" => query.flag("follow"),
+        _ => info.verb == "watch" || info.verb == "proxy",
+    }
+}
+
+fn labels(info: &RequestInfo) -> Labels {
+    let known = info.is_resource && api::registry().get(&info.group, &info.version, &info.resource).is_some();
+    if !known {
+        return Labels { verb: known_verb(&info.verb), ..Labels::default() };
+    }
+    let scope = match (info.name.as_str(), info.namespace.as_str()) {
+        ("", "") => "cluster",
+        ("", _) => "namespace",
+        _ => "resource",
+    };
+    let known_subresource = api::registry()
+        .get(&info.group, &info.version, &info.resource)
+        .is_some_and(|resource| resource.subresource(&info.subresource).is_some());
+    Labels {
+        verb: known_verb(&info.verb),
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: if known_subresource { info.subresource.clone() } else { String::new() },
+        scope,
+    }
+}
+
+/// A client may send any method; only known verbs make a series.
+fn known_verb(verb: &str) -> String {
+    match verb {
+        "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection" | "post" | "put"
+        | "head" | "options" => verb.to_ascii_uppercase(),
+        _ => "OTHER".to_string(),
+    }
+}
+
+fn add_warnings(response: &mut Response<Body>, warnings: Vec<String>) {
+    let mut left = WARNINGS_BYTES;
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(|c: char| c.is_control(), " ");
+        let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) else { continue };
+        if value.len() > left {
+            break;
+        }
+        left -= value.len();
+        response.headers_mut().append(http::header::WARNING, value);
+    }
+}

@@ -1,0 +1,78 @@
+//! May the user do this: asks the authorizer, and words the refusal.
+
+use machinery::gvk::GroupResource;
+
+use crate::plugin::Decision;
+use crate::request::{RequestInfo, User};
+use crate::state::State;
+use crate::status::{Result, Status};
+
+/// Load balancers and the agent's own probes have no credentials and learn nothing here but health.
+const ALWAYS_ALLOWED: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+
+/// Passes where the user may.
+///
+/// # Errors
+/// 403 in Kubernetes' words.
+pub async fn authorize(state: &State, user: &User, info: &RequestInfo) -> Result<()> {
+    if !info.is_resource && ALWAYS_ALLOWED.contains(&info.path.as_str()) {
+        return Ok(());
+    }
+    match state.plugins.authorizer.authorize(user, &info.attributes()).await {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(refusal(user, info, &reason)),
+    }
+}
+
+fn refusal(user: &User, info: &RequestInfo, reason: &str) -> Status {
+    let mut why = if info.is_resource {
+        let resource = match info.subresource.as_str() {
+            "" => info.resource.clone(),
+            subresource => format!("{}/{subresource}", info.resource),
+        };
+        let place = match info.namespace.as_str() {
+            "" => "at the cluster scope".to_string(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        let (verb, group) = (&info.verb, &info.group);
+        format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {place}", user.name)
+    } else {
+        format!("User {:?} cannot {} path {:?}", user.name, info.verb, info.path)
+    };
+    if !reason.is_empty() {
+        why = format!("{why}: {reason}");
+    }
+    let resource = GroupResource { group: info.group.clone(), resource: info.resource.clone() };
+    Status::forbidden(&resource, &info.name, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Query;
+
+    #[test]
+    fn refusals_read_as_kubernetes_writes_them() {
+        let user = User::new("ann", &[]);
+        let cases = [
+            (
+                "/api/v1/namespaces/default/pods",
+                "pods is forbidden: User \"ann\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"",
+            ),
+            (
+                "/apis/apps/v1/namespaces/x/deployments/d/scale",
+                "deployments.apps \"d\" is forbidden: User \"ann\" cannot get resource \"deployments/scale\" in API \
+                 group \"apps\" in the namespace \"x\"",
+            ),
+            (
+                "/api/v1/nodes",
+                "nodes is forbidden: User \"ann\" cannot list resource \"nodes\" in API group \"\" at the cluster scope",
+            ),
+            ("/metrics", "forbidden: User \"ann\" cannot get path \"/metrics\""),
+        ];
+        for (path, message) in cases {
+            let info = RequestInfo::parse(&http::Method::GET, path, &Query::default());
+            assert_eq!(refusal(&user, &info, "").message(), message);
+        }
+    }
+}

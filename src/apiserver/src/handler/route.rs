@@ -1,0 +1,61 @@
+//! Which part of the server answers a path.
+
+use http::{Method, Request, Response, StatusCode};
+
+use super::{Context, LongRunning};
+use crate::accept::negotiate_format;
+use crate::body::{self, Body};
+use crate::status::{Result, Status};
+use crate::{answer, discovery, openapi, rest, version};
+
+/// Answers.
+///
+/// # Errors
+/// 404 for a path that nobody serves, and whatever the part that serves it answers.
+pub async fn route(
+    context: &Context,
+    request: Request<Body>,
+    long_running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    if context.info.is_resource {
+        return rest::serve(context, request, long_running).await;
+    }
+    if !matches!(context.method, Method::GET | Method::HEAD) {
+        return Err(Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ));
+    }
+    let path = context.info.path.as_str();
+    if let Some(document) = context.state.plugins.documents.get(path) {
+        return Ok(body::response(StatusCode::OK, document.media_type, document.bytes.clone()));
+    }
+    if let Some(answer) = context.state.health.answer(path, &context.query, context.state.store.as_ref()).await {
+        return Ok(answer);
+    }
+    match path {
+        "/metrics" => metrics(context).await,
+        "/version" | "/version/" => {
+            let format = negotiate_format(&context.headers)?;
+            answer::value(context, StatusCode::OK, format, &version::info())
+        }
+        _ if path.starts_with("/openapi/") => openapi::serve(context),
+        _ => discovery::serve(context),
+    }
+}
+
+async fn metrics(context: &Context) -> Result<Response<Body>> {
+    let store = &context.state.store;
+    let mut objects = Vec::new();
+    let registry = api::registry();
+    for resource in
+        registry.resources().iter().filter(|resource| resource.storage.is_none() && resource.has_verb("get"))
+    {
+        let count = store.count(&crate::storage::prefix(resource, "")).await.map_err(crate::storage::failure)?;
+        objects.push((resource.group_resource().to_string(), count));
+    }
+    let revision = store.revision().await.map_err(crate::storage::failure)?;
+    let text = context.state.metrics.render(&objects, revision);
+    Ok(body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+}

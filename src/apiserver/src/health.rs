@@ -1,0 +1,88 @@
+//! `/healthz`, `/livez` and `/readyz`: named checks, alone or together, in Kubernetes' wording.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use store::Store;
+
+use crate::body::{Body, text};
+use crate::request::Query;
+
+/// A store that does not answer in this time fails its check.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What must be done before the server is ready.
+#[derive(Debug, Default)]
+pub struct Health {
+    hooks: Mutex<BTreeMap<String, bool>>,
+    stopping: std::sync::atomic::AtomicBool,
+}
+
+impl Health {
+    /// Announces something that must be done before the server is ready: `poststarthook/NAME`.
+    pub fn expect(&self, hook: &str) {
+        self.set(hook, false);
+    }
+
+    /// Says that it is done.
+    pub fn done(&self, hook: &str) {
+        self.set(hook, true);
+    }
+
+    /// The server ends: it is not ready from now on, so that balancers leave it alone.
+    pub fn stop(&self) {
+        self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn set(&self, hook: &str, done: bool) {
+        let mut hooks = self.hooks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        hooks.insert(format!("poststarthook/{hook}"), done);
+    }
+
+    /// Every check of `endpoint` (`healthz`, `livez`, `readyz`) with its outcome.
+    async fn checks(&self, endpoint: &str, store: &dyn Store) -> Vec<(String, bool)> {
+        let answered = tokio::time::timeout(STORE_ANSWERS_WITHIN, store.revision()).await;
+        let mut checks = vec![
+            ("ping".to_string(), true),
+            ("log".to_string(), true),
+            ("etcd".to_string(), matches!(answered, Ok(Ok(_)))),
+        ];
+        let hooks = self.hooks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        checks.extend(hooks.iter().map(|(name, done)| (name.clone(), *done)));
+        if endpoint == "readyz" {
+            checks.push(("shutdown".to_string(), !self.stopping.load(std::sync::atomic::Ordering::Relaxed)));
+        }
+        checks
+    }
+
+    /// Answers `/healthz`, `/livez/etcd`, `/readyz?verbose`; `None` for another path or a check there is not.
+    pub async fn answer(&self, path: &str, query: &Query, store: &dyn Store) -> Option<Response<Body>> {
+        let mut segments = path.trim_start_matches('/').splitn(2, '/');
+        let endpoint = segments.next().filter(|first| matches!(*first, "healthz" | "livez" | "readyz"))?;
+        let mut checks = self.checks(endpoint, store).await;
+        if let Some(wanted) = segments.next().filter(|name| !name.is_empty()) {
+            checks.retain(|(name, _)| name == wanted);
+            return checks.first().map(|(_, ok)| match ok {
+                true => text(StatusCode::OK, "ok"),
+                false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n"),
+            });
+        }
+        let excluded: Vec<&str> = query.all("exclude").collect();
+        let all_ok = checks.iter().all(|(name, ok)| *ok || excluded.contains(&name.as_str()));
+        if all_ok && query.get("verbose").is_none() {
+            return Some(text(StatusCode::OK, "ok"));
+        }
+        let mut lines = String::new();
+        for (name, ok) in &checks {
+            lines.push_str(&match (excluded.contains(&name.as_str()), ok) {
+                (true, _) => format!("[+]{name} excluded: ok\n"),
+                (false, true) => format!("[+]{name} ok\n"),
+                (false, false) => format!("[-]{name} failed: reason withheld\n"),
+            });
+        }
+        lines.push_str(&format!("{endpoint} check {}\n", if all_ok { "passed" } else { "failed" }));
+        Some(text(if all_ok { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, lines))
+    }
+}

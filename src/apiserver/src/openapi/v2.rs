@@ -1,0 +1,29 @@
+//! OpenAPI version 2: one document of everything, as JSON and as the protobuf that kubectl asks for.
+
+mod gnostic;
+
+use api::definitions::openapi::Dialect;
+use api::registry;
+use api::resource::Resource;
+use prost::Message;
+use serde_json::{Map, Value, json};
+
+use super::{paths, v3};
+use crate::version::GIT_VERSION;
+
+/// The document.
+pub fn document() -> Value {
+    let resources: Vec<&Resource> = registry().resources().iter().collect();
+    let all: Map<String, Value> = resources.iter().flat_map(|resource| paths::of(resource, Dialect::V2)).collect();
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "paths": all,
+        "definitions": v3::components(&resources, Dialect::V2),
+    })
+}
+
+/// The document in gnostic's protobuf form.
+pub fn protobuf() -> Vec<u8> {
+    gnostic::Document::from_json(&document()).encode_to_vec()
+}

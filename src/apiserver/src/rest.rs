@@ -1,0 +1,90 @@
+//! The REST operations on resources, driven by the registry: which operation a request is, and the steps that they
+//! share. What a kind does differently comes from its `Kind`; the few resources with operations of their own
+//! (scale, binding, eviction, finalize) have a file each.
+
+pub mod apply;
+pub mod collection;
+pub mod create;
+pub mod decode;
+pub mod delete;
+pub mod finish;
+pub mod get;
+pub mod list;
+pub mod managed;
+pub mod options;
+pub mod paging;
+pub mod patch;
+pub mod pods;
+pub mod prepare;
+pub mod review;
+pub mod scale;
+pub mod select;
+pub mod shape;
+pub mod target;
+pub mod update;
+pub mod watch;
+
+use http::{Request, Response};
+
+use crate::body::Body;
+use crate::handler::{Context, LongRunning};
+use crate::status::{Result, Status};
+use target::Target;
+
+/// Answers a request for a resource.
+///
+/// # Errors
+/// 404 and 405 for what is not served, and whatever the operation answers.
+pub async fn serve(context: &Context, request: Request<Body>, running: Option<LongRunning>) -> Result<Response<Body>> {
+    let target = Target::of(context)?;
+    if let Some(subresource) = target.subresource {
+        return serve_subresource(&target, subresource.name, request, running).await;
+    }
+    if !target.resource.has_verb(&context.info.verb) {
+        return Err(not_allowed());
+    }
+    if target.resource.verbs == ["create"] {
+        return review::create(&target, request).await;
+    }
+    if target.resource.plural == "componentstatuses" {
+        return get::component_statuses(&target).await;
+    }
+    match context.info.verb.as_str() {
+        "get" => get::get(&target).await,
+        "list" => list::list(&target).await,
+        "watch" => watch::watch(&target, running).await,
+        "create" => create::create(&target, request).await,
+        "update" => update::update(&target, request).await,
+        "patch" => patch::patch(&target, request).await,
+        "delete" => delete::delete(&target, request).await,
+        "deletecollection" => collection::delete(&target, request).await,
+        _ => Err(not_allowed()),
+    }
+}
+
+async fn serve_subresource(
+    target: &Target<'_>,
+    name: &str,
+    request: Request<Body>,
+    _running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    let verb = target.context.info.verb.as_str();
+    match (name, verb) {
+        ("scale", "get") => scale::get(target).await,
+        ("scale", "update") => scale::update(target, request).await,
+        ("scale", "patch") => scale::patch(target, request).await,
+        ("binding", "create") => pods::binding::create(target, request).await,
+        ("eviction", "create") => pods::eviction::create(target, request).await,
+        ("token", "create") => review::create(target, request).await,
+        ("status" | "ephemeralcontainers" | "resize" | "approval", "get") => get::get(target).await,
+        ("status" | "ephemeralcontainers" | "resize" | "approval" | "finalize", "update") => {
+            update::update(target, request).await
+        }
+        ("status" | "ephemeralcontainers" | "resize" | "approval", "patch") => patch::patch(target, request).await,
+        _ => Err(not_allowed()),
+    }
+}
+
+fn not_allowed() -> Status {
+    Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+}

@@ -1,0 +1,96 @@
+//! Server-side apply: a configuration becomes an object with everybody else's fields, or the failure that says whose
+//! they are.
+
+use bytes::Bytes;
+use http::StatusCode;
+use machinery::field::{FieldError, Path};
+use machinery::{apply as ssa, meta, schema, strict};
+use serde_json::Value;
+
+use super::options::WriteOptions;
+use super::target::Target;
+use super::update::{Changed, Written, check_name, transact};
+use super::{create, decode, managed};
+use crate::status::{Result, Status};
+
+/// How often an object that comes and goes meanwhile is tried.
+const ATTEMPTS: usize = 3;
+
+/// Applies a configuration; answers 201 where the object was made by it.
+///
+/// # Errors
+/// 400 and 422 for configurations that make no sense, 409 with the conflicts.
+pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<(StatusCode, Written)> {
+    if !options.manager_given {
+        let wrong = FieldError::required(&Path::new("fieldManager"), "is required for apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &vec![wrong]));
+    }
+    let patch = read(target, bytes, options)?;
+    let pinned = !meta::resource_version(&patch).is_empty();
+    let force = options.force.unwrap_or(false);
+    for _ in 0..ATTEMPTS {
+        let changed = transact(target, options, "PatchOptions", |old| {
+            let object = merged(target, Some(old), &patch, options, force)?;
+            Ok(Changed { object, pinned, by: managed::By::Apply })
+        })
+        .await;
+        match changed {
+            Err(status) if status.code() == 404 && target.subresource.is_none() => {}
+            changed => return changed.map(|written| (StatusCode::OK, written)),
+        }
+        if !meta::uid(&patch).is_empty() {
+            let why = "uid mismatch: the provided object specified uid, and no existing object was found";
+            return Err(Status::conflict(&target.group_resource(), target.name, why));
+        }
+        let object = merged(target, None, &patch, options, force)?;
+        match create::insert(target, object, options, managed::By::Apply).await {
+            // Somebody made it meanwhile.
+            Err(status) if status.reason() == "AlreadyExists" && !options.dry_run => {}
+            created => return created.map(|written| (StatusCode::CREATED, written)),
+        }
+    }
+    Err(Status::modified(&target.group_resource(), target.name))
+}
+
+fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Value> {
+    let decoded = strict::decode_yaml(bytes, bytes.len())
+        .map_err(|error| Status::bad_request(format!("error decoding YAML: {}", stdx::error::chain(&error))))?;
+    let mut found: Vec<String> = decoded.messages().collect();
+    let mut patch = decoded.value;
+    if meta::api_version(&patch).is_empty() || meta::kind(&patch).is_empty() {
+        return Err(Status::bad_request("apiVersion and kind must be set in an apply patch"));
+    }
+    let resource = target.resource;
+    decode::set_type(resource, &mut patch)?;
+    let unknown = schema::prune(&mut patch, resource.schema(), resource.definitions());
+    found.extend(unknown.iter().map(|path| strict::unknown_field(path)));
+    decode::report(target, resource.kind, found, options.validation)?;
+    decode::check_types(resource, &mut patch)?;
+    check_name(target, &mut patch)?;
+    create::set_place(target, &mut patch)?;
+    Ok(patch)
+}
+
+fn merged(
+    target: &Target<'_>,
+    live: Option<&Value>,
+    patch: &Value,
+    options: &WriteOptions,
+    force: bool,
+) -> Result<Value> {
+    let resource = target.resource;
+    let api_version = resource.group_version.to_string();
+    let operation = managed::operation(target, &options.manager, &api_version);
+    let applied = ssa::apply(live, patch, &operation, force, resource.schema(), resource.definitions());
+    let mut object = applied.map_err(|error| match error {
+        ssa::Error::Invalid(text) => Status::bad_request(text),
+        ssa::Error::Conflicts(conflicts) => {
+            let status = Status::new(409, "Conflict", conflicts.to_string());
+            conflicts.0.iter().fold(status, |status, conflict| {
+                status.with_cause(ssa::Conflict::CAUSE, &conflict.message(), &conflict.path)
+            })
+        }
+    })?;
+    decode::complete(resource, &mut object)?;
+    Ok(object)
+}

@@ -1,0 +1,51 @@
+//! deletecollection: every object that the selectors mean, each as by a delete of its own.
+
+use futures::future::try_join_all;
+use http::{Request, Response, StatusCode};
+use machinery::meta;
+use serde_json::{Value, json};
+
+use super::delete::{self, Deleted};
+use super::list::{self, find};
+use super::options::DeleteOptions;
+use super::paging::{At, Page};
+use super::select::Selection;
+use super::target::Target;
+use crate::accept;
+use crate::answer;
+use crate::body::Body;
+use crate::status::Result;
+
+/// How many objects are deleted at a time; they share the store's commits.
+const AT_A_TIME: usize = 32;
+
+/// Answers a deletecollection with the list of what was deleted.
+///
+/// # Errors
+/// The first failure that is not a 404; what was deleted until then stays deleted.
+pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
+    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let selection = Selection::read(target)?;
+    let options = delete::read_options(target, request).await?;
+    let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;
+    let mut names = Vec::with_capacity(found.entries.len());
+    for entry in &found.entries {
+        names.push(meta::name(&target.present(entry)?).to_string());
+    }
+    let mut deleted = Vec::with_capacity(names.len());
+    for some in names.chunks(AT_A_TIME) {
+        deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options))).await?);
+    }
+    let metadata = json!({"resourceVersion": found.revision.to_string()});
+    let list = list::shaped(target, form, metadata, deleted.into_iter().flatten().collect())?;
+    answer::value(target.context, StatusCode::OK, format, &list)
+}
+
+/// `None` where somebody else was faster.
+async fn one(target: &Target<'_>, name: &str, options: &DeleteOptions) -> Result<Option<Value>> {
+    match delete::remove(target, name, options).await {
+        Ok(Deleted::Gone(object) | Deleted::Waiting(object)) => Ok(Some(object)),
+        Err(status) if status.code() == 404 => Ok(None),
+        Err(status) => Err(status),
+    }
+}

@@ -1,0 +1,164 @@
+//! create: a new object, from the body to the store. Also the way in for server-side apply of what is not there.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use jiff::Timestamp;
+use machinery::{meta, names};
+use serde_json::Value;
+use store::{Error, Precondition};
+
+use super::options::WriteOptions;
+use super::target::{Facts, Target};
+use super::update::Written;
+use super::{decode, finish, managed};
+use crate::body::{self, Body};
+use crate::plugin::Operation;
+use crate::services;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// How often another name is tried where a generated one is taken.
+const NAME_ATTEMPTS: usize = 8;
+
+/// Answers a create.
+///
+/// # Errors
+/// 400 for a body that is no such object, 409 where the name is taken, 422 where the object is invalid, and what
+/// admission answers.
+pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
+    let options = WriteOptions::read(target.context, "CreateOptions")?;
+    let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
+    let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
+    let object = decode::object(target, decoded, options.validation)?;
+    let written = insert(target, object, &options, managed::By::Update).await?;
+    finish::written(target, StatusCode::CREATED, &written)
+}
+
+/// Takes a complete object through admission, validation and into the store.
+///
+/// # Errors
+/// See [`create`].
+pub async fn insert(
+    target: &Target<'_>,
+    mut object: Value,
+    options: &WriteOptions,
+    by: managed::By,
+) -> Result<Written> {
+    set_place(target, &mut object)?;
+    if !meta::resource_version(&object).is_empty() {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    let options_value = options.value("CreateOptions");
+    let kind = target.kind();
+    let given_name = meta::name(&object).to_string();
+    let facts = Facts {
+        operation: Operation::Create,
+        kind: &kind,
+        subresource: "",
+        name: &given_name,
+        old: None,
+        options: &options_value,
+        dry_run: options.dry_run,
+    };
+    clear_system_fields(&mut object);
+    target.resource.behaviour.prepare_create(&mut object);
+    target.admit(&facts, &mut object).await?;
+    decode::complete(target.resource, &mut object)?;
+    for attempt in 1.. {
+        let mut attempted = object.clone();
+        let generated = name_it(&mut attempted);
+        let written = finish_insert(target, attempted, &facts, options, by).await;
+        match written {
+            Err(status) if generated && status.reason() == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+            written => return written,
+        }
+    }
+    Err(Status::internal("no name was found"))
+}
+
+/// The object is where the URL says.
+///
+/// # Errors
+/// 400 where it says otherwise.
+pub fn set_place(target: &Target<'_>, object: &mut Value) -> Result<()> {
+    match (target.namespace, meta::namespace(object)) {
+        ("", "") => {}
+        // What old clients send of cluster-scoped objects is passed over.
+        ("", _) => {
+            meta::metadata_mut(object).remove("namespace");
+        }
+        (namespace, "") => meta::set_namespace(object, namespace),
+        (namespace, own) if namespace == own => {}
+        _ => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Fields of metadata that the server alone sets.
+fn clear_system_fields(object: &mut Value) {
+    let metadata = meta::metadata_mut(object);
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+        "generation",
+    ] {
+        metadata.remove(field);
+    }
+    meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
+    meta::set_creation_timestamp(object, Timestamp::now());
+}
+
+/// Chooses a name where only its beginning is given; says whether it did.
+fn name_it(object: &mut Value) -> bool {
+    let base = meta::generate_name(object);
+    if !meta::name(object).is_empty() || base.is_empty() {
+        return false;
+    }
+    let name = names::generate(base, rand::random::<u32>);
+    meta::set_name(object, &name);
+    true
+}
+
+async fn finish_insert(
+    target: &Target<'_>,
+    mut object: Value,
+    facts: &Facts<'_>,
+    options: &WriteOptions,
+    by: managed::By,
+) -> Result<Written> {
+    let resource = target.resource;
+    // Addresses of services are promised here and given back unless the object is kept.
+    let promise = services::before_create(target, &mut object, options.dry_run).await?;
+    managed::track(target, None, &mut object, &options.manager, by);
+    let name = meta::name(&object).to_string();
+    let errors = api::metadata::validate_create(resource, &object);
+    if !errors.is_empty() {
+        return Err(target.invalid(&name, &errors));
+    }
+    resource.behaviour.warnings(&object).into_iter().for_each(|warning| target.context.warnings.add(warning));
+    let facts = Facts { name: &name, ..*facts };
+    target.validate_admission(&facts, Some(&object)).await?;
+    let (store, key) = (&target.state().store, target.key(&name));
+    if options.dry_run {
+        return match store.get(&key).await.map_err(storage::failure)? {
+            Some(_) => Err(Status::already_exists(&target.group_resource(), &name)),
+            None => Ok(Written::Dry(object)),
+        };
+    }
+    match store.put(&key, target.to_bytes(&object), Precondition::Absent).await {
+        Ok(entry) => {
+            promise.keep();
+            Ok(Written::Stored(entry))
+        }
+        Err(Error::Conflict { .. }) => Err(Status::already_exists(&target.group_resource(), &name)),
+        Err(error) => Err(storage::failure(error)),
+    }
+}

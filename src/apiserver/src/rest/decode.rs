@@ -1,0 +1,130 @@
+//! Reading bodies: JSON or YAML into values, and values into complete objects of a resource: unknown and duplicate
+//! fields dropped, warned of or refused, types checked, defaults filled in.
+
+use api::resource::Resource;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use machinery::strict::{self, Decoded};
+use machinery::{meta, schema};
+use serde_json::{Map, Value};
+
+use super::options::FieldValidation;
+use super::target::Target;
+use crate::body::{JSON, YAML};
+use crate::status::{Result, Status};
+
+/// The media type of a body, without parameters and in lower case; JSON where none is given.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match text.split(';').next().unwrap_or_default().trim() {
+        "" => JSON.to_string(),
+        media_type => media_type.to_ascii_lowercase(),
+    }
+}
+
+/// Reads a JSON or YAML body.
+///
+/// # Errors
+/// 415 for another media type, 400 for what cannot be parsed.
+pub fn body(headers: &HeaderMap, bytes: &Bytes, limit_bytes: usize) -> Result<Decoded> {
+    let decoded = match media_type(headers).as_str() {
+        // kubectl's raw mode and curl without a content type send forms.
+        JSON | "application/x-www-form-urlencoded" | "*/*" => strict::decode_json(bytes, limit_bytes),
+        YAML | "application/x-yaml" | "text/yaml" => strict::decode_yaml(bytes, limit_bytes),
+        _ => return Err(Status::unsupported_media_type(&[JSON, YAML])),
+    };
+    decoded.map_err(|error| Status::bad_request(stdx::error::chain(&error)))
+}
+
+/// Makes a complete object of the resource out of a decoded one.
+///
+/// # Errors
+/// 400 for another kind, a wrong type, or (where strict) unknown and duplicate fields.
+pub fn object(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) -> Result<Value> {
+    let mut found: Vec<String> = decoded.messages().collect();
+    let mut object = decoded.value;
+    set_type(target.resource, &mut object)?;
+    found.extend(complete(target.resource, &mut object)?.iter().map(|path| strict::unknown_field(path)));
+    report(target, target.resource.kind, found, validation)?;
+    Ok(object)
+}
+
+/// Warns of, refuses or passes over what was unknown or twice in a body.
+///
+/// # Errors
+/// 400 where strict and something was found.
+pub fn report(target: &Target<'_>, kind: &str, found: Vec<String>, validation: FieldValidation) -> Result<()> {
+    match validation {
+        FieldValidation::Strict if !found.is_empty() => {
+            let version = &target.resource.group_version.version;
+            Err(Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+                found.join(", ")
+            )))
+        }
+        FieldValidation::Warn => {
+            found.into_iter().for_each(|message| target.context.warnings.add(message));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets apiVersion and kind where they are missing.
+///
+/// # Errors
+/// 400 for what is no object or names another kind.
+pub fn set_type(resource: &Resource, object: &mut Value) -> Result<()> {
+    let api_version = resource.group_version.to_string();
+    set_type_to(&api_version, resource.kind, object)
+}
+
+/// The same for a kind that is no resource of its own, such as Scale.
+///
+/// # Errors
+/// 400 for what is no object or names another kind.
+pub fn set_type_to(api_version: &str, kind: &str, object: &mut Value) -> Result<()> {
+    if !object.is_object() {
+        return Err(Status::bad_request("the body of the request is not an object"));
+    }
+    let (own_version, own_kind) = (meta::api_version(object), meta::kind(object));
+    let fits = (own_version.is_empty() || own_version == api_version) && (own_kind.is_empty() || own_kind == kind);
+    if !fits {
+        return Err(Status::bad_request(format!(
+            "{own_kind} in version {own_version:?} cannot be handled as a {kind}: the object provided is not of \
+             apiVersion {api_version:?} and kind {kind:?}"
+        )));
+    }
+    object["apiVersion"] = api_version.into();
+    object["kind"] = kind.into();
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Map::new());
+    }
+    Ok(())
+}
+
+/// Drops unknown fields (answering their paths), checks types, and fills in every default.
+///
+/// # Errors
+/// 400 for a value of another type than its field's.
+pub fn complete(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
+    let (definitions, root) = (resource.definitions(), resource.schema());
+    let unknown = schema::prune(object, root, definitions);
+    api::normalize::normalize(resource, object);
+    check_types(resource, object)?;
+    schema::default(object, root, definitions);
+    resource.behaviour.default(object);
+    Ok(unknown)
+}
+
+/// Checks that every value has its field's type, and brings quantities and times into canonical form.
+///
+/// # Errors
+/// 400 for a value of another type than its field's.
+pub fn check_types(resource: &Resource, object: &mut Value) -> Result<()> {
+    schema::decode(object, resource.schema(), resource.definitions()).map_err(|error| {
+        let (kind, version) = (resource.kind, &resource.group_version.version);
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+    })
+}

@@ -1,0 +1,262 @@
+//! delete: at once, after a grace period, or once finalizers are gone. What is to happen is decided by a pure
+//! function; the rest carries it out.
+
+use api::resource::Resource;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use machinery::meta;
+use serde_json::{Value, json};
+use store::{Entry, Error, Precondition};
+
+use super::options::{DeleteOptions, Propagation};
+use super::target::{Facts, Target};
+use super::{decode, finish};
+use crate::accept;
+use crate::answer;
+use crate::body::{self, Body};
+use crate::plugin::Operation;
+use crate::services;
+use crate::status::{self, Result, Status};
+use crate::storage;
+
+/// How often a deletion is decided anew because the object changed meanwhile.
+const ATTEMPTS: usize = 8;
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// What a deletion left behind.
+#[derive(Debug)]
+pub enum Deleted {
+    /// The object is gone; its last state.
+    Gone(Value),
+    /// It waits for its grace period or its finalizers.
+    Waiting(Value),
+}
+
+/// What is to be done with an object that is to be deleted.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Remove it now.
+    Remove,
+    /// Write this: it is marked as deleted and waits.
+    Mark(Value),
+    /// It is marked already and nothing changes.
+    Nothing,
+}
+
+/// Answers a delete.
+///
+/// # Errors
+/// 404; 409 where a precondition does not hold; and what admission answers.
+pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
+    let options = read_options(target, request).await?;
+    let deleted = remove(target, target.name, &options).await?;
+    match deleted {
+        Deleted::Waiting(object) => finish::object(target, StatusCode::OK, &object),
+        Deleted::Gone(object) if returns_object(target.resource) => finish::object(target, StatusCode::OK, &object),
+        Deleted::Gone(object) => {
+            let details = json!({
+                "name": target.name,
+                "group": target.resource.group_version.group,
+                "kind": target.resource.plural,
+                "uid": meta::uid(&object),
+            });
+            let format = accept::negotiate_format(&target.context.headers).unwrap_or(accept::Format::Json);
+            answer::value(target.context, StatusCode::OK, format, &status::success(Some(details)))
+        }
+    }
+}
+
+/// Reads the options of a deletion from body and query.
+///
+/// # Errors
+/// 400 and 422.
+pub async fn read_options(target: &Target<'_>, request: Request<Body>) -> Result<DeleteOptions> {
+    let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
+    let body = match bytes.is_empty() {
+        true => None,
+        false => Some(decode::body(&target.context.headers, &bytes, bytes.len())?.value),
+    };
+    DeleteOptions::read(&target.context.query, body)
+}
+
+/// Kinds whose last state Kubernetes answers with; of others it is a Status.
+fn returns_object(resource: &Resource) -> bool {
+    let core = resource.group_version.group.is_empty();
+    core && matches!(
+        resource.plural,
+        "pods"
+            | "services"
+            | "serviceaccounts"
+            | "persistentvolumes"
+            | "persistentvolumeclaims"
+            | "podtemplates"
+            | "resourcequotas"
+    )
+}
+
+/// Deletes the object called `name`.
+///
+/// # Errors
+/// See [`delete`].
+pub async fn remove(target: &Target<'_>, name: &str, options: &DeleteOptions) -> Result<Deleted> {
+    let store = &target.state().store;
+    let key = target.key(name);
+    let kind = target.kind();
+    for _ in 0..ATTEMPTS {
+        let not_found = || Status::not_found(&target.group_resource(), name);
+        let entry = store.get(&key).await.map_err(storage::failure)?.ok_or_else(not_found)?;
+        let object = target.present(&entry)?;
+        check_preconditions(target, &object, name, options)?;
+        let facts = Facts {
+            operation: Operation::Delete,
+            kind: &kind,
+            subresource: "",
+            name,
+            old: Some(&object),
+            options: &options.value,
+            dry_run: options.dry_run,
+        };
+        target.validate_admission(&facts, None).await?;
+        let step = plan(target.resource, &object, options, Timestamp::now());
+        if let Some(deleted) = carry_out(target, &entry, object, step, options.dry_run).await? {
+            return Ok(deleted);
+        }
+    }
+    Err(Status::modified(&target.group_resource(), name))
+}
+
+/// `None` where somebody else changed the object meanwhile.
+async fn carry_out(
+    target: &Target<'_>,
+    entry: &Entry,
+    object: Value,
+    step: Step,
+    dry_run: bool,
+) -> Result<Option<Deleted>> {
+    let store = &target.state().store;
+    match step {
+        Step::Nothing => Ok(Some(Deleted::Waiting(object))),
+        Step::Remove if dry_run => Ok(Some(Deleted::Gone(object))),
+        Step::Mark(marked) if dry_run => Ok(Some(Deleted::Waiting(marked))),
+        Step::Remove => match store.delete(&entry.key, entry.mod_revision).await {
+            Ok(_) => {
+                services::after_delete(target, &object);
+                Ok(Some(Deleted::Gone(object)))
+            }
+            Err(Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(storage::failure(error)),
+        },
+        Step::Mark(marked) => {
+            match store.put(&entry.key, target.to_bytes(&marked), Precondition::Revision(entry.mod_revision)).await {
+                Ok(stored) => Ok(Some(Deleted::Waiting(target.present(&stored)?))),
+                Err(Error::Conflict { .. }) => Ok(None),
+                Err(error) => Err(storage::failure(error)),
+            }
+        }
+    }
+}
+
+fn check_preconditions(target: &Target<'_>, object: &Value, name: &str, options: &DeleteOptions) -> Result<()> {
+    let refused = |what: &str, wanted: &str, found: &str| {
+        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+        Err(Status::conflict(&target.group_resource(), name, why))
+    };
+    match (&options.uid, &options.resource_version) {
+        (Some(uid), _) if uid != meta::uid(object) => refused("UID", uid, meta::uid(object)),
+        (_, Some(version)) if version != meta::resource_version(object) => {
+            refused("ResourceVersion", version, meta::resource_version(object))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Decides what a deletion does to an object.
+pub fn plan(resource: &Resource, object: &Value, options: &DeleteOptions, now: Timestamp) -> Step {
+    let mut marked = object.clone();
+    let finalizers = wanted_finalizers(object, options.propagation);
+    let finalizers_changed = !finalizers.iter().map(String::as_str).eq(meta::finalizers(object));
+    if finalizers_changed {
+        meta::set_finalizers(&mut marked, finalizers.clone());
+    }
+    let held = !finalizers.is_empty() || is_held_by_spec(resource, object);
+    let grace = grace_seconds(resource, object, options);
+    let already = meta::deletion_timestamp(object);
+    let current = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    if grace == 0 && !held {
+        return Step::Remove;
+    }
+    if let Some(when) = already {
+        if grace >= current {
+            return if finalizers_changed { Step::Mark(marked) } else { Step::Nothing };
+        }
+        // A shorter grace period counts from when the first one began.
+        let began = when - SignedDuration::from_secs(current);
+        set_deletion(&mut marked, began + SignedDuration::from_secs(grace), grace);
+        return Step::Mark(marked);
+    }
+    set_deletion(&mut marked, now + SignedDuration::from_secs(grace), grace);
+    if meta::generation(object) > 0 {
+        meta::set_generation(&mut marked, meta::generation(object) + 1);
+    }
+    if resource.plural == "namespaces" {
+        marked["status"]["phase"] = "Terminating".into();
+    }
+    Step::Mark(marked)
+}
+
+fn set_deletion(object: &mut Value, when: Timestamp, grace_seconds: i64) {
+    meta::set_deletion_timestamp(object, when);
+    meta::set(object, "deletionGracePeriodSeconds", grace_seconds);
+}
+
+/// The grace period that applies: 0 for kinds that know none.
+fn grace_seconds(resource: &Resource, object: &Value, options: &DeleteOptions) -> i64 {
+    // Nothing runs yet or any more, so there is nothing to wait for.
+    let is_idle = meta::text_at(object, &["spec", "nodeName"]).is_empty()
+        || matches!(meta::text_at(object, &["status", "phase"]), "Succeeded" | "Failed");
+    match (resource.behaviour.default_grace_period_seconds(object), options.grace_period_seconds) {
+        (None | Some(0), _) => 0,
+        (Some(_), _) if is_idle => 0,
+        (Some(default), None) => default,
+        // What is no period at all means the shortest.
+        (Some(_), Some(wanted)) if wanted < 0 => 1,
+        (Some(_), Some(wanted)) => wanted,
+    }
+}
+
+fn wanted_finalizers(object: &Value, propagation: Option<Propagation>) -> Vec<String> {
+    let mut finalizers: Vec<String> = meta::finalizers(object).map(ToString::to_string).collect();
+    let Some(propagation) = propagation else { return finalizers };
+    let (add, remove): (Option<&str>, &[&str]) = match propagation {
+        Propagation::Orphan => (Some(ORPHAN), &[FOREGROUND]),
+        Propagation::Foreground => (Some(FOREGROUND), &[ORPHAN]),
+        Propagation::Background => (None, &[ORPHAN, FOREGROUND]),
+    };
+    finalizers.retain(|finalizer| !remove.contains(&finalizer.as_str()));
+    if let Some(add) = add
+        && !finalizers.iter().any(|finalizer| finalizer == add)
+    {
+        finalizers.push(add.to_string());
+    }
+    finalizers
+}
+
+/// Namespaces have finalizers in their spec as well.
+fn is_held_by_spec(resource: &Resource, object: &Value) -> bool {
+    resource.plural == "namespaces"
+        && resource.group_version.group.is_empty()
+        && object["spec"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// The object is deleted and nothing holds it any more: neither finalizers nor a grace period.
+pub fn is_released(resource: &Resource, object: &Value) -> bool {
+    meta::is_terminating(object)
+        && meta::finalizers(object).next().is_none()
+        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && !is_held_by_spec(resource, object)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! list: the objects under a prefix at one revision, in pages where asked for. A list without selectors as JSON is
+//! a copy of bytes.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use machinery::table;
+use serde_json::{Map, Value, json};
+use store::{Entry, Error, RangeOptions};
+
+use super::paging::{At, Page, token};
+use super::select::Selection;
+use super::target::Target;
+use super::{get, shape};
+use crate::accept::{self, Form, Format};
+use crate::answer;
+use crate::body::Body;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// How many keys are read at a time while a selector picks few of many.
+const CHUNK: usize = 500;
+
+/// What a list found.
+pub struct Found {
+    /// In key order.
+    pub entries: Vec<Entry>,
+    /// The revision it shows.
+    pub revision: u64,
+    /// The token of the next page; `None` on the last.
+    pub next: Option<String>,
+    /// How many come behind this page, where that is known without looking.
+    pub remaining: Option<u64>,
+}
+
+/// Answers with a list.
+///
+/// # Errors
+/// 400, 406, 410 and 504 as `resourceVersion`, `continue` and the selectors demand.
+pub async fn list(target: &Target<'_>) -> Result<Response<Body>> {
+    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let selection = Selection::read(target)?;
+    let page = Page::read(&target.context.query)?;
+    let found = find(target, &selection, &page).await?;
+    let context = target.context;
+    if form == Form::Object && format == Format::Json && target.resource.storage.is_none() {
+        return answer::json(context, StatusCode::OK, format, Bytes::from(copied(target, &found)));
+    }
+    let objects = found.entries.iter().map(|entry| target.present(entry)).collect::<Result<Vec<Value>>>()?;
+    let list = shaped(target, form, metadata(&found), objects)?;
+    answer::value(context, StatusCode::OK, format, &list)
+}
+
+/// Finds the objects of a page.
+///
+/// # Errors
+/// 410 where the revision is compacted, 504 where it has not happened.
+pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Result<Found> {
+    let store = &target.state().store;
+    let mut at_revision = match page.at {
+        At::Newest => None,
+        At::Exactly(revision) => Some(revision),
+        At::NotOlderThan(revision) => {
+            get::not_older_than(target, revision).await?;
+            None
+        }
+    };
+    let prefix = storage::prefix(target.resource, target.namespace);
+    if let (Some(name), At::Newest | At::NotOlderThan(_)) = (selection.name(), page.at)
+        && (!target.namespace.is_empty() || !target.resource.namespaced)
+    {
+        return find_one(target, selection, name).await;
+    }
+    let limit = page.limit.unwrap_or(usize::MAX);
+    let mut found = Found { entries: Vec::new(), revision: 0, next: None, remaining: None };
+    let mut after = page.after.as_ref().map(|after| format!("{prefix}{after}"));
+    loop {
+        let wanted = match (selection.is_everything(), page.limit) {
+            (_, None) => None,
+            (true, Some(limit)) => Some(limit),
+            (false, Some(_)) => Some(CHUNK),
+        };
+        let options = RangeOptions { at_revision, after: after.clone(), limit: wanted };
+        let range = store.range(&prefix, options).await.map_err(|error| match (error, &page.after) {
+            (Error::Compacted { .. }, Some(after)) => Status::expired_continue(token(None, after)),
+            (error, _) => storage::failure(error),
+        })?;
+        found.revision = range.revision;
+        at_revision = Some(range.revision);
+        let count = range.entries.len();
+        for (at, entry) in range.entries.into_iter().enumerate() {
+            after = Some(entry.key.to_string());
+            if selection.matches(target.resource, &entry)? {
+                found.entries.push(entry);
+            }
+            let behind = range.remaining + (count - at - 1) as u64;
+            if found.entries.len() >= limit && behind > 0 {
+                let last = after.as_deref().unwrap_or_default();
+                found.next = Some(token(Some(found.revision), last.strip_prefix(&prefix).unwrap_or(last)));
+                found.remaining = selection.is_everything().then_some(behind);
+                return Ok(found);
+            }
+        }
+        if range.remaining == 0 || count == 0 {
+            return Ok(found);
+        }
+    }
+}
+
+async fn find_one(target: &Target<'_>, selection: &Selection, name: &str) -> Result<Found> {
+    let store = &target.state().store;
+    // The revision first: what is read afterwards is at least as new.
+    let revision = store.revision().await.map_err(storage::failure)?;
+    let mut entries = Vec::new();
+    if let Some(entry) = store.get(&target.key(name)).await.map_err(storage::failure)?
+        && selection.matches(target.resource, &entry)?
+    {
+        entries.push(entry);
+    }
+    let revision = entries.first().map_or(revision, |entry| entry.mod_revision.max(revision));
+    Ok(Found { entries, revision, next: None, remaining: None })
+}
+
+/// The metadata of a list.
+pub fn metadata(found: &Found) -> Value {
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".to_string(), found.revision.to_string().into());
+    if let Some(next) = &found.next {
+        metadata.insert("continue".to_string(), next.as_str().into());
+    }
+    if let Some(remaining) = found.remaining {
+        metadata.insert("remainingItemCount".to_string(), remaining.into());
+    }
+    Value::Object(metadata)
+}
+
+/// The list of stored bytes, revisions spliced in.
+fn copied(target: &Target<'_>, found: &Found) -> Vec<u8> {
+    /// What the head of a list and each revision add at most.
+    const HEAD_BYTES: usize = 512;
+    const REVISION_BYTES: usize = 48;
+    let size: usize = found.entries.iter().map(|entry| entry.value.len() + REVISION_BYTES).sum();
+    let mut out = Vec::with_capacity(size + HEAD_BYTES);
+    let (kind, api_version) = (target.resource.kind, &target.resource.group_version);
+    let head = format!(
+        "{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
+        metadata(found)
+    );
+    out.extend_from_slice(head.as_bytes());
+    for (at, entry) in found.entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        storage::splice(&mut out, &entry.value, entry.mod_revision);
+    }
+    out.extend_from_slice(b"]}\n");
+    out
+}
+
+/// A list of objects in the form the client wants.
+///
+/// # Errors
+/// 400 for a Table with options that are unknown.
+pub fn shaped(target: &Target<'_>, form: Form, metadata: Value, objects: Vec<Value>) -> Result<Value> {
+    let resource = target.resource;
+    Ok(match form {
+        Form::Object => json!({
+            "kind": format!("{}List", resource.kind),
+            "apiVersion": resource.group_version.to_string(),
+            "metadata": metadata,
+            "items": objects,
+        }),
+        Form::Metadata => table::partial_object_metadata_list(metadata, &objects),
+        Form::Table => {
+            let include = shape::include(target)?;
+            let rows = objects.into_iter().map(|object| shape::row(resource, object, include)).collect();
+            table::table(metadata, shape::columns(resource), rows)
+        }
+    })
+}

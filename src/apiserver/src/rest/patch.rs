@@ -1,0 +1,139 @@
+//! patch: JSON, merge, strategic merge and server-side apply. A patch makes an object out of the current one; from
+//! there on it is an update.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use machinery::{meta, patch, strict};
+use serde_json::Value;
+
+use super::apply;
+use super::options::{FieldValidation, WriteOptions};
+use super::target::Target;
+use super::update::{Changed, Written, check_name, transact};
+use super::{create, decode, finish, managed};
+use crate::body::{self, Body};
+use crate::status::{Result, Status};
+
+/// The kinds of patches by their media types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// RFC 6902.
+    Json,
+    /// RFC 7396.
+    Merge,
+    /// Kubernetes' strategic merge patch.
+    Strategic,
+    /// Server-side apply, YAML or JSON.
+    Apply,
+}
+
+const MEDIA_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
+impl Form {
+    /// The form of a body of that media type.
+    ///
+    /// # Errors
+    /// 415.
+    pub fn of(media_type: &str) -> Result<Self> {
+        match media_type {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
+            _ => Err(Status::unsupported_media_type(&MEDIA_TYPES)),
+        }
+    }
+}
+
+/// Answers a patch.
+///
+/// # Errors
+/// 400 for what is no patch, 404, 409, 415, 422; and what admission answers.
+pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
+    let form = Form::of(&decode::media_type(&target.context.headers))?;
+    let options = WriteOptions::read(target.context, "PatchOptions")?;
+    let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
+    if form == Form::Apply {
+        let (code, written) = apply::apply(target, &bytes, &options).await?;
+        return finish::written(target, code, &written);
+    }
+    if options.force.is_some() {
+        return Err(Status::bad_request("force may only be set for apply patches"));
+    }
+    let patch = read(target, &bytes, options.validation)?;
+    let pins = names_version(form, &patch);
+    let written: Written = transact(target, &options, "PatchOptions", |old| {
+        let mut object = patched(target, form, &patch, old)?;
+        finish_patched(target, &mut object, options.validation)?;
+        Ok(Changed { object, pinned: pins, by: managed::By::Update })
+    })
+    .await?;
+    finish::written(target, StatusCode::OK, &written)
+}
+
+/// Reads the body of a patch that is JSON.
+///
+/// # Errors
+/// 400.
+pub fn read(target: &Target<'_>, bytes: &Bytes, validation: FieldValidation) -> Result<Value> {
+    let decoded = strict::decode_json(bytes, bytes.len())
+        .or_else(|error| strict::decode_yaml(bytes, bytes.len()).map_err(|_| error))
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {}", stdx::error::chain(&error))))?;
+    decode::report(target, target.resource.kind, decoded.messages().collect(), validation)?;
+    Ok(decoded.value)
+}
+
+/// The patch names the version it is for; a conflict is then the client's to solve.
+pub fn names_version(form: Form, patch: &Value) -> bool {
+    match form {
+        Form::Json => patch
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|step| step["path"] == "/metadata/resourceVersion" && step["op"] != "remove"),
+        _ => !meta::resource_version(patch).is_empty(),
+    }
+}
+
+/// The object as the patch makes it of `old`.
+///
+/// # Errors
+/// 400, 413 and 422 as the patch deserves.
+pub fn patched(target: &Target<'_>, form: Form, patch: &Value, old: &Value) -> Result<Value> {
+    let resource = target.resource;
+    let mut object = old.clone();
+    let outcome = match form {
+        Form::Json => patch::json(&mut object, patch),
+        Form::Strategic => patch::strategic(&mut object, patch, resource.schema(), resource.definitions()),
+        Form::Merge | Form::Apply => patch::merge(&mut object, patch),
+    };
+    outcome.map_err(|error| refusal(target, error))?;
+    Ok(object)
+}
+
+/// The failure of a patch.
+pub fn refusal(target: &Target<'_>, error: patch::Error) -> Status {
+    match error {
+        patch::Error::Malformed(_) => Status::bad_request(error.to_string()),
+        patch::Error::TooLarge(text) => Status::new(413, "RequestEntityTooLarge", text),
+        patch::Error::Rejected(text) => Status::new(422, "Invalid", text).about(&target.group_resource(), target.name),
+    }
+}
+
+/// Makes a complete object of what a patch left.
+///
+/// # Errors
+/// 400 and 422.
+pub fn finish_patched(target: &Target<'_>, object: &mut Value, validation: FieldValidation) -> Result<()> {
+    decode::set_type(target.resource, object)?;
+    let unknown = decode::complete(target.resource, object)?;
+    let found = unknown.iter().map(|path| strict::unknown_field(path)).collect();
+    decode::report(target, target.resource.kind, found, validation)?;
+    check_name(target, object)?;
+    create::set_place(target, object)
+}

@@ -1,0 +1,4 @@
+//! Operations that pods alone have.
+
+pub mod binding;
+pub mod eviction;

@@ -1,0 +1,86 @@
+//! Which objects of a list, watch or deletecollection are meant: label and field selectors.
+
+use api::resource::Resource;
+use machinery::selector::{FieldSelector, LabelSelector};
+use serde_json::Value;
+use store::Entry;
+
+use super::target::Target;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// A label and a field selector, and a name where one object is meant.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+    name: Option<String>,
+    /// A field that only the decoded object shows.
+    deep: bool,
+}
+
+impl Selection {
+    /// Reads the selectors of a request.
+    ///
+    /// # Errors
+    /// 400 for what cannot be parsed and for fields that the resource does not select by.
+    pub fn read(target: &Target<'_>) -> Result<Self> {
+        let info = &target.context.info;
+        let labels = LabelSelector::parse(&info.label_selector)
+            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let fields =
+            FieldSelector::parse(&info.field_selector).map_err(|error| Status::bad_request(error.to_string()))?;
+        let mut deep = false;
+        for term in &fields.0 {
+            match term.field.as_str() {
+                "metadata.name" => {}
+                "metadata.namespace" if target.resource.namespaced => {}
+                field if target.resource.behaviour.field(&Value::Null, field).is_some() => deep = true,
+                field => {
+                    return Err(Status::bad_request(format!("field label not supported: {field}")));
+                }
+            }
+        }
+        let name = (!target.name.is_empty()).then(|| target.name.to_string());
+        Ok(Self { labels, fields, name, deep })
+    }
+
+    /// Selects everything.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_empty() && self.name.is_none()
+    }
+
+    /// The one name that is meant, where there is one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref().or_else(|| self.fields.required_value("metadata.name"))
+    }
+
+    /// The object is meant. Its bytes are decoded only as far as the selectors ask.
+    ///
+    /// # Errors
+    /// 500 where the bytes are no object.
+    pub fn matches(&self, resource: &Resource, entry: &Entry) -> Result<bool> {
+        if self.is_everything() {
+            return Ok(true);
+        }
+        let head = storage::head(&entry.value);
+        if self.name.as_ref().is_some_and(|name| *name != head.name) || !self.labels.matches(&head.labels) {
+            return Ok(false);
+        }
+        if self.fields.is_empty() {
+            return Ok(true);
+        }
+        let object = match self.deep {
+            false => Value::Null,
+            true => {
+                let object = storage::decode(entry)?;
+                if resource.storage.is_some() { resource.behaviour.to_served(object) } else { object }
+            }
+        };
+        Ok(self.fields.matches(|field| match field {
+            "metadata.name" => head.name.clone(),
+            "metadata.namespace" => head.namespace.clone(),
+            field => resource.behaviour.field(&object, field).unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,188 @@
+//! What a request for a resource is about: the resource, the subresource, namespace and name, and the names and
+//! keys that follow from them.
+
+use api::resource::{Resource, Subresource};
+use machinery::field::FieldErrors;
+use machinery::gvk::{GroupResource, GroupVersion, GroupVersionKind};
+use serde_json::Value;
+
+use crate::handler::Context;
+use crate::plugin::{Admit, Operation};
+use crate::state::State;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// What a request is about.
+pub struct Target<'a> {
+    /// The request.
+    pub context: &'a Context,
+    /// The resource in the URL.
+    pub resource: &'static Resource,
+    /// The subresource, where the URL names one.
+    pub subresource: Option<&'static Subresource>,
+    /// Empty for cluster-scoped resources and across namespaces.
+    pub namespace: &'a str,
+    /// Empty for collections.
+    pub name: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Finds the resource of a request.
+    ///
+    /// # Errors
+    /// 404 where it is not served, or not in this scope; 405 for a new namespaced object without a namespace.
+    pub fn of(context: &'a Context) -> Result<Self> {
+        let info = &context.info;
+        let resource =
+            api::registry().get(&info.group, &info.version, &info.resource).ok_or_else(Status::no_such_resource)?;
+        let subresource = match info.subresource.as_str() {
+            "" => None,
+            name => Some(resource.subresource(name).ok_or_else(Status::no_such_resource)?),
+        };
+        let takes_tail = subresource.is_some_and(|subresource| subresource.name == "proxy");
+        if info.parts.len() > 3 && !takes_tail {
+            return Err(Status::no_such_resource());
+        }
+        let namespace = match (resource.namespaced, info.namespace.is_empty()) {
+            (true, _) => info.namespace.as_str(),
+            (false, true) => "",
+            // /api/v1/namespaces/x names itself.
+            (false, false) if resource.plural == "namespaces" && info.group.is_empty() => "",
+            (false, false) => return Err(Status::no_such_resource()),
+        };
+        if resource.namespaced && namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
+            return Err(Status::new(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            ));
+        }
+        Ok(Self { context, resource, subresource, namespace, name: &info.name })
+    }
+
+    /// The server.
+    pub fn state(&self) -> &'a State {
+        &self.context.state
+    }
+
+    /// `status`; empty for the object itself.
+    pub fn subresource_name(&self) -> &'static str {
+        self.subresource.map_or("", |subresource| subresource.name)
+    }
+
+    /// `pods`, `deployments.apps`.
+    pub fn group_resource(&self) -> GroupResource {
+        self.resource.group_resource()
+    }
+
+    /// The kind of the resource.
+    pub fn kind(&self) -> GroupVersionKind {
+        GroupVersionKind { group_version: self.resource.group_version.clone(), kind: self.resource.kind.to_string() }
+    }
+
+    /// The kind of the body: of `scale` it is autoscaling/v1 Scale.
+    pub fn body_kind(&self) -> GroupVersionKind {
+        let Some(subresource) = self.subresource else { return self.kind() };
+        let group_version = match subresource.group_version {
+            Some((group, version)) => GroupVersion::new(group, version),
+            None => self.resource.group_version.clone(),
+        };
+        GroupVersionKind { group_version, kind: subresource.kind.to_string() }
+    }
+
+    /// The registry key of the object called `name`.
+    pub fn key(&self, name: &str) -> String {
+        storage::key(self.resource, self.namespace, name)
+    }
+
+    /// 404 for the object of the URL.
+    pub fn not_found(&self) -> Status {
+        Status::not_found(&self.group_resource(), self.name)
+    }
+
+    /// 422 for an object of this kind.
+    pub fn invalid(&self, name: &str, errors: &FieldErrors) -> Status {
+        Status::invalid(&self.resource.group_version.group, self.resource.kind, name, errors)
+    }
+
+    /// A stored object in the version of the URL, with its resourceVersion.
+    ///
+    /// # Errors
+    /// 500 where the bytes are no object.
+    pub fn present(&self, entry: &store::Entry) -> Result<Value> {
+        let object = storage::decode(entry)?;
+        Ok(match self.resource.storage {
+            Some(_) => self.resource.behaviour.to_served(object),
+            None => object,
+        })
+    }
+
+    /// An object of the URL's version as stored bytes.
+    pub fn to_bytes(&self, object: &Value) -> bytes::Bytes {
+        match self.resource.storage {
+            Some(_) => storage::encode(&self.resource.behaviour.to_stored(object.clone())),
+            None => storage::encode(object),
+        }
+    }
+
+    /// Asks every admission plugin to change the object.
+    ///
+    /// # Errors
+    /// What the first that refuses answers.
+    pub async fn admit(&self, facts: &Facts<'_>, object: &mut Value) -> Result<()> {
+        for plugin in &self.state().plugins.admission {
+            if plugin.handles(facts.operation) {
+                plugin.admit(&self.admission(facts), object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks every admission plugin whether the object may be.
+    ///
+    /// # Errors
+    /// What the first that refuses answers.
+    pub async fn validate_admission(&self, facts: &Facts<'_>, object: Option<&Value>) -> Result<()> {
+        for plugin in &self.state().plugins.admission {
+            if plugin.handles(facts.operation) {
+                plugin.validate(&self.admission(facts), object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn admission<'b>(&'b self, facts: &'b Facts<'b>) -> Admit<'b> {
+        Admit {
+            operation: facts.operation,
+            user: &self.context.user,
+            group_version: &self.resource.group_version,
+            resource: self.resource.plural,
+            subresource: facts.subresource,
+            kind: facts.kind,
+            namespace: self.namespace,
+            name: facts.name,
+            old: facts.old,
+            options: facts.options,
+            dry_run: facts.dry_run,
+            warnings: &self.context.warnings,
+        }
+    }
+}
+
+/// What admission is told of one step.
+pub struct Facts<'a> {
+    /// What is done.
+    pub operation: Operation,
+    /// The kind of the object.
+    pub kind: &'a GroupVersionKind,
+    /// `status`; empty for the object itself.
+    pub subresource: &'a str,
+    /// Empty while a generated name has not been chosen.
+    pub name: &'a str,
+    /// The object before.
+    pub old: Option<&'a Value>,
+    /// The options as an object.
+    pub options: &'a Value,
+    /// Nothing will be kept.
+    pub dry_run: bool,
+}

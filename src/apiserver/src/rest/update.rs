@@ -1,0 +1,196 @@
+//! update: a change of an object that is there, of the object itself or of a subresource. Patches, server-side
+//! apply and scale come through here with an object of their own making.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use machinery::meta;
+use serde_json::Value;
+use store::{Entry, Error, Precondition};
+
+use super::options::WriteOptions;
+use super::target::{Facts, Target};
+use super::{create, decode, delete, finish, managed, prepare};
+use crate::body::{self, Body};
+use crate::plugin::Operation;
+use crate::services;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// How often a change that pins no version is made again on the newest object.
+const ATTEMPTS: usize = 8;
+
+/// What a write left behind.
+#[derive(Debug)]
+pub enum Written {
+    /// The object as it is kept now.
+    Stored(Entry),
+    /// The object as it would have been kept.
+    Dry(Value),
+    /// The change removed the last thing that held a deleted object; its last state.
+    Gone(Value),
+}
+
+/// A change as its maker made it from the current object.
+pub struct Changed {
+    /// The object that is wanted, complete with type and metadata.
+    pub object: Value,
+    /// The client names the version it knows: a conflict is the client's to solve.
+    pub pinned: bool,
+    /// Whose change it is.
+    pub by: managed::By,
+}
+
+/// Answers an update.
+///
+/// # Errors
+/// 404; 409 where the client's version is not the newest; 422 where the object is invalid; and what admission
+/// answers.
+pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
+    let options = WriteOptions::read(target.context, "UpdateOptions")?;
+    let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
+    let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
+    let mut object = decode::object(target, decoded, options.validation)?;
+    check_name(target, &mut object)?;
+    create::set_place(target, &mut object)?;
+    let pinned = !matches!(meta::resource_version(&object), "" | "0");
+    let written = transact(target, &options, "UpdateOptions", |_| {
+        Ok(Changed { object: object.clone(), pinned, by: managed::By::Update })
+    })
+    .await?;
+    finish::written(target, StatusCode::OK, &written)
+}
+
+/// The object has the name of the URL.
+///
+/// # Errors
+/// 400 where it has another.
+pub fn check_name(target: &Target<'_>, object: &mut Value) -> Result<()> {
+    match meta::name(object) {
+        "" => meta::set_name(object, target.name),
+        name if name == target.name => {}
+        name => {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                target.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the object, has it changed, and writes it back unless somebody else was faster; then again.
+///
+/// # Errors
+/// See [`update`].
+pub async fn transact(
+    target: &Target<'_>,
+    options: &WriteOptions,
+    options_kind: &str,
+    change: impl Fn(&Value) -> Result<Changed> + Send + Sync,
+) -> Result<Written> {
+    let store = &target.state().store;
+    let key = target.key(target.name);
+    let options_value = options.value(options_kind);
+    for _ in 0..ATTEMPTS {
+        let entry = store.get(&key).await.map_err(storage::failure)?.ok_or_else(|| target.not_found())?;
+        let old = target.present(&entry)?;
+        let changed = change(&old)?;
+        let pinned = changed.pinned;
+        match step(target, options, &options_value, &entry, &old, changed).await? {
+            Some(written) => return Ok(written),
+            None if pinned => return Err(Status::modified(&target.group_resource(), target.name)),
+            None => {}
+        }
+    }
+    Err(Status::modified(&target.group_resource(), target.name))
+}
+
+/// One attempt; `None` where somebody else was faster.
+async fn step(
+    target: &Target<'_>,
+    options: &WriteOptions,
+    options_value: &Value,
+    entry: &Entry,
+    old: &Value,
+    changed: Changed,
+) -> Result<Option<Written>> {
+    let Changed { mut object, pinned, by } = changed;
+    check_version(target, old, &object, pinned)?;
+    prepare::for_update(target, &mut object, old);
+    let kind = target.kind();
+    let facts = Facts {
+        operation: Operation::Update,
+        kind: &kind,
+        subresource: target.subresource_name(),
+        name: target.name,
+        old: Some(old),
+        options: options_value,
+        dry_run: options.dry_run,
+    };
+    target.admit(&facts, &mut object).await?;
+    decode::complete(target.resource, &mut object)?;
+    let promise = services::before_update(target, &mut object, old, options.dry_run).await?;
+    managed::track(target, Some(old), &mut object, &options.manager, by);
+    let mut errors = prepare::check(target, &object, old);
+    errors.extend(api::metadata::validate_update(target.resource, &object, old));
+    if !errors.is_empty() {
+        return Err(target.invalid(target.name, &errors));
+    }
+    let warnings = target.resource.behaviour.warnings(&object);
+    warnings.into_iter().for_each(|warning| target.context.warnings.add(warning));
+    target.validate_admission(&facts, Some(&object)).await?;
+    if delete::is_released(target.resource, &object) {
+        return release(target, options, entry, object, promise).await;
+    }
+    if options.dry_run {
+        return Ok(Some(Written::Dry(object)));
+    }
+    let bytes = target.to_bytes(&object);
+    if bytes == entry.value {
+        // Nothing changed: no new revision, no event.
+        return Ok(Some(Written::Stored(entry.clone())));
+    }
+    match target.state().store.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision)).await {
+        Ok(stored) => {
+            promise.keep();
+            Ok(Some(Written::Stored(stored)))
+        }
+        Err(Error::Conflict { .. }) => Ok(None),
+        Err(error) => Err(storage::failure(error)),
+    }
+}
+
+fn check_version(target: &Target<'_>, old: &Value, object: &Value, pinned: bool) -> Result<()> {
+    let (uid, current) = (meta::uid(object), meta::uid(old));
+    if !uid.is_empty() && uid != current {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+        return Err(Status::conflict(&target.group_resource(), target.name, why));
+    }
+    let version = meta::resource_version(object);
+    if pinned && version != meta::resource_version(old) {
+        return Err(Status::modified(&target.group_resource(), target.name));
+    }
+    Ok(())
+}
+
+/// Nothing holds the deleted object any more: it goes instead of being written.
+async fn release(
+    target: &Target<'_>,
+    options: &WriteOptions,
+    entry: &Entry,
+    object: Value,
+    promise: services::Promise,
+) -> Result<Option<Written>> {
+    if options.dry_run {
+        return Ok(Some(Written::Gone(object)));
+    }
+    match target.state().store.delete(&entry.key, entry.mod_revision).await {
+        Ok(_) => {
+            promise.keep();
+            services::after_delete(target, &object);
+            Ok(Some(Written::Gone(object)))
+        }
+        Err(Error::Conflict { .. }) => Ok(None),
+        Err(error) => Err(storage::failure(error)),
+    }
+}

@@ -1,0 +1,392 @@
+//! watch: the changes under a prefix as a stream of JSON lines, in the form the client wants. Pulled by the
+//! connection: a client that does not read holds nothing but its place in the store's ring.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::resource::Resource;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream;
+use http::{HeaderValue, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::table::{self, IncludeObject};
+use serde_json::{Value, json};
+use store::{Entry, Error, Event, WatchItem};
+use tokio::time::Instant;
+
+use super::list::{self, Found};
+use super::paging::{At, Page, resource_version};
+use super::select::Selection;
+use super::shape;
+use super::target::Target;
+use crate::accept::{self, Form, Format};
+use crate::body::Body;
+use crate::body::{BoxError, JSON};
+use crate::handler::LongRunning;
+use crate::request::Query;
+use crate::state::State;
+use crate::status::{Result, Status};
+use crate::storage;
+
+/// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that clients spread over servers.
+const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
+/// How often a client that asked for bookmarks hears how far the store is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
+/// Events that are ready are sent together up to about this size.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What a watch starts with.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// The objects there are, then changes.
+    Objects {
+        /// The objects are those of this revision or a newer one.
+        not_older_than: Option<u64>,
+        /// Say when the last has been sent.
+        marked: bool,
+    },
+    /// The changes after a revision.
+    After(u64),
+    /// The changes from now on.
+    Now,
+}
+
+/// Answers with a stream of events.
+///
+/// # Errors
+/// 400, 406 and 422; a revision that is compacted is an ERROR event, as clients expect of watches.
+pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<Response<Body>> {
+    let (format, form) = accept::negotiate(&target.context.headers)?;
+    if format != Format::Json {
+        return Err(Status::not_acceptable(&[JSON]));
+    }
+    let query = &target.context.query;
+    let selection = Selection::read(target)?;
+    let start = read_start(query)?;
+    let mut shaper =
+        Shaper { resource: target.resource, selection, form, include: shape::include(target)?, columns_sent: false };
+    let mut pending = VecDeque::new();
+    let watch = match begin(target, &mut shaper, start, &mut pending).await {
+        Ok(watch) => Some(watch),
+        Err(status) if status.code() == 410 => {
+            pending.push_back(error_line(&status));
+            None
+        }
+        Err(status) => return Err(status),
+    };
+    let lives = match query.text("timeoutSeconds") {
+        Some(text) => Duration::from_secs(
+            text.parse().map_err(|_| Status::bad_request(format!("timeoutSeconds={text} is not a number")))?,
+        ),
+        None => LIVES_AT_LEAST.mul_f64(1.0 + rand::random::<f64>()),
+    };
+    let now = Instant::now();
+    let stream = Stream {
+        state: target.context.state.clone(),
+        watch,
+        shaper,
+        pending,
+        ends: now + lives,
+        bookmark_due: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK_EVERY),
+        seen: 0,
+        told: 0,
+        _running: running,
+    };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let chunk = stream.next().await?;
+        Some((Ok::<_, BoxError>(Frame::data(chunk)), stream))
+    });
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    Ok(response)
+}
+
+fn read_start(query: &Query) -> Result<Start> {
+    let version = query.get("resourceVersion").unwrap_or_default();
+    let matching = query.get("resourceVersionMatch").unwrap_or_default();
+    let initial = query.text("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let mut errors = FieldErrors::new();
+    let path = Path::new("resourceVersionMatch");
+    match (initial, matching) {
+        (None, "") | (Some(_), "NotOlderThan") => {}
+        (None, _) => {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(FieldError::forbidden(&path, why));
+        }
+        (Some(_), "") => {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden(&path, why));
+        }
+        (Some(_), other) => errors.push(FieldError::not_supported(&path, other, &["NotOlderThan"])),
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    let revision = resource_version(version)?;
+    Ok(match (initial, revision) {
+        (Some(true), not_older_than) => Start::Objects { not_older_than, marked: query.flag("allowWatchBookmarks") },
+        (Some(false), None) => Start::Now,
+        (None, None) => Start::Objects { not_older_than: None, marked: false },
+        (_, Some(revision)) => Start::After(revision),
+    })
+}
+
+async fn begin(
+    target: &Target<'_>,
+    shaper: &mut Shaper,
+    start: Start,
+    pending: &mut VecDeque<Bytes>,
+) -> Result<Box<dyn store::Watch>> {
+    let store = &target.state().store;
+    // A watch of one object needs no other keys; names that only begin alike are filtered out afterwards.
+    let one = shaper.selection.name().filter(|_| !target.namespace.is_empty() || !target.resource.namespaced);
+    let prefix = match one {
+        Some(name) => target.key(name),
+        None => storage::prefix(target.resource, target.namespace),
+    };
+    let after = match start {
+        Start::After(revision) => Some(revision),
+        Start::Now => None,
+        Start::Objects { not_older_than, marked } => {
+            let at = not_older_than.map_or(At::Newest, At::NotOlderThan);
+            let page = Page { at, limit: None, after: None };
+            let Found { entries, revision, .. } = list::find(target, &shaper.selection, &page).await?;
+            for entry in &entries {
+                pending.push_back(shaper.line("ADDED", entry, entry.mod_revision)?);
+            }
+            if marked {
+                pending.push_back(shaper.bookmark(revision, true));
+            }
+            Some(revision)
+        }
+    };
+    store.watch(&prefix, after).await.map_err(storage::failure)
+}
+
+/// A running watch.
+struct Stream {
+    state: Arc<State>,
+    /// `None` once it has ended; what is pending is still sent.
+    watch: Option<Box<dyn store::Watch>>,
+    shaper: Shaper,
+    pending: VecDeque<Bytes>,
+    ends: Instant,
+    bookmark_due: Option<Instant>,
+    /// The newest revision that has been looked at.
+    seen: u64,
+    /// The newest revision the client knows of.
+    told: u64,
+    _running: Option<LongRunning>,
+}
+
+impl Stream {
+    /// The next bytes to send; `None` ends the response.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if !self.pending.is_empty() {
+                return Some(self.take_pending());
+            }
+            let watch = self.watch.as_mut()?;
+            let shutdown = self.state.shutdown.clone();
+            let bookmark_due = self.bookmark_due.unwrap_or(self.ends);
+            let item = tokio::select! {
+                item = watch.next() => item,
+                () = tokio::time::sleep_until(self.ends) => return self.end(),
+                () = tokio::time::sleep_until(bookmark_due), if self.bookmark_due.is_some() => {
+                    self.bookmark();
+                    continue;
+                }
+                () = shutdown.cancelled() => return self.end(),
+            };
+            self.take(item);
+            // More that is ready goes into the same chunk.
+            let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
+            while size < CHUNK_BYTES
+                && let Some(watch) = self.watch.as_mut()
+                && let Some(item) = watch.next().now_or_never()
+            {
+                self.take(item);
+                size = self.pending.iter().map(Bytes::len).sum();
+            }
+        }
+    }
+
+    fn take(&mut self, item: std::result::Result<WatchItem, Error>) {
+        match item {
+            Ok(WatchItem::Progress(revision)) => self.seen = self.seen.max(revision),
+            Ok(WatchItem::Event(event)) => {
+                self.seen = self.seen.max(event.revision);
+                match self.shaper.event(&event) {
+                    Ok(Some(line)) => {
+                        self.told = event.revision;
+                        self.state.metrics.watch_event();
+                        self.pending.push_back(line);
+                    }
+                    Ok(None) => {}
+                    Err(status) => {
+                        self.pending.push_back(error_line(&status));
+                        self.watch = None;
+                    }
+                }
+            }
+            // The client comes again from the last version it saw.
+            Err(error) => {
+                tracing::debug!("a watch ends: {}", stdx::error::chain(&error));
+                self.watch = None;
+            }
+        }
+    }
+
+    fn bookmark(&mut self) {
+        self.bookmark_due = Some(Instant::now() + BOOKMARK_EVERY);
+        if self.seen > self.told {
+            self.told = self.seen;
+            let line = self.shaper.bookmark(self.seen, false);
+            self.pending.push_back(line);
+        }
+    }
+
+    /// Ends the watch; a client that asked for bookmarks hears how far it got.
+    fn end(&mut self) -> Option<Bytes> {
+        self.watch = None;
+        if self.bookmark_due.is_some() {
+            self.bookmark();
+        }
+        (!self.pending.is_empty()).then(|| self.take_pending())
+    }
+
+    fn take_pending(&mut self) -> Bytes {
+        if self.pending.len() == 1 {
+            return self.pending.pop_front().unwrap_or_default();
+        }
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        while let Some(line) = self.pending.pop_front() {
+            chunk.extend_from_slice(&line);
+            if chunk.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+        Bytes::from(chunk)
+    }
+}
+
+/// Turns changes of the store into lines of the stream.
+struct Shaper {
+    resource: &'static Resource,
+    selection: Selection,
+    form: Form,
+    include: IncludeObject,
+    /// Of a Table only the first event has column definitions.
+    columns_sent: bool,
+}
+
+impl Shaper {
+    /// The line of a change; `None` where it is about no object that is meant. An object that comes to match is
+    /// ADDED, and one that no longer does DELETED.
+    fn event(&mut self, event: &Event) -> Result<Option<Bytes>> {
+        let matching = |entry: &Option<Entry>| match entry {
+            Some(entry) => self.selection.matches(self.resource, entry),
+            None => Ok(false),
+        };
+        let (type_, entry) = match (matching(&event.previous)?, matching(&event.current)?) {
+            (false, false) => return Ok(None),
+            (false, true) => ("ADDED", &event.current),
+            (true, true) => ("MODIFIED", &event.current),
+            // The last state that matched, at the revision at which it ceased to.
+            (true, false) => ("DELETED", &event.previous),
+        };
+        match entry {
+            Some(entry) => self.line(type_, entry, event.revision).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
+        if self.form == Form::Object && self.resource.storage.is_none() {
+            let mut line = Vec::with_capacity(entry.value.len() + 96);
+            line.extend_from_slice(b"{\"type\":\"");
+            line.extend_from_slice(type_.as_bytes());
+            line.extend_from_slice(b"\",\"object\":");
+            storage::splice(&mut line, &entry.value, revision);
+            line.extend_from_slice(b"}\n");
+            return Ok(Bytes::from(line));
+        }
+        let mut object = storage::decode_at(&entry.value, revision)?;
+        if self.resource.storage.is_some() {
+            object = self.resource.behaviour.to_served(object);
+        }
+        let shaped = match self.form {
+            Form::Object => object,
+            Form::Metadata => table::partial_object_metadata(&object),
+            Form::Table => {
+                let metadata = json!({"resourceVersion": revision.to_string()});
+                let row = shape::row(self.resource, object, self.include);
+                self.table(metadata, vec![row])
+            }
+        };
+        Ok(line(type_, &shaped))
+    }
+
+    fn table(&mut self, metadata: Value, rows: Vec<Value>) -> Value {
+        let columns = match std::mem::replace(&mut self.columns_sent, true) {
+            true => Vec::new(),
+            false => shape::columns(self.resource),
+        };
+        table::table(metadata, columns, rows)
+    }
+
+    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let (api_version, kind) = match self.form {
+            Form::Object => (self.resource.group_version.to_string(), self.resource.kind),
+            Form::Metadata => (table::API_VERSION.to_string(), "PartialObjectMetadata"),
+            Form::Table => {
+                let mut object = json!({"kind": self.resource.kind, "metadata": metadata});
+                object["apiVersion"] = self.resource.group_version.to_string().into();
+                let row = table::row(Vec::new(), object, IncludeObject::Metadata);
+                let table = self.table(json!({"resourceVersion": revision.to_string()}), vec![row]);
+                return line("BOOKMARK", &table);
+            }
+        };
+        line("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
+    }
+}
+
+fn line(type_: &str, object: &Value) -> Bytes {
+    crate::body::json_line(&json!({"type": type_, "object": object}))
+}
+
+fn error_line(status: &Status) -> Bytes {
+    line("ERROR", &status.to_value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_starts_where_kubernetes_says() {
+        let objects = |not_older_than, marked| Ok(Start::Objects { not_older_than, marked });
+        let cases = [
+            ("", objects(None, false)),
+            ("resourceVersion=0", objects(None, false)),
+            ("resourceVersion=7", Ok(Start::After(7))),
+            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1", objects(None, true)),
+            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=7", objects(Some(7), false)),
+            ("sendInitialEvents=false&resourceVersionMatch=NotOlderThan", Ok(Start::Now)),
+            ("sendInitialEvents=true", Err(422)),
+            ("resourceVersionMatch=NotOlderThan", Err(422)),
+        ];
+        for (query, expected) in cases {
+            let start = read_start(&Query::parse(query)).map_err(|status| status.code());
+            assert_eq!(start, expected, "{query}");
+        }
+    }
+}

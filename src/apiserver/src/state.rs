@@ -1,0 +1,62 @@
+//! What every request shares: configuration, store, plugins, counters and caches.
+
+use std::sync::Arc;
+
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::Documents;
+use crate::config::Config;
+use crate::error::Error;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::plugin::Plugins;
+use crate::services::Allocator;
+
+/// What every request shares.
+pub struct State {
+    /// As given.
+    pub config: Config,
+    /// The port that is listened on.
+    pub port: u16,
+    /// Where objects live.
+    pub store: Arc<dyn Store>,
+    /// Policy.
+    pub plugins: Plugins,
+    /// Counters.
+    pub metrics: Metrics,
+    /// What must be done before the server is ready.
+    pub health: Health,
+    /// Ends watches and streams.
+    pub shutdown: CancellationToken,
+    /// Discovery and OpenAPI documents.
+    pub documents: Documents,
+    /// Addresses and ports of services.
+    pub services: Allocator,
+    /// Requests that read.
+    pub reads: Semaphore,
+    /// Requests that write.
+    pub writes: Semaphore,
+}
+
+impl State {
+    /// Nothing is computed here that can be computed on first use: a server is ready at once.
+    pub fn new(config: Config, port: u16, store: Arc<dyn Store>, plugins: Plugins) -> Result<Self, Error> {
+        let (reads, writes) = (config.limits.reads_in_flight, config.limits.writes_in_flight);
+        let services = Allocator::new(config.service_cidr, config.node_port_range.clone());
+        Ok(Self {
+            config,
+            port,
+            store,
+            plugins,
+            metrics: Metrics::default(),
+            health: Health::default(),
+            shutdown: CancellationToken::new(),
+            documents: Documents::default(),
+            services,
+            reads: Semaphore::new(reads),
+            writes: Semaphore::new(writes),
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Objects as bytes: registry keys, the form in which objects are kept, and how a revision becomes the
+//! `resourceVersion` of an answer without decoding. Knows the store's errors and turns them into failures.
+
+use api::resource::Resource;
+use bytes::{BufMut, Bytes, BytesMut};
+use machinery::meta;
+use serde::Deserialize;
+use serde_json::Value;
+use store::{Entry, Error, Store};
+
+use crate::status::{Result, Status};
+
+/// Where the object's metadata begin in stored bytes.
+const METADATA: &[u8] = b"\"metadata\":{";
+/// `apiVersion` and `kind` come before; a longer head is no object of ours.
+const HEAD_BYTES_MAX: usize = 1024;
+
+/// The prefix of a resource's keys, of one namespace or (empty) of all: `/registry/apps/deployments/default/`.
+pub fn prefix(resource: &Resource, namespace: &str) -> String {
+    let group = resource.storage.map_or(resource.group_version.group.as_str(), |(group, _)| group);
+    let mut prefix = String::from("/registry/");
+    if !group.is_empty() {
+        prefix.push_str(group);
+        prefix.push('/');
+    }
+    prefix.push_str(resource.plural);
+    prefix.push('/');
+    if !namespace.is_empty() {
+        prefix.push_str(namespace);
+        prefix.push('/');
+    }
+    prefix
+}
+
+/// The key of an object; `namespace` is empty for cluster-scoped resources.
+pub fn key(resource: &Resource, namespace: &str, name: &str) -> String {
+    prefix(resource, namespace) + name
+}
+
+/// An object as it is kept: `apiVersion`, `kind` and `metadata` first, no resourceVersion, no selfLink.
+pub fn encode(object: &Value) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024).writer();
+    // Writing JSON to memory cannot fail: keys are strings and there is no I/O.
+    let write = |out: &mut bytes::buf::Writer<BytesMut>, value: &Value| drop(serde_json::to_writer(out, value));
+    out.get_mut().put_slice(b"{\"apiVersion\":");
+    write(&mut out, &object["apiVersion"]);
+    out.get_mut().put_slice(b",\"kind\":");
+    write(&mut out, &object["kind"]);
+    out.get_mut().put_slice(b",\"metadata\":{");
+    let mut first = true;
+    for (name, value) in object["metadata"].as_object().into_iter().flatten() {
+        if name == "resourceVersion" || name == "selfLink" {
+            continue;
+        }
+        member(&mut out, &mut first, name, value);
+    }
+    out.get_mut().put_slice(b"}");
+    first = false;
+    for (name, value) in object.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+            member(&mut out, &mut first, name, value);
+        }
+    }
+    out.get_mut().put_slice(b"}");
+    out.into_inner().freeze()
+}
+
+fn member(out: &mut bytes::buf::Writer<BytesMut>, first: &mut bool, name: &str, value: &Value) {
+    if !std::mem::replace(first, false) {
+        out.get_mut().put_slice(b",");
+    }
+    // See `encode` on why these cannot fail.
+    let _ = serde_json::to_writer(&mut *out, name);
+    out.get_mut().put_slice(b":");
+    let _ = serde_json::to_writer(&mut *out, value);
+}
+
+/// A stored object decoded, with its resourceVersion.
+///
+/// # Errors
+/// 500 where the bytes are no JSON object.
+pub fn decode(entry: &Entry) -> Result<Value> {
+    decode_at(&entry.value, entry.mod_revision)
+}
+
+/// Stored bytes decoded, with `revision` as their resourceVersion.
+///
+/// # Errors
+/// 500 where the bytes are no JSON object.
+pub fn decode_at(bytes: &[u8], revision: u64) -> Result<Value> {
+    let mut object: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Status::internal(format!("a stored object cannot be decoded: {error}")))?;
+    meta::set_resource_version(&mut object, &revision.to_string());
+    Ok(object)
+}
+
+fn metadata_starts(bytes: &[u8]) -> Option<usize> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+    head.windows(METADATA.len()).position(|window| window == METADATA).map(|at| at + METADATA.len())
+}
+
+/// Appends stored bytes with `revision` as resourceVersion: two copies and a number, no decoding.
+pub fn splice(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
+    let Some(at) = metadata_starts(bytes) else { return out.extend_from_slice(bytes) };
+    out.extend_from_slice(&bytes[..at]);
+    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
+    out.extend_from_slice(&bytes[at..]);
+}
+
+/// What selectors usually ask of an object, read without decoding the rest of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// metadata.name
+    pub name: String,
+    /// metadata.namespace
+    pub namespace: String,
+    /// metadata.labels
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// Reads the metadata of stored bytes and stops there.
+pub fn head(bytes: &[u8]) -> Head {
+    let Some(at) = metadata_starts(bytes) else { return Head::default() };
+    // From the opening brace on; the deserializer stops at its end.
+    let mut deserializer = serde_json::Deserializer::from_slice(&bytes[at - 1..]);
+    Head::deserialize(&mut deserializer).unwrap_or_default()
+}
+
+/// Reads the live object of a key, with its resourceVersion.
+///
+/// # Errors
+/// What the store answers, and bytes that are no object.
+pub async fn read(store: &dyn Store, key: &str) -> Result<Option<Value>> {
+    store.get(key).await.map_err(failure)?.map(|entry| decode(&entry)).transpose()
+}
+
+/// The failure a client gets when the store does not do what was asked; conflicts are handled where they can happen.
+pub fn failure(error: Error) -> Status {
+    match error {
+        Error::Compacted { requested, oldest } => {
+            Status::expired(format!("too old resource version: {requested} ({oldest})"))
+        }
+        Error::Future { requested, current } => {
+            let text = format!("Too large resource version: {requested}, current: {current}");
+            Status::timeout(text.clone(), 1).with_cause("ResourceVersionTooLarge", "Too large resource version", "")
+        }
+        Error::Closed => Status::unavailable("the server is shutting down"),
+        Error::Slow => Status::expired("the watcher was too slow"),
+        other => {
+            let text = stdx::error::chain(&other);
+            tracing::error!("store: {text}");
+            Status::internal(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn stored_bytes_begin_with_the_type_and_metadata_and_have_no_revision() {
+        let object = json!({
+            "data": {"a": "b"},
+            "metadata": {"name": "x", "resourceVersion": "7", "labels": {"l": "v"}},
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+        });
+        let bytes = encode(&object);
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        assert_eq!(
+            text,
+            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"labels":{"l":"v"},"name":"x"},"data":{"a":"b"}}"#
+        );
+        let mut spliced = Vec::new();
+        splice(&mut spliced, &bytes, 9);
+        let spliced: Value = serde_json::from_slice(&spliced).expect("JSON");
+        assert_eq!(spliced["metadata"]["resourceVersion"], "9");
+        assert_eq!(spliced, decode_at(&bytes, 9).expect("an object"));
+        assert_eq!(head(&bytes).labels["l"], "v");
+        assert_eq!(head(&bytes).name, "x");
+    }
+
+    #[test]
+    fn empty_metadata_are_spliced_too() {
+        let mut out = Vec::new();
+        splice(&mut out, &encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": {}})), 3);
+        let value: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(value["metadata"]["resourceVersion"], "3");
+    }
+}

@@ -1,0 +1,5 @@
+//! The real server on a temporary store, driven over TLS by raw requests, by kube-rs and by the real kubectl.
+
+mod kubectl;
+mod raw;
+mod support;

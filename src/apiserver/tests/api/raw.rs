@@ -1,0 +1,64 @@
+//! Behaviour that clients see on the wire.
+
+use serde_json::{Value, json};
+
+use crate::support::start;
+
+fn config_map(name: &str, labels: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"k": "v"}})
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_conflict_on_old_versions_and_pass_on_new_ones() {
+    let server = start().await;
+    let mut object = server.create(CONFIG_MAPS, config_map("a", json!({}))).await;
+    object["data"]["k"] = "w".into();
+    let path = format!("{CONFIG_MAPS}/a");
+    let (code, updated) = server.json("PUT", &path, "application/json", &object.to_string()).await;
+    assert_eq!((code, &updated["data"]["k"]), (200, &json!("w")));
+    object["data"]["k"] = "x".into();
+    let (code, status) = server.json("PUT", &path, "application/json", &object.to_string()).await;
+    assert_eq!(code, 409, "{status}");
+    assert_eq!(
+        status["message"],
+        "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to \
+         the latest version and try again"
+    );
+    // The same again changes nothing, not even the version.
+    let (_, again) = server.json("PUT", &path, "application/json", &updated.to_string()).await;
+    assert_eq!(again["metadata"]["resourceVersion"], updated["metadata"]["resourceVersion"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_at_one_version() {
+    let server = start().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        server
+            .create(CONFIG_MAPS, config_map(name, json!({"even": if "bd".contains(name) { "yes" } else { "no" }})))
+            .await;
+    }
+    let (_, first) = server.get(&format!("{CONFIG_MAPS}?limit=2")).await;
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    server.create(CONFIG_MAPS, config_map("f", json!({}))).await;
+    let token = first["metadata"]["continue"].as_str().expect("a token");
+    let (_, second) = server.get(&format!("{CONFIG_MAPS}?limit=10&continue={token}")).await;
+    let names: Vec<&str> = second["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .collect();
+    assert_eq!(names, ["c", "d", "e"]);
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let (_, even) = server.get(&format!("{CONFIG_MAPS}?labelSelector=even%3Dyes&limit=1")).await;
+    assert_eq!(even["items"][0]["metadata"]["name"], "b");
+    assert!(even["metadata"]["continue"].is_string() && even["metadata"].get("remainingItemCount").is_none());
+    let (_, one) = server.get(&format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dc")).await;
+    assert_eq!(one["items"].as_array().map(Vec::len), Some(1));
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?fieldSelector=data.k%3Dc")).await;
+    assert_eq!((code, status["message"].as_str()), (400, Some("field label not supported: data.k")));
+    server.stop().await;
+}
