@@ -13,6 +13,7 @@ pub(crate) mod security;
 pub(crate) mod spec;
 pub(crate) mod template;
 pub(crate) mod volumes;
+pub(crate) mod warnings;
 
 /// The lists of containers that a pod spec can have.
 pub(crate) const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];

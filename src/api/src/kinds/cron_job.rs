@@ -49,6 +49,7 @@ pub static CRON_JOB: Simple = Simple {
     has_generation: true,
     default,
     validate,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.jobTemplate.spec.template.spec"),
     ..Simple::PLAIN
 };
 

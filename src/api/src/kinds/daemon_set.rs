@@ -48,6 +48,7 @@ pub static DAEMON_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
 

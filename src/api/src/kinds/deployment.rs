@@ -42,6 +42,7 @@ pub static DEPLOYMENT: Simple = Simple {
     default,
     validate,
     validate_update,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
 

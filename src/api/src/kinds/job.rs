@@ -100,6 +100,10 @@ impl Kind for Job {
         own_pods(object);
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        crate::podspec::warnings::of_spec(object, "spec.template.spec")
+    }
+
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let spec = At::root(object).at("spec");

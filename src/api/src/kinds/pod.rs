@@ -62,6 +62,10 @@ impl Kind for Pod {
         }
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        crate::podspec::warnings::of_spec(object, "spec")
+    }
+
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         spec::validate(&At::root(object).at("spec"), &mut errors);

@@ -41,6 +41,7 @@ pub static REPLICA_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
 

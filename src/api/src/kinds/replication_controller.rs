@@ -41,6 +41,7 @@ pub static REPLICATION_CONTROLLER: Simple = Simple {
     has_generation: true,
     default,
     validate,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
 

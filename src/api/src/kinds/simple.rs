@@ -23,6 +23,8 @@ pub struct Simple {
     pub default: fn(&mut Value),
     /// What the server sets in new objects besides the usual.
     pub prepare_create: Option<fn(&mut Value)>,
+    /// What had better be otherwise.
+    pub warnings: fn(&Value) -> Vec<String>,
     /// What is wrong with an object.
     pub validate: fn(&Value) -> FieldErrors,
     /// What is wrong with a change (new, old).
@@ -38,6 +40,7 @@ impl Simple {
         has_generation: false,
         default: |_| {},
         prepare_create: None,
+        warnings: |_| Vec::new(),
         validate: |_| FieldErrors::new(),
         validate_update: |_, _| FieldErrors::new(),
     };
@@ -64,6 +67,10 @@ impl Kind for Simple {
         if let Some(prepare) = self.prepare_create {
             prepare(object);
         }
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        (self.warnings)(object)
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {

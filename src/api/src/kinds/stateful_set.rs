@@ -28,6 +28,7 @@ pub static STATEFUL_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
 

@@ -157,6 +157,20 @@ fn what_the_server_adds_to_other_kinds() {
 }
 
 #[test]
+fn what_will_surprise_is_said() {
+    let mut object = workload();
+    object["spec"]["template"]["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A"}, {"name": "A"}]);
+    assert_eq!(
+        resource("deployments").behaviour.warnings(&object),
+        [
+            "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.template.spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
+        ]
+    );
+}
+
+#[test]
 fn signing_requests_are_decided_by_approval_and_answered_by_status() {
     let behaviour = resource("certificatesigningrequests").behaviour;
     let condition = |type_: &str| json!({"type": type_, "status": "True"});

@@ -96,6 +96,7 @@ proptest! {
                 validate_subresource_update(resource, subresource, &changed, &old);
             }
             kind.prepare_update(&mut new, &old);
+            kind.warnings(&new);
             validate_update(resource, &new, &old);
             prop_assert_eq!(kind.cells(&new, jiff::Timestamp::UNIX_EPOCH).len(), kind.columns().len());
             for field in kind.fields() {
