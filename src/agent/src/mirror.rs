@@ -1,0 +1,101 @@
+//! Mirror pods: the API's image of this node's static pods, so that they are seen and reported like all others.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+
+use crate::Error;
+use crate::objects::api::api;
+use crate::pod::identity::{CONFIG_HASH, CONFIG_MIRROR, PodRef, annotation, is_mirror};
+
+/// What to do with the mirrors.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Static pods that have none.
+    pub create: Vec<Arc<Pod>>,
+    /// Mirrors of what is no more, or of a former version.
+    pub delete: Vec<Arc<Pod>>,
+}
+
+/// Compares static pods with the mirrors that the API has.
+pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>]) -> Plan {
+    let mut plan = Plan::default();
+    let name = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone());
+    for mirror in api_pods.iter().filter(|pod| is_mirror(pod)) {
+        let fits = statics
+            .iter()
+            .any(|pod| name(pod) == name(mirror) && annotation(pod, CONFIG_HASH) == annotation(mirror, CONFIG_MIRROR));
+        if !fits || mirror.metadata.deletion_timestamp.is_some() {
+            plan.delete.push(mirror.clone());
+        }
+    }
+    let absent = |pod: &&Arc<Pod>| !api_pods.iter().any(|other| name(other) == name(pod));
+    plan.create.extend(statics.iter().filter(absent).cloned());
+    plan
+}
+
+/// Carries a plan out. `node` owns the mirrors it makes.
+pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) -> Result<(), Error> {
+    for mirror in &plan.delete {
+        let reference = PodRef::of(mirror);
+        let preconditions = Preconditions { uid: Some(reference.uid.clone()), resource_version: None };
+        let options =
+            DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..Default::default() };
+        let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
+        let deleted =
+            pods.delete(&reference.name, &options).await.map_err(api(format!("delete mirror pod {reference}")));
+        if let Err(error) = deleted.map(drop)
+            && !error.is_not_found()
+        {
+            return Err(error);
+        }
+    }
+    for pod in &plan.create {
+        let reference = PodRef::of(pod);
+        let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
+        let made = pods.create(&PostParams::default(), &mirror(pod, node)).await;
+        made.map_err(api(format!("create mirror pod {reference}")))?;
+    }
+    Ok(())
+}
+
+fn mirror(pod: &Pod, node: Option<&Node>) -> Pod {
+    let mut mirror = pod.clone();
+    let hash = annotation(pod, CONFIG_HASH).unwrap_or_default().to_string();
+    mirror.metadata.uid = None;
+    mirror.metadata.annotations.get_or_insert_default().insert(CONFIG_MIRROR.into(), hash);
+    mirror.metadata.owner_references = node.and_then(|node| {
+        Some(vec![OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: node.metadata.name.clone()?,
+            uid: node.metadata.uid.clone()?,
+            controller: Some(true),
+            block_owner_deletion: None,
+        }])
+    });
+    mirror
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, annotations: serde_json::Value) -> Arc<Pod> {
+        let metadata = json!({ "name": name, "namespace": "default", "annotations": annotations });
+        Arc::new(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
+    }
+
+    #[test]
+    fn mirrors_follow_their_pods() {
+        let statics = [pod("a", json!({ CONFIG_HASH: "1" })), pod("b", json!({ CONFIG_HASH: "2" }))];
+        let mirrors =
+            [pod("a", json!({ CONFIG_MIRROR: "0" })), pod("c", json!({ CONFIG_MIRROR: "3" })), pod("d", json!({}))];
+        let plan = plan(&statics, &mirrors);
+        let names = |pods: &[Arc<Pod>]| pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&plan.create), names(&plan.delete)), (vec!["b".into()], vec!["a".into(), "c".into()]));
+    }
+}

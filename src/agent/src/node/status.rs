@@ -1,0 +1,316 @@
+//! What a node's status says, made from what is observed of the machine and the runtime.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use cri::v1;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::config::Config;
+use crate::host::Host;
+use crate::machine::{Machine, meminfo};
+use crate::pod::status::whole_second;
+
+/// The version that is told: the API level with our own mark.
+const VERSION: &str = "v1.37.0+rkctl";
+/// Images named in a status.
+const IMAGES_MAX: usize = 50;
+/// Less free memory than this is pressure.
+const MEMORY_MIN_BYTES: i64 = 100 * 1024 * 1024;
+/// Less free disk than this part is pressure.
+const DISK_MIN_PERCENT: u64 = 10;
+/// More processes than this part of the kernel's bound is pressure.
+const PIDS_MAX_PERCENT: i64 = 90;
+/// The conditions that the agent tells; others are kept.
+const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+
+/// What was seen of a node at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Observation {
+    /// The node's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Why the runtime or its network is not ready; empty where all is well.
+    pub unready: Vec<String>,
+    /// `containerd://1.7.0`.
+    pub runtime_version: String,
+    /// What lies on the node.
+    pub images: Vec<v1::Image>,
+    /// Memory that could be used.
+    pub available_memory_bytes: i64,
+    /// Of the pods' disk, in hundredths.
+    pub free_disk_percent: u64,
+    /// Processes and threads there are.
+    pub pids: i64,
+    /// What pods may use together.
+    pub allocatable: crate::pod::fields::Allocatable,
+}
+
+/// Looks at the machine and the runtime.
+pub async fn observe(host: &Host, machine: &Machine) -> Observation {
+    let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let version = host.runtime.version().await;
+    let runtime_version = version.map(|v| format!("{}://{}", v.runtime_name, v.runtime_version)).unwrap_or_default();
+    Observation {
+        addresses: host.host_ips.clone(),
+        unready: unready(host.runtime.status(false).await),
+        runtime_version,
+        images: host.runtime.list_images().await.unwrap_or_default(),
+        available_memory_bytes: meminfo(&text("/proc/meminfo"), "MemAvailable").unwrap_or(machine.memory_bytes),
+        free_disk_percent: free_percent(&host.config.kubelet_dir),
+        pids: pids(&text("/proc/loadavg")),
+        allocatable: host.allocatable,
+    }
+}
+
+fn unready(status: Result<v1::StatusResponse, cri::Error>) -> Vec<String> {
+    let conditions = match status {
+        Ok(status) => status.status.unwrap_or_default().conditions,
+        Err(error) => return vec![format!("container runtime is down: {}", stdx::error::chain(&error))],
+    };
+    let problem = |condition: &v1::RuntimeCondition| match condition.r#type.as_str() {
+        "NetworkReady" => format!(
+            "container runtime network not ready: NetworkReady=false reason:{} message:{}",
+            condition.reason, condition.message
+        ),
+        _ => format!(
+            "container runtime not ready: {}=false reason:{} message:{}",
+            condition.r#type, condition.reason, condition.message
+        ),
+    };
+    conditions
+        .iter()
+        .filter(|condition| !condition.status && matches!(condition.r#type.as_str(), "RuntimeReady" | "NetworkReady"))
+        .map(problem)
+        .collect()
+}
+
+fn free_percent(folder: &std::path::Path) -> u64 {
+    let stat = nix::sys::statvfs::statvfs(folder).or_else(|_| nix::sys::statvfs::statvfs("/"));
+    stat.map_or(100, |stat| (stat.blocks_available() * 100).checked_div(stat.blocks()).unwrap_or(100))
+}
+
+/// The second half of the fourth field of `/proc/loadavg`.
+fn pids(loadavg: &str) -> i64 {
+    let field = loadavg.split(' ').nth(3).and_then(|field| field.split('/').nth(1));
+    field.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// The status of a node; times of conditions are kept from `before` where nothing changed.
+pub fn status(
+    config: &Config,
+    machine: &Machine,
+    observed: &Observation,
+    before: Option<&NodeStatus>,
+    now: Timestamp,
+) -> NodeStatus {
+    let mut addresses: Vec<NodeAddress> = observed
+        .addresses
+        .iter()
+        .map(|address| NodeAddress { type_: "InternalIP".into(), address: address.to_string() })
+        .collect();
+    addresses.push(NodeAddress { type_: "Hostname".into(), address: config.node_name.clone() });
+    let disk = |bytes: i64| format!("{}Ki", bytes / 1024);
+    let capacity = resources(config, format!("{}", machine.cpus), machine.memory_bytes, disk(machine.disk_bytes));
+    let cpu = match observed.allocatable.milli_cpu {
+        milli if milli % 1000 == 0 => format!("{}", milli / 1000),
+        milli => format!("{milli}m"),
+    };
+    let allocatable = resources(config, cpu, observed.allocatable.memory_bytes, disk(observed.allocatable.disk_bytes));
+    NodeStatus {
+        addresses: Some(addresses),
+        capacity: Some(capacity),
+        allocatable: Some(allocatable),
+        conditions: Some(conditions(machine, observed, before, now)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.listen_address.port()) }),
+        }),
+        node_info: Some(info(machine, observed)),
+        images: Some(images(&observed.images)),
+        ..Default::default()
+    }
+}
+
+fn resources(config: &Config, cpu: String, memory_bytes: i64, disk: String) -> BTreeMap<String, Quantity> {
+    BTreeMap::from([
+        ("cpu".to_string(), Quantity(cpu)),
+        ("memory".to_string(), Quantity(format!("{}Ki", memory_bytes / 1024))),
+        ("ephemeral-storage".to_string(), Quantity(disk)),
+        ("pods".to_string(), Quantity(config.max_pods.to_string())),
+    ])
+}
+
+fn info(machine: &Machine, observed: &Observation) -> NodeSystemInfo {
+    let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
+    NodeSystemInfo {
+        architecture: architecture.into(),
+        boot_id: machine.boot_id.clone(),
+        container_runtime_version: observed.runtime_version.clone(),
+        kernel_version: machine.kernel.clone(),
+        kube_proxy_version: String::new(),
+        kubelet_version: VERSION.into(),
+        machine_id: machine.machine_id.clone(),
+        operating_system: "linux".into(),
+        os_image: machine.os_image.clone(),
+        system_uuid: machine.system_uuid.clone(),
+        ..Default::default()
+    }
+}
+
+fn images(all: &[v1::Image]) -> Vec<ContainerImage> {
+    let mut all: Vec<&v1::Image> =
+        all.iter().filter(|image| !image.repo_tags.is_empty() || !image.repo_digests.is_empty()).collect();
+    all.sort_by(|a, b| (b.size, &a.id).cmp(&(a.size, &b.id)));
+    let name = |image: &v1::Image| image.repo_digests.iter().chain(&image.repo_tags).take(5).cloned().collect();
+    all.into_iter()
+        .take(IMAGES_MAX)
+        .map(|image| ContainerImage { names: Some(name(image)), size_bytes: i64::try_from(image.size).ok() })
+        .collect()
+}
+
+fn conditions(
+    machine: &Machine,
+    observed: &Observation,
+    before: Option<&NodeStatus>,
+    now: Timestamp,
+) -> Vec<NodeCondition> {
+    let pids_max = machine.pids_max.max(1);
+    let table = [
+        (
+            "MemoryPressure",
+            observed.available_memory_bytes < MEMORY_MIN_BYTES,
+            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
+        (
+            "DiskPressure",
+            observed.free_disk_percent < DISK_MIN_PERCENT,
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
+        (
+            "PIDPressure",
+            observed.pids * 100 / pids_max >= PIDS_MAX_PERCENT,
+            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
+    ];
+    let mut list: Vec<NodeCondition> = table
+        .into_iter()
+        .map(|(type_, pressed, yes, no)| {
+            let (reason, message) = if pressed { yes } else { no };
+            condition(type_, pressed, reason, message)
+        })
+        .collect();
+    list.push(if observed.unready.is_empty() {
+        condition("Ready", true, "KubeletReady", "kubelet is posting ready status")
+    } else {
+        condition("Ready", false, "KubeletNotReady", &observed.unready.join(", "))
+    });
+    let old = before.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let now = Time(whole_second(now));
+    for condition in &mut list {
+        let same = old.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        condition.last_heartbeat_time = Some(now.clone());
+        condition.last_transition_time = same.and_then(|old| old.last_transition_time.clone()).or(Some(now.clone()));
+    }
+    let foreign = old.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned();
+    foreign.chain(list).collect()
+}
+
+fn condition(type_: &str, value: bool, reason: &str, message: &str) -> NodeCondition {
+    NodeCondition {
+        type_: type_.into(),
+        status: if value { "True" } else { "False" }.into(),
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        ..Default::default()
+    }
+}
+
+/// True where a status says that the node is ready.
+pub fn is_ready(status: &NodeStatus) -> bool {
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// True where two statuses differ in nothing but the time.
+pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let timeless = |status: &NodeStatus| {
+        let mut status = status.clone();
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_heartbeat_time = None;
+            condition.last_transition_time = None;
+        }
+        status
+    };
+    timeless(a) == timeless(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(observed: &Observation, before: Option<&NodeStatus>, second: i64) -> NodeStatus {
+        let machine = Machine { cpus: 2, memory_bytes: 4 << 30, pids_max: 1000, ..Default::default() };
+        let now = Timestamp::from_second(second).unwrap();
+        status(&Config::for_node("w1"), &machine, observed, before, now)
+    }
+
+    fn healthy() -> Observation {
+        Observation { available_memory_bytes: 1 << 30, free_disk_percent: 50, ..Default::default() }
+    }
+
+    #[test]
+    fn a_runtime_without_network_makes_the_node_unready_with_the_reason() {
+        let ready = made(&healthy(), None, 10);
+        assert!(is_ready(&ready));
+        let conditions = v1::RuntimeStatus {
+            conditions: vec![v1::RuntimeCondition {
+                r#type: "NetworkReady".into(),
+                message: "no CNI".into(),
+                ..Default::default()
+            }],
+        };
+        let problems = unready(Ok(v1::StatusResponse { status: Some(conditions), ..Default::default() }));
+        let unready = made(&Observation { unready: problems, ..healthy() }, Some(&ready), 20);
+        assert!(!is_ready(&unready) && !same(&ready, &unready));
+        let of = |status: &NodeStatus, type_: &str| {
+            status.conditions.clone().unwrap().into_iter().find(|c| c.type_ == type_).unwrap()
+        };
+        assert!(of(&unready, "Ready").message.unwrap().contains("no CNI"));
+        assert_eq!(of(&unready, "Ready").last_transition_time.unwrap().0.as_second(), 20);
+        assert_eq!(of(&unready, "DiskPressure").last_transition_time.unwrap().0.as_second(), 10);
+    }
+
+    #[test]
+    fn pressures() {
+        let pressed = |observed: Observation| {
+            let status = made(&observed, None, 0);
+            let conditions = status.conditions.unwrap();
+            conditions
+                .into_iter()
+                .filter(|c| c.type_ != "Ready" && c.status == "True")
+                .map(|c| c.type_)
+                .collect::<Vec<_>>()
+        };
+        assert!(pressed(healthy()).is_empty());
+        assert_eq!(pressed(Observation { available_memory_bytes: 1, ..healthy() }), ["MemoryPressure"]);
+        assert_eq!(pressed(Observation { free_disk_percent: 3, ..healthy() }), ["DiskPressure"]);
+        assert_eq!(pressed(Observation { pids: 950, ..healthy() }), ["PIDPressure"]);
+    }
+
+    #[test]
+    fn only_time_makes_no_difference_and_foreign_conditions_stay() {
+        let mut first = made(&healthy(), None, 10);
+        first.conditions.as_mut().unwrap().push(condition("NetworkUnavailable", false, "Up", "up"));
+        let second = made(&healthy(), Some(&first), 20);
+        assert!(second.conditions.as_ref().unwrap().iter().any(|c| c.type_ == "NetworkUnavailable"));
+        assert!(same(&second, &made(&healthy(), Some(&second), 30)));
+        assert_eq!(pids("0.1 0.2 0.3 1/432 99"), 432);
+    }
+}

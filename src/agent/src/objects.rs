@@ -1,0 +1,49 @@
+//! The API's objects that pods refer to: ConfigMaps, Secrets, Services, tokens.
+//!
+//! A trait, so that pods can be tested without an API, and so that a node without API servers says clearly what it
+//! lacks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+
+use crate::Error;
+
+pub mod api;
+
+/// See the module.
+#[async_trait]
+pub trait Objects: Send + Sync + 'static {
+    /// A ConfigMap; an `is_not_found` error where there is none.
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Arc<ConfigMap>, Error>;
+    /// A Secret; an `is_not_found` error where there is none.
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Arc<Secret>, Error>;
+    /// A token of a service account.
+    async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error>;
+    /// The Services of a namespace, and the API's own of `default`.
+    async fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
+}
+
+/// A node without API servers.
+pub struct Standalone;
+
+#[async_trait]
+impl Objects for Standalone {
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Arc<ConfigMap>, Error> {
+        Err(Error::Standalone { action: format!("get ConfigMap {namespace}/{name}") })
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Arc<Secret>, Error> {
+        Err(Error::Standalone { action: format!("get Secret {namespace}/{name}") })
+    }
+
+    async fn token(&self, namespace: &str, account: &str, _: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {
+        Err(Error::Standalone { action: format!("request a token of {namespace}/{account}") })
+    }
+
+    async fn services(&self, _: &str) -> Vec<Arc<Service>> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,173 @@
+//! Reports of pods to the API: the newest status of each, and the word that a deleted pod is gone.
+//!
+//! Only the newest matters: while one is on its way, later ones replace each other. A failed one is tried again until
+//! the object is gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::pod::identity::{PodRef, is_static};
+use crate::pods::Sink;
+
+/// Requests on their way at the same time.
+const REQUESTS_MAX: usize = 8;
+/// What failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Statuses {
+    client: kube::Client,
+    pending: Mutex<HashMap<String, Report>>,
+    changed: Notify,
+}
+
+#[derive(Clone)]
+struct Report {
+    pod: Arc<Pod>,
+    status: Option<PodStatus>,
+    gone: bool,
+}
+
+impl Statuses {
+    /// Nothing to report yet; [`Statuses::run`] does it.
+    pub fn new(client: kube::Client) -> Arc<Self> {
+        Arc::new(Self { client, pending: Mutex::default(), changed: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Report>> {
+        self.pending.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn add(&self, pod: &Arc<Pod>, change: impl FnOnce(&mut Report)) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut pending = self.lock();
+        let report = pending.entry(uid).or_insert_with(|| Report { pod: pod.clone(), status: None, gone: false });
+        report.pod = pod.clone();
+        change(report);
+        drop(pending);
+        self.changed.notify_one();
+    }
+
+    /// Reports until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        loop {
+            let batch: Vec<Report> = self.lock().drain().map(|(_, report)| report).collect();
+            if batch.is_empty() {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = self.changed.notified() => continue,
+                }
+            }
+            let failed = std::sync::atomic::AtomicBool::new(false);
+            let sent = futures::stream::iter(batch).for_each_concurrent(REQUESTS_MAX, |report| {
+                let failed = &failed;
+                async move {
+                    if let Err(error) = self.send(&report).await {
+                        let pod = PodRef::of(&report.pod);
+                        tracing::warn!(%pod, error = %stdx::error::chain(&error), "report a pod's status");
+                        failed.store(true, std::sync::atomic::Ordering::Relaxed);
+                        self.put_back(report);
+                    }
+                }
+            });
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sent => {}
+            }
+            if failed.into_inner() {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// A newer report that came meanwhile stays.
+    fn put_back(&self, report: Report) {
+        let uid = report.pod.metadata.uid.clone().unwrap_or_default();
+        let mut pending = self.lock();
+        match pending.get_mut(&uid) {
+            Some(newer) => {
+                newer.gone |= report.gone;
+                newer.status = newer.status.take().or(report.status);
+            }
+            None => {
+                pending.insert(uid, report);
+            }
+        }
+    }
+
+    async fn send(&self, report: &Report) -> Result<(), kube::Error> {
+        let reference = PodRef::of(&report.pod);
+        let api = Api::<Pod>::namespaced(self.client.clone(), &reference.namespace);
+        if let Some(status) = &report.status {
+            let uid = (!is_static(&report.pod)).then_some(reference.uid.as_str());
+            let body = patch(uid, status);
+            let sent = api.patch_status(&reference.name, &PatchParams::default(), &Patch::Merge(&body)).await;
+            settled(sent.map(drop))?;
+        }
+        if report.gone && !is_static(&report.pod) {
+            let preconditions = Preconditions { uid: Some(reference.uid.clone()), resource_version: None };
+            let options = DeleteParams {
+                grace_period_seconds: Some(0),
+                preconditions: Some(preconditions),
+                ..Default::default()
+            };
+            settled(api.delete(&reference.name, &options).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+/// An object that is gone, or another one under the same name, wants no report.
+fn settled(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        result => result,
+    }
+}
+
+/// A merge patch that makes the API's status this one: what is not in it any more is taken away.
+fn patch(uid: Option<&str>, status: &PodStatus) -> Value {
+    let mut body = serde_json::to_value(status).unwrap_or_else(|_| json!({}));
+    if let Some(fields) = body.as_object_mut() {
+        for name in ["reason", "message", "podIP", "podIPs"] {
+            fields.entry(name).or_insert(Value::Null);
+        }
+    }
+    match uid {
+        Some(uid) => json!({ "metadata": { "uid": uid }, "status": body }),
+        None => json!({ "status": body }),
+    }
+}
+
+impl Sink for Statuses {
+    fn status(&self, pod: &Arc<Pod>, status: PodStatus) {
+        self.add(pod, |report| report.status = Some(status));
+    }
+
+    fn gone(&self, pod: &Arc<Pod>) {
+        self.add(pod, |report| report.gone = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_names_the_pod_and_clears_what_is_gone() {
+        let status = PodStatus { phase: Some("Running".into()), ..Default::default() };
+        let body = patch(Some("u"), &status);
+        assert_eq!(body["metadata"]["uid"], "u");
+        assert_eq!(body["status"]["phase"], "Running");
+        assert!(body["status"]["podIP"].is_null() && body["status"].get("podIP").is_some());
+        assert!(patch(None, &status).get("metadata").is_none());
+    }
+}

@@ -1,0 +1,84 @@
+//! What is done to the node now and then: logs are rotated, unused images are removed when the disk fills.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::host::Host;
+use crate::images::gc::{Collector, excess_bytes};
+use crate::logs::rotate;
+use crate::pod::identity::{CONTAINER_NAME, PodRef, RESTART_COUNT};
+
+/// Logs are looked at this often.
+const LOGS: Duration = Duration::from_secs(10);
+/// Images are looked at each so many times.
+const IMAGES_EVERY: u32 = 30;
+
+/// Looks after the node until `shutdown`.
+pub async fn run(host: Arc<Host>, shutdown: CancellationToken) {
+    let mut collector = Collector::default();
+    let mut round = 0_u32;
+    loop {
+        if let Err(error) = rotate_logs(&host).await {
+            tracing::warn!(error = %stdx::error::chain(&error), "rotate logs");
+        }
+        if round.is_multiple_of(IMAGES_EVERY)
+            && let Err(error) = collect_images(&host, &mut collector).await
+        {
+            tracing::warn!(error = %stdx::error::chain(&error), "remove unused images");
+        }
+        round = round.wrapping_add(1);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOGS) => {}
+        }
+    }
+}
+
+async fn rotate_logs(host: &Host) -> Result<(), Error> {
+    for container in host.runtime.list_containers(&[]).await? {
+        if container.state() != cri::v1::ContainerState::ContainerRunning {
+            continue;
+        }
+        let Some(pod) = PodRef::from_labels(&container.labels) else { continue };
+        let (Some(name), Some(count)) =
+            (container.labels.get(CONTAINER_NAME), container.annotations.get(RESTART_COUNT))
+        else {
+            continue;
+        };
+        let log = host.config.pod_logs_dir.join(pod.log_folder()).join(name).join(format!("{count}.log"));
+        if rotate::due(&log) {
+            rotate::put_aside(&log, Timestamp::now())?;
+            host.runtime.reopen_container_log(&container.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn collect_images(host: &Host, collector: &mut Collector) -> Result<(), Error> {
+    let images = host.runtime.list_images().await?;
+    let mut used = HashSet::new();
+    for container in host.runtime.list_containers(&[]).await? {
+        used.insert(container.image_ref);
+        used.extend(container.image.map(|image| image.image));
+    }
+    let now = Timestamp::now();
+    collector.note(&images, &used, now);
+    let disks = host.runtime.image_fs_info().await?;
+    let disk = disks.first().and_then(|disk| disk.fs_id.as_ref()).map(|id| id.mountpoint.clone());
+    let Some(disk) = disk else { return Ok(()) };
+    let bytes = excess_bytes(Path::new(&disk))?;
+    if bytes == 0 {
+        return Ok(());
+    }
+    for id in collector.choose(&images, &used, bytes, now) {
+        tracing::info!(image = id, "remove an unused image: the disk is filling");
+        host.runtime.remove_image(&id).await?;
+    }
+    Ok(())
+}
