@@ -1,1 +1,138 @@
+//! The loops that make the cluster be what its objects say.
+//!
+//! One file or folder a controller, one line in [`CONTROLLERS`] to add one. Each has a pure plan with table tests and
+//! a thin executor; none knows another, and all of them speak to the API through the client and to nothing else.
 
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Context;
+use ipnet::IpNet;
+use tokio::task::JoinSet;
+
+pub mod bootstrap_token;
+pub mod certificates;
+pub mod common;
+pub mod daemonset;
+pub mod deployment;
+pub mod endpoints;
+pub mod event_ttl;
+pub mod garbage;
+pub mod ipam;
+pub mod namespace;
+pub mod node_lifecycle;
+pub mod pod_gc;
+pub mod replicaset;
+pub mod root_ca;
+pub mod service_account;
+
+pub use common::error::Error;
+
+/// How the controllers work.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The network that nodes' pod networks are cut from; none are given out where it is `None`.
+    pub pod_cidr: Option<IpNet>,
+    /// The prefix length of one node's pod network.
+    pub node_cidr_prefix: u8,
+    /// The certificate of the cluster's authority, published to every namespace.
+    pub ca_certificate: PathBuf,
+    /// Its key, for signing; requests stay unsigned where it is `None`.
+    pub ca_key: Option<PathBuf>,
+    /// How often nodes are looked at.
+    pub node_monitor_period: Duration,
+    /// How long a node may be silent.
+    pub node_monitor_grace: Duration,
+    /// Pods that have ended are kept up to this many.
+    pub terminated_pods: usize,
+    /// How often leftover pods are looked for.
+    pub pod_gc_period: Duration,
+    /// How long pods of a node that is gone are left alone.
+    pub orphaned_pod_grace: Duration,
+    /// How long events are kept.
+    pub event_ttl: Duration,
+    /// How often new kinds are looked for.
+    pub discovery_period: Duration,
+    /// How long certificates live that ask for no time.
+    pub certificate_lifetime: Duration,
+}
+
+impl Config {
+    /// Kubernetes' own times, and an authority in `pki`.
+    pub fn new(pki: &std::path::Path) -> Self {
+        Self {
+            pod_cidr: None,
+            node_cidr_prefix: 24,
+            ca_certificate: pki.join("ca.crt"),
+            ca_key: Some(pki.join("ca.key")),
+            node_monitor_period: Duration::from_secs(5),
+            node_monitor_grace: Duration::from_secs(40),
+            terminated_pods: 12_500,
+            pod_gc_period: Duration::from_secs(20),
+            orphaned_pod_grace: Duration::from_secs(40),
+            event_ttl: Duration::from_secs(3600),
+            discovery_period: Duration::from_secs(30),
+            certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
+        }
+    }
+}
+
+/// What each controller is given.
+#[derive(Clone)]
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub context: Context,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// A controller's name and how it is run.
+type Controller = (&'static str, fn(Shared) -> Running);
+
+/// Every controller.
+pub const CONTROLLERS: &[Controller] = &[
+    ("bootstrap-token-cleaner", |shared| Box::pin(bootstrap_token::run(shared))),
+    ("certificates", |shared| Box::pin(certificates::run(shared))),
+    ("daemonset", |shared| Box::pin(daemonset::run(shared))),
+    ("deployment", |shared| Box::pin(deployment::run(shared))),
+    ("endpoints", |shared| Box::pin(endpoints::legacy::run(shared))),
+    ("endpointslice", |shared| Box::pin(endpoints::slices::run(shared))),
+    ("event-ttl", |shared| Box::pin(event_ttl::run(shared))),
+    ("garbage-collector", |shared| Box::pin(garbage::run(shared))),
+    ("namespace", |shared| Box::pin(namespace::run(shared))),
+    ("node-ipam", |shared| Box::pin(ipam::run(shared))),
+    ("node-lifecycle", |shared| Box::pin(node_lifecycle::run(shared))),
+    ("pod-gc", |shared| Box::pin(pod_gc::run(shared))),
+    ("replicaset", |shared| Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))),
+    ("replication-controller", |shared| {
+        Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
+    }),
+    ("root-ca-publisher", |shared| Box::pin(root_ca::run(shared))),
+    ("service-account", |shared| Box::pin(service_account::run(shared))),
+];
+
+/// Runs every controller until the context is shut down, or one of them fails.
+///
+/// # Errors
+/// The first controller's that cannot go on.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let shared = Shared { config: Arc::new(config), context };
+    let mut running = JoinSet::new();
+    for (name, start) in CONTROLLERS {
+        let ended = start(shared.clone());
+        running.spawn(async move { (*name, ended.await) });
+    }
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok((_, Ok(()))) if shared.context.shutdown.is_cancelled() => {}
+            // A controller that has nothing to do in this cluster.
+            Ok((name, Ok(()))) => tracing::info!(controller = name, "not needed; stopped"),
+            Ok((name, Err(source))) => return Err(Error::Controller { name, source: Box::new(source) }),
+            Err(_) => return Err(Error::Panicked),
+        }
+    }
+    Ok(())
+}

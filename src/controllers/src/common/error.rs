@@ -1,0 +1,49 @@
+//! The errors of this crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong in a controller.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the API failed.
+    #[error(transparent)]
+    Api(#[from] client::Error),
+    /// A file that the controllers were told to use cannot be read.
+    #[error("read {}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A certificate or key is not as it should be.
+    #[error(transparent)]
+    Certificate(#[from] pki::Error),
+    /// An object cannot be acted on as it is; its author must change it.
+    #[error("{object}: {problem}")]
+    Object {
+        /// `Deployment web/front`.
+        object: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A controller cannot go on.
+    #[error("controller {name}")]
+    Controller {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A controller's code is wrong.
+    #[error("a controller panicked")]
+    Panicked,
+}
+
+/// Turns an error of kube-rs into one that says what was being done.
+pub fn doing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    let wrap = client::Error::request(what);
+    move |source| Error::Api(wrap(source))
+}

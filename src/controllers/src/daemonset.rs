@@ -1,0 +1,325 @@
+//! DaemonSets: one pod on each node that may have it.
+//!
+//! `nodes` says which nodes those are, `plan` what to create and delete, `revisions` keeps the history of templates.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::events::Recorder;
+use client::informer::{Change, Informer};
+use client::queue::{Outcome, WorkQueue};
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Selector;
+use serde_json::json;
+
+use crate::Shared;
+use crate::common::error::{Error, doing};
+use crate::common::expectations::Expectations;
+use crate::common::key::Key;
+use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
+use crate::common::{pods, ready};
+
+mod nodes;
+mod plan;
+mod revisions;
+#[cfg(test)]
+mod tests;
+
+use plan::{Observed, Plan, plan};
+
+/// DaemonSets that are worked on at once.
+const WORKERS: usize = 2;
+/// Pods that one look may create or delete.
+const BURST: usize = 250;
+const COMPONENT: &str = "daemonset-controller";
+/// The label that names the template a pod was made from.
+const HASH_LABEL: &str = "controller-revision-hash";
+
+struct Controller {
+    client: kube::Client,
+    daemons: Informer<DaemonSet>,
+    nodes: Informer<Node>,
+    pods: ByController<Pod>,
+    revisions: ByController<ControllerRevision>,
+    expectations: Expectations,
+    recorder: Recorder,
+}
+
+/// Keeps a pod of each DaemonSet on each node until shutdown.
+///
+/// # Errors
+/// None; failures are retried.
+pub async fn run(shared: Shared) -> Result<(), Error> {
+    let context = &shared.context;
+    let queue = WorkQueue::new(COMPONENT);
+    let daemons = context.informers.all::<DaemonSet>();
+    let (all_nodes, all_pods) = (context.informers.all::<Node>(), context.informers.all::<Pod>());
+    let all_revisions = context.informers.all::<ControllerRevision>();
+    let controller = Arc::new(Controller {
+        client: context.client.clone(),
+        daemons: daemons.clone(),
+        nodes: all_nodes.clone(),
+        pods: by_controller(&all_pods),
+        revisions: by_controller(&all_revisions),
+        expectations: Expectations::default(),
+        recorder: Recorder::new(context.client.clone(), COMPONENT, ""),
+    });
+    let enqueue = queue.clone();
+    daemons.on_change(move |change| enqueue.add(Key::of(&change.object().metadata)));
+    let (enqueue, known) = (queue.clone(), daemons.clone());
+    all_nodes.on_change(move |change| {
+        if !matches!(change, Change::Updated(old, new) if nodes::same(old, new)) {
+            known.list(None).iter().for_each(|daemon| enqueue.add(Key::of(&daemon.metadata)));
+        }
+    });
+    let (enqueue, expectations, known) = (queue.clone(), controller.expectations.clone(), daemons.clone());
+    all_pods.on_change(move |change| pod_changed(change, &known, &expectations, &enqueue));
+    let synced = async {
+        tokio::join!(daemons.synced(), all_nodes.synced(), all_pods.synced(), all_revisions.synced());
+    };
+    if !ready(context, synced).await {
+        return Ok(());
+    }
+    queue
+        .run_until(&context.shutdown, WORKERS, move |key| {
+            let controller = controller.clone();
+            async move { controller.reconcile(&key).await }
+        })
+        .await;
+    Ok(())
+}
+
+fn pod_changed(
+    change: &Change<Pod>,
+    daemons: &Informer<DaemonSet>,
+    expectations: &Expectations,
+    queue: &WorkQueue<Key>,
+) {
+    let pod = change.object();
+    let namespace = pod.namespace().unwrap_or_default();
+    match controller_of(&pod.metadata) {
+        Some(owner) if owner.kind == "DaemonSet" => {
+            let key = Key::new(&namespace, &owner.name);
+            match change {
+                Change::Added(_) if !pods::is_terminating(pod) => expectations.created(&key),
+                Change::Deleted(_) => expectations.deleted(&key, owners::uid(&pod.metadata)),
+                _ if pods::is_terminating(pod) => expectations.deleted(&key, owners::uid(&pod.metadata)),
+                _ => {}
+            }
+            queue.add(key);
+        }
+        Some(_) => {}
+        None if matches!(change, Change::Added(_)) => {
+            daemons.list(Some(&namespace)).iter().for_each(|daemon| queue.add(Key::of(&daemon.metadata)));
+        }
+        None => {}
+    }
+}
+
+impl Controller {
+    async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
+        let Some(daemon) = self.daemons.get(&key.namespace, &key.name) else {
+            self.expectations.forget(key);
+            return Ok(Outcome::Done);
+        };
+        let spec = &daemon.spec;
+        let Ok(selector) = Selector::try_from(spec.selector.clone()) else { return Ok(Outcome::Done) };
+        if selector.selects_all() || daemon.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Done);
+        }
+        let may_act = self.expectations.met(key);
+        let candidates = self.pods.candidates(&key.namespace, owners::uid(&daemon.metadata));
+        let mut claims = owners::claim(&daemon.metadata, &selector, candidates);
+        owners::settle(&self.client, daemon.as_ref(), &claims).await?;
+        claims.owned.append(&mut claims.adopt);
+        let revisions = self.revisions.candidates(&key.namespace, owners::uid(&daemon.metadata));
+        let mut revisions = owners::claim(&daemon.metadata, &selector, revisions).owned;
+        let in_use: Vec<String> = claims.owned.iter().filter_map(|pod| pod.labels().get(HASH_LABEL).cloned()).collect();
+        let history = revisions::plan(&daemon, &mut revisions, &in_use);
+        let Some(hash) = self.keep_history(&daemon, key, history).await? else {
+            return Ok(Outcome::After(Duration::from_millis(100)));
+        };
+        let all = self.nodes.list(None);
+        let now = Timestamp::now();
+        let planned = plan(&Observed { daemon: &daemon, nodes: &all, pods: &claims.owned, hash: &hash, now });
+        let mut failed = None;
+        if may_act {
+            failed = self.carry_out(&daemon, key, &planned, &hash).await.err();
+        }
+        self.write_status(&daemon, key, &planned).await?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(planned.again_at.map_or(Outcome::Done, |at| {
+                Outcome::After(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+            })),
+        }
+    }
+
+    /// Records the template; the hash that its pods carry, or `None` where the record was just changed.
+    async fn keep_history(
+        &self,
+        daemon: &Arc<DaemonSet>,
+        key: &Key,
+        history: revisions::Plan,
+    ) -> Result<Option<String>, Error> {
+        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &key.namespace);
+        for name in &history.delete {
+            match api.delete(name, &DeleteParams::default()).await {
+                Err(error) if !client::is_not_found(&error) => {
+                    return Err(doing(format!("delete ControllerRevision {}/{name}", key.namespace))(error));
+                }
+                _ => {}
+            }
+        }
+        if let Some((name, revision)) = &history.renumber {
+            let patch = Patch::Merge(json!({"revision": revision}));
+            let done = api.patch(name, &PatchParams::default(), &patch).await;
+            done.map_err(doing(format!("change ControllerRevision {}/{name}", key.namespace)))?;
+        }
+        let Some(new) = history.create else { return Ok(Some(history.hash)) };
+        match api.create(&PostParams::default(), &new).await {
+            Ok(_) => Ok(Some(history.hash)),
+            Err(error) if client::is_already_exists(&error) => {
+                let name = new.name_any();
+                let what = format!("read ControllerRevision {}/{name}", key.namespace);
+                let there = api.get(&name).await.map_err(doing(what))?;
+                if there.data == new.data {
+                    return Ok(Some(history.hash));
+                }
+                let count = daemon.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
+                let patch = Patch::Merge(json!({"status": {"collisionCount": count.saturating_add(1)}}));
+                let daemons: Api<DaemonSet> = Api::namespaced(self.client.clone(), &key.namespace);
+                let done = daemons.patch_status(&key.name, &PatchParams::default(), &patch).await;
+                done.map_err(doing(format!("count a collision of DaemonSet {key}")))?;
+                Ok(None)
+            }
+            Err(error) => Err(doing(format!("create a ControllerRevision of DaemonSet {key}"))(error)),
+        }
+    }
+
+    async fn carry_out(&self, daemon: &Arc<DaemonSet>, key: &Key, plan: &Plan, hash: &str) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let create = &plan.create[..plan.create.len().min(BURST)];
+        let delete = &plan.delete[..plan.delete.len().min(BURST)];
+        if create.is_empty() && delete.is_empty() {
+            return Ok(());
+        }
+        let uids = delete.iter().map(|pod| owners::uid(&pod.metadata).to_string());
+        self.expectations.expect(key, create.len(), uids);
+        let deleted = join_all(delete.iter().map(|pod| self.delete(&api, daemon, key, pod))).await;
+        let created = self.create(&api, daemon, key, create, hash).await;
+        deleted.into_iter().chain([created]).collect()
+    }
+
+    /// Creates pods in batches that double.
+    async fn create(
+        &self,
+        api: &Api<Pod>,
+        daemon: &Arc<DaemonSet>,
+        key: &Key,
+        nodes: &[String],
+        hash: &str,
+    ) -> Result<(), Error> {
+        let spec = &daemon.spec;
+        let mut template = pods::from_template(
+            &spec.template,
+            format!("{}-", key.name),
+            &key.namespace,
+            controller_reference(daemon.as_ref()),
+        );
+        template.labels_mut().insert(HASH_LABEL.to_string(), hash.to_string());
+        let params = PostParams::default();
+        let (mut left, mut batch) = (nodes, 1);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(batch.min(left.len()));
+            let made: Vec<Pod> = now.iter().map(|node| nodes::pod_for(&template, node)).collect();
+            let results = join_all(made.iter().map(|pod| api.create(&params, pod))).await;
+            let mut refused = None;
+            for result in results {
+                match result {
+                    Ok(pod) => {
+                        let message = format!("Created pod: {}", pod.name_any());
+                        self.recorder.normal(daemon.as_ref(), "SuccessfulCreate", &message);
+                    }
+                    Err(error) => {
+                        self.expectations.created(key);
+                        refused = Some(error);
+                    }
+                }
+            }
+            if let Some(error) = refused {
+                self.expectations.creations_less(key, later.len());
+                let error = doing(format!("create a pod of DaemonSet {key}"))(error);
+                let message = format!("Error creating: {}", stdx::error::chain(&error));
+                self.recorder.warning(daemon.as_ref(), "FailedCreate", &message);
+                return Err(error);
+            }
+            left = later;
+            batch *= 2;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, api: &Api<Pod>, daemon: &Arc<DaemonSet>, key: &Key, pod: &Pod) -> Result<(), Error> {
+        let name = pod.name_any();
+        let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
+        match api.delete(&name, &DeleteParams::default().preconditions(preconditions)).await {
+            Ok(_) => {
+                self.recorder.normal(daemon.as_ref(), "SuccessfulDelete", &format!("Deleted pod: {name}"));
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.deleted(key, owners::uid(&pod.metadata));
+                if client::is_not_found(&error) || client::is_conflict(&error) {
+                    return Ok(());
+                }
+                Err(doing(format!("delete pod {}/{name}", key.namespace))(error))
+            }
+        }
+    }
+
+    async fn write_status(&self, daemon: &Arc<DaemonSet>, key: &Key, plan: &Plan) -> Result<(), Error> {
+        let mut status = plan.status.clone();
+        status.collision_count = daemon.status.as_ref().and_then(|old| old.collision_count);
+        status.conditions = daemon.status.as_ref().and_then(|old| old.conditions.clone());
+        if daemon.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let mut fields = json!(status);
+        for count in ["numberAvailable", "numberUnavailable", "updatedNumberScheduled"] {
+            if fields.get(count).is_none() {
+                fields[count] = serde_json::Value::Null;
+            }
+        }
+        let api: Api<DaemonSet> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = Patch::Merge(json!({"metadata": {"uid": daemon.metadata.uid}, "status": fields}));
+        match api.patch_status(&key.name, &PatchParams::default(), &patch).await {
+            Err(error) if !client::is_not_found(&error) => {
+                Err(doing(format!("write the status of DaemonSet {key}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Pods by the node they are on, or are meant for.
+fn by_node(pods: &[Arc<Pod>]) -> HashMap<String, Vec<Arc<Pod>>> {
+    let mut on: HashMap<String, Vec<Arc<Pod>>> = HashMap::new();
+    for pod in pods {
+        if let Some(node) = nodes::target(pod) {
+            on.entry(node).or_default().push(pod.clone());
+        }
+    }
+    on
+}
+
+/// Nodes by name.
+fn by_name(nodes: &[Arc<Node>]) -> BTreeMap<String, Arc<Node>> {
+    nodes.iter().map(|node| (node.name_any(), node.clone())).collect()
+}

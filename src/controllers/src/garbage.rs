@@ -1,0 +1,300 @@
+//! Deletes what nobody owns any more, and carries out foreground and orphaning deletions.
+//!
+//! `graph` knows who owns what of every resource that can be watched; `plan` decides for one object from what is
+//! read live, so that a graph that is behind never deletes anything; this file follows discovery and carries out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use client::discovery::{Discovered, ServerResource, discover};
+use client::informer::{Change, Metadata};
+use client::queue::{Outcome, WorkQueue};
+use futures::future::join_all;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::Request;
+use serde_json::{Value, json};
+
+use crate::Shared;
+use crate::common::error::{Error, doing};
+
+mod graph;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use graph::{Graph, Identity};
+use plan::{FOREGROUND, ORPHAN, OwnerState, Verdict};
+
+const WORKERS: usize = 8;
+/// Resources that own nothing and are owned by nothing, or come and go too often to be followed.
+const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
+
+/// What is told to the workers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Task {
+    /// Is this object still owned?
+    Look(String),
+    /// Cut the dependents of this object loose.
+    Orphan(String),
+}
+
+struct Collector {
+    client: kube::Client,
+    graph: Mutex<Graph>,
+    kinds: Mutex<HashMap<(String, String), ServerResource>>,
+    queue: WorkQueue<Task>,
+}
+
+/// Collects until shutdown.
+///
+/// # Errors
+/// None; failures are retried.
+pub async fn run(shared: Shared) -> Result<(), Error> {
+    let context = &shared.context;
+    let collector = Arc::new(Collector {
+        client: context.client.clone(),
+        graph: Mutex::default(),
+        kinds: Mutex::default(),
+        queue: WorkQueue::new("garbage-collector"),
+    });
+    let follow = follow_discovery(&shared, &collector);
+    let worker = collector.clone();
+    tokio::select! {
+        () = context.shutdown.cancelled() => Ok(()),
+        () = follow => Ok(()),
+        () = collector.queue.run_until(&context.shutdown, WORKERS, move |task| {
+            let worker = worker.clone();
+            async move { worker.work(task).await }
+        }) => Ok(()),
+    }
+}
+
+/// Watches every resource that discovery tells of, also those that come later.
+async fn follow_discovery(shared: &Shared, collector: &Arc<Collector>) {
+    let mut followed: HashMap<ServerResource, ()> = HashMap::new();
+    loop {
+        match discover(&shared.context.client).await {
+            Ok(discovered) => {
+                *collector.lock_kinds() = discovered.by_kind();
+                let wanted = followable(&discovered);
+                for resource in wanted.iter().filter(|resource| !followed.contains_key(*resource)) {
+                    let informer = shared.context.informers.metadata(resource);
+                    let (sink, of) = (Arc::downgrade(collector), resource.clone());
+                    informer.on_change(move |change| {
+                        if let Some(collector) = sink.upgrade() {
+                            collector.changed(&of, change);
+                        }
+                    });
+                }
+                // A group that did not answer is not gone.
+                if discovered.failed.is_empty() {
+                    let gone: Vec<ServerResource> =
+                        followed.keys().filter(|resource| !wanted.contains(resource)).cloned().collect();
+                    for resource in gone {
+                        shared.context.informers.forget_metadata(&resource);
+                        followed.remove(&resource);
+                    }
+                }
+                followed.extend(wanted.into_iter().map(|resource| (resource, ())));
+            }
+            Err(error) => tracing::warn!(error = stdx::error::chain(&error), "cannot discover resources; will retry"),
+        }
+        tokio::time::sleep(shared.config.discovery_period).await;
+    }
+}
+
+fn followable(discovered: &Discovered) -> Vec<ServerResource> {
+    let mut resources = discovered.preferred();
+    resources.retain(|resource| {
+        resource.can(&["list", "watch", "delete"])
+            && !IGNORED.contains(&(resource.group.as_str(), resource.plural.as_str()))
+    });
+    resources
+}
+
+impl Collector {
+    fn lock(&self) -> MutexGuard<'_, Graph> {
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_kinds(&self) -> MutexGuard<'_, HashMap<(String, String), ServerResource>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self, resource: &ServerResource, change: &Change<Metadata>) {
+        let metadata = &change.object().metadata;
+        let Some(uid) = metadata.uid.clone() else { return };
+        let mut graph = self.lock();
+        if matches!(change, Change::Deleted(_)) {
+            let (dependents, owners) = graph.remove(&uid);
+            drop(graph);
+            dependents.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
+            // An owner may have waited for this one.
+            owners.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
+            return;
+        }
+        let old = graph.set(resource, metadata);
+        let unknown_owner = graph.has_unknown_owner(&uid);
+        let freed = old.iter().flatten().filter(|owner| !graph.owns(owner, &uid)).cloned().collect::<Vec<_>>();
+        let deleting = metadata.deletion_timestamp.is_some();
+        let waiting_owner = graph.has_waiting_owner(&uid);
+        drop(graph);
+        let has = |finalizer: &str| metadata.finalizers.iter().flatten().any(|f| f == finalizer);
+        if deleting && has(ORPHAN) {
+            self.queue.add(Task::Orphan(uid));
+        } else if unknown_owner || waiting_owner || (deleting && has(FOREGROUND)) {
+            self.queue.add(Task::Look(uid));
+        }
+        freed.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
+    }
+
+    async fn work(&self, task: Task) -> Result<Outcome, Error> {
+        match task {
+            Task::Look(uid) => self.look(&uid).await,
+            Task::Orphan(uid) => self.orphan(&uid).await,
+        }
+    }
+
+    async fn look(&self, uid: &str) -> Result<Outcome, Error> {
+        let Some(identity) = self.lock().identity(uid) else { return Ok(Outcome::Done) };
+        let Some(live) = self.read(&identity).await?.filter(|live| live.uid.as_deref() == Some(uid)) else {
+            return Ok(Outcome::Done);
+        };
+        let deleting = live.deletion_timestamp.is_some();
+        let has = |finalizer: &str| live.finalizers.iter().flatten().any(|f| f == finalizer);
+        if deleting && has(FOREGROUND) {
+            return self.delete_dependents(&identity, &live).await;
+        }
+        let owners = live.owner_references.clone().unwrap_or_default();
+        if deleting || owners.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        let states = join_all(owners.iter().map(|owner| self.owner_state(&identity, owner))).await;
+        let states = states.into_iter().collect::<Result<Vec<OwnerState>, Error>>()?;
+        let has_dependents = !self.lock().dependents(uid).is_empty();
+        match plan::verdict(&live, &states, has_dependents) {
+            Verdict::Keep => Ok(Outcome::Done),
+            Verdict::Drop(kept) => self.set_owners(&identity, &live, &kept).await,
+            Verdict::Delete(policy) => self.delete(&identity, &live, policy).await,
+        }
+    }
+
+    /// Deletes an owner's dependents before the owner itself goes.
+    async fn delete_dependents(&self, identity: &Identity, live: &ObjectMeta) -> Result<Outcome, Error> {
+        let uid = live.uid.clone().unwrap_or_default();
+        let (blocking, all) = {
+            let graph = self.lock();
+            (graph.blocking_dependents(&uid), graph.dependents(&uid))
+        };
+        if blocking.is_empty() {
+            return self.remove_finalizer(identity, live, FOREGROUND).await;
+        }
+        all.into_iter().for_each(|dependent| self.queue.add(Task::Look(dependent)));
+        Ok(Outcome::Done)
+    }
+
+    async fn orphan(&self, uid: &str) -> Result<Outcome, Error> {
+        let Some(identity) = self.lock().identity(uid) else { return Ok(Outcome::Done) };
+        let Some(live) = self.read(&identity).await?.filter(|live| live.uid.as_deref() == Some(uid)) else {
+            return Ok(Outcome::Done);
+        };
+        let dependents: Vec<Identity> = {
+            let graph = self.lock();
+            graph.dependents(uid).iter().filter_map(|dependent| graph.identity(dependent)).collect()
+        };
+        for dependent in dependents {
+            let Some(metadata) = self.read(&dependent).await? else { continue };
+            let mut owners = metadata.owner_references.clone().unwrap_or_default();
+            owners.retain(|owner| owner.uid != uid);
+            self.set_owners(&dependent, &metadata, &owners).await?;
+        }
+        self.remove_finalizer(&identity, &live, ORPHAN).await
+    }
+
+    async fn owner_state(&self, dependent: &Identity, owner: &OwnerReference) -> Result<OwnerState, Error> {
+        let key = (owner.api_version.clone(), owner.kind.clone());
+        let resource = self.lock_kinds().get(&key).cloned();
+        let resource = resource.ok_or_else(|| Error::Object {
+            object: format!("{} {}", dependent.resource.kind, dependent.full_name()),
+            problem: format!("its owner is a {} of {}, which is not served", owner.kind, owner.api_version),
+        })?;
+        let namespace = if resource.namespaced { dependent.namespace.clone() } else { String::new() };
+        if resource.namespaced && namespace.is_empty() {
+            // A cluster-scoped object cannot be owned by one in a namespace.
+            return Ok(OwnerState::Absent);
+        }
+        let identity = Identity { resource, namespace, name: owner.name.clone() };
+        let live = self.read(&identity).await?.filter(|live| live.uid.as_deref() == Some(&owner.uid));
+        Ok(match live {
+            None => OwnerState::Absent,
+            Some(live) => {
+                let foreground = live.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND);
+                if live.deletion_timestamp.is_some() && foreground { OwnerState::Waiting } else { OwnerState::Solid }
+            }
+        })
+    }
+
+    async fn read(&self, identity: &Identity) -> Result<Option<ObjectMeta>, Error> {
+        let what = || format!("read {} {}", identity.resource.plural, identity.full_name());
+        let request = Request::new(identity.collection())
+            .get(&identity.name, &Default::default())
+            .map_err(|error| doing(what())(kube::Error::BuildRequest(error)))?;
+        match self.client.request::<Metadata>(request).await {
+            Ok(object) => Ok(Some(object.metadata)),
+            Err(error) if client::is_not_found(&error) => Ok(None),
+            Err(error) => Err(doing(what())(error)),
+        }
+    }
+
+    async fn patch(&self, identity: &Identity, patch: Value, what: &str) -> Result<Outcome, Error> {
+        let what = || format!("{what} {} {}", identity.resource.plural, identity.full_name());
+        let request = Request::new(identity.collection())
+            .patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch))
+            .map_err(|error| doing(what())(kube::Error::BuildRequest(error)))?;
+        match self.client.request::<Value>(request).await {
+            Err(error) if !client::is_not_found(&error) => Err(doing(what())(error)),
+            _ => Ok(Outcome::Done),
+        }
+    }
+
+    async fn set_owners(
+        &self,
+        identity: &Identity,
+        live: &ObjectMeta,
+        owners: &[OwnerReference],
+    ) -> Result<Outcome, Error> {
+        let owners = if owners.is_empty() { Value::Null } else { json!(owners) };
+        let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version,
+            "ownerReferences": owners}});
+        self.patch(identity, patch, "take owners off").await
+    }
+
+    async fn remove_finalizer(&self, identity: &Identity, live: &ObjectMeta, gone: &str) -> Result<Outcome, Error> {
+        let mut left = live.finalizers.clone().unwrap_or_default();
+        left.retain(|finalizer| finalizer != gone);
+        let left = if left.is_empty() { Value::Null } else { json!(left) };
+        let patch =
+            json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, "finalizers": left}});
+        self.patch(identity, patch, "let go of").await
+    }
+
+    async fn delete(
+        &self,
+        identity: &Identity,
+        live: &ObjectMeta,
+        policy: PropagationPolicy,
+    ) -> Result<Outcome, Error> {
+        let what = || format!("delete {} {}", identity.resource.plural, identity.full_name());
+        // Nothing may have changed since it was judged.
+        let preconditions = Preconditions { uid: live.uid.clone(), resource_version: live.resource_version.clone() };
+        let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
+        let request = Request::new(identity.collection())
+            .delete(&identity.name, &params.preconditions(preconditions))
+            .map_err(|error| doing(what())(kube::Error::BuildRequest(error)))?;
+        match self.client.request::<Value>(request).await {
+            Err(error) if !client::is_not_found(&error) => Err(doing(what())(error)),
+            _ => Ok(Outcome::Done),
+        }
+    }
+}
