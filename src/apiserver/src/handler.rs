@@ -54,8 +54,6 @@ pub struct Context {
     pub headers: HeaderMap,
     /// Where warnings for the client go.
     pub warnings: Warnings,
-    /// The other end's address; `None` in-process.
-    pub peer: Option<std::net::SocketAddr>,
 }
 
 /// Answers a request. Every failure becomes a `Status` here.
@@ -108,11 +106,9 @@ async fn step(
     query: Query,
     long_running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
-    let (user, peer) = match caller {
-        Caller::User(user) => (User::clone(&user), None),
-        Caller::Connection(connection) => {
-            (state.plugins.authenticate(&connection, request.headers()).await?, connection.peer)
-        }
+    let user = match caller {
+        Caller::User(user) => User::clone(&user),
+        Caller::Connection(connection) => state.plugins.authenticate(&connection, request.headers()).await?,
     };
     let user = impersonate::impersonate(state, user, request.headers()).await?;
     let _room = match long_running {
@@ -130,7 +126,6 @@ async fn step(
         method: request.method().clone(),
         headers: request.headers().clone(),
         warnings: Warnings::default(),
-        peer,
     };
     let answered = route::route(&context, request, long_running).await;
     let mut response = answered.unwrap_or_else(|status| body::failure(&status));

@@ -24,6 +24,7 @@ mod services;
 mod state;
 pub mod status;
 pub mod storage;
+mod stream;
 mod tls;
 pub mod version;
 

@@ -29,6 +29,7 @@ use http::{Request, Response};
 use crate::body::Body;
 use crate::handler::{Context, LongRunning};
 use crate::status::{Result, Status};
+use crate::stream;
 use target::Target;
 
 /// Answers a request for a resource.
@@ -66,10 +67,15 @@ async fn serve_subresource(
     target: &Target<'_>,
     name: &str,
     request: Request<Body>,
-    _running: Option<LongRunning>,
+    running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
     let verb = target.context.info.verb.as_str();
     match (name, verb) {
+        ("exec" | "attach" | "portforward", "get" | "create") => {
+            stream::pods::tunnel(target, name, request, running).await
+        }
+        ("log", "get") => stream::pods::log(target, running).await,
+        ("proxy", _) => stream::proxy::serve(target, request, running).await,
         ("scale", "get") => scale::get(target).await,
         ("scale", "update") => scale::update(target, request).await,
         ("scale", "patch") => scale::patch(target, request).await,

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::plugin::Plugins;
 use crate::services::Allocator;
+use crate::stream::Connector;
 
 /// What every request shares.
 pub struct State {
@@ -34,6 +35,8 @@ pub struct State {
     pub documents: Documents,
     /// Addresses and ports of services.
     pub services: Allocator,
+    /// Connections to agents and pods.
+    pub connector: Connector,
     /// Requests that read.
     pub reads: Semaphore,
     /// Requests that write.
@@ -44,6 +47,7 @@ impl State {
     /// Nothing is computed here that can be computed on first use: a server is ready at once.
     pub fn new(config: Config, port: u16, store: Arc<dyn Store>, plugins: Plugins) -> Result<Self, Error> {
         let (reads, writes) = (config.limits.reads_in_flight, config.limits.writes_in_flight);
+        let connector = Connector::new(&config);
         let services = Allocator::new(config.service_cidr, config.node_port_range.clone());
         Ok(Self {
             config,
@@ -55,6 +59,7 @@ impl State {
             shutdown: CancellationToken::new(),
             documents: Documents::default(),
             services,
+            connector,
             reads: Semaphore::new(reads),
             writes: Semaphore::new(writes),
         })

@@ -1,0 +1,11 @@
+//! Requests that become streams of bytes: exec, attach, port-forward and logs through the agent of a node, and
+//! proxying to nodes, pods and services. Finds out where to, connects, and passes bytes on; what the bytes mean is
+//! between the client and the other end.
+
+mod connect;
+mod forward;
+mod place;
+pub mod pods;
+pub mod proxy;
+
+pub use connect::Connector;

@@ -1,0 +1,161 @@
+//! Connections to agents, pods and whatever stands behind services.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::body::Body;
+use crate::config::{Config, KeyPair};
+use crate::error::Error;
+use crate::status::{Result, Status};
+use crate::tls;
+
+/// An agent or pod that has not answered by then is not reachable.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whom a connection leads to, and how sure that must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// An agent: its certificate chains to the cluster CA and names its address; it sees ours.
+    Agent,
+    /// A pod's own TLS, of which nothing is known: encrypted and not verified, as Kubernetes does it.
+    Unverified,
+    /// No TLS.
+    Plain,
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub struct Connector {
+    client_ca: PathBuf,
+    kubelet_client: Option<KeyPair>,
+}
+
+impl Connector {
+    /// A connector with the files of a configuration, which are read for each connection: certificates change.
+    pub fn new(config: &Config) -> Self {
+        Self { client_ca: config.client_ca.clone(), kubelet_client: config.kubelet_client.clone() }
+    }
+
+    /// Sends a request over a new connection.
+    ///
+    /// # Errors
+    /// 502 or 503 where the other end is not reachable or not who it should be.
+    pub async fn send(&self, to: SocketAddr, trust: Trust, request: Request<Body>) -> Result<Response<Incoming>> {
+        let exchange = async {
+            let stream = TcpStream::connect(to).await.map_err(|error| unreachable(to, &error))?;
+            // Interactive bytes must not wait for more.
+            let _ = stream.set_nodelay(true);
+            match trust {
+                Trust::Plain => exchange(stream, request).await,
+                Trust::Agent | Trust::Unverified => {
+                    let config = match trust {
+                        Trust::Agent => self.agent_config().map_err(|error| {
+                            tracing::error!("{}", stdx::error::chain(&error));
+                            Status::internal("this server's credentials for agents cannot be read")
+                        })?,
+                        _ => unverified_config().map_err(Status::internal)?,
+                    };
+                    let name = ServerName::IpAddress(to.ip().into());
+                    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+                    exchange(connected.map_err(|error| unreachable(to, &error))?, request).await
+                }
+            }
+        };
+        tokio::time::timeout(CONNECT_WITHIN, exchange)
+            .await
+            .unwrap_or_else(|_| Err(unreachable(to, &"no answer in time")))
+    }
+
+    fn agent_config(&self) -> std::result::Result<ClientConfig, Error> {
+        let Some(pair) = &self.kubelet_client else {
+            let detail = "this server has no certificate to show to agents".to_string();
+            return Err(Error::Credentials { path: self.client_ca.clone(), detail });
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(tls::read_roots(&self.client_ca)?);
+        Ok(builder.with_client_auth_cert(tls::read_chain(&pair.certificate)?, tls::read_key(&pair.key)?)?)
+    }
+}
+
+fn unreachable(to: SocketAddr, error: &dyn std::fmt::Display) -> Status {
+    Status::new(502, "ServiceUnavailable", format!("error trying to reach {to}: {error}"))
+}
+
+async fn exchange<S>(stream: S, request: Request<Body>) -> Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: hyper::Error| Status::new(502, "ServiceUnavailable", format!("error proxying: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!("a proxied connection ended: {error}");
+        }
+    });
+    sender.send_request(request).await.map_err(failed)
+}
+
+fn unverified_config() -> std::result::Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        .with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

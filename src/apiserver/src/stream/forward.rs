@@ -1,0 +1,161 @@
+//! Passing a request on to another server and its answer back, upgrades included.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::connect::Trust;
+use crate::body::{self, Body, BoxError};
+use crate::handler::LongRunning;
+use crate::state::State;
+use crate::status::{Result, Status};
+
+/// Headers that are about one connection and not passed on.
+const HOP_BY_HOP: [&str; 7] = [
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+];
+
+/// A request to be passed on.
+pub struct Forward {
+    /// Where to.
+    pub to: SocketAddr,
+    /// How.
+    pub trust: Trust,
+    /// Path and query there.
+    pub path_and_query: String,
+}
+
+/// The request asks for another protocol.
+pub fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let asks = connection.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
+    asks && headers.contains_key(UPGRADE)
+}
+
+/// Passes a request on and answers with what comes back.
+///
+/// # Errors
+/// 400 for an upgrade over a transport that has none, 502 where the other end is not reachable.
+pub async fn forward(
+    state: &Arc<State>,
+    request: Request<Body>,
+    to: Forward,
+    running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    let (mut parts, body) = request.into_parts();
+    let upgrades = wants_upgrade(&parts.headers);
+    let client_side = parts.extensions.remove::<OnUpgrade>();
+    if upgrades && client_side.is_none() {
+        return Err(Status::bad_request("this transport cannot be upgraded; use HTTP/1.1"));
+    }
+    let headers = passed_on(&parts.headers, to.to, upgrades);
+    let outgoing = outgoing(parts.method, &to.path_and_query, headers, if upgrades { body::empty() } else { body })?;
+    let mut answer = state.connector.send(to.to, to.trust, outgoing).await?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let (mut parts, body) = answer.into_parts();
+        HOP_BY_HOP.iter().for_each(|name| drop(parts.headers.remove(*name)));
+        parts.headers.remove(CONNECTION);
+        parts.extensions.clear();
+        // The request counts as running for as long as its body does.
+        let body = body.map_err(move |error| -> BoxError {
+            let _running = &running;
+            error.into()
+        });
+        return Ok(Response::from_parts(parts, body.boxed_unsync()));
+    }
+    let Some(client_side) = client_side.filter(|_| upgrades) else {
+        return Err(Status::new(502, "ServiceUnavailable", "the other end switched protocols unasked"));
+    };
+    let other_side = hyper::upgrade::on(&mut answer);
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = answer.headers().clone();
+    let shutdown = state.shutdown.clone();
+    tokio::spawn(async move {
+        let _running = running;
+        let _ = shutdown.run_until_cancelled(tunnel(client_side, other_side)).await;
+    });
+    Ok(response)
+}
+
+async fn tunnel(client: OnUpgrade, other: OnUpgrade) {
+    match tokio::try_join!(client, other) {
+        Ok((client, other)) => {
+            let (mut client, mut other) = (TokioIo::new(client), TokioIo::new(other));
+            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut other).await {
+                tracing::debug!("a tunnel ended: {error}");
+            }
+        }
+        Err(error) => tracing::debug!("a tunnel was not made: {error}"),
+    }
+}
+
+fn outgoing(method: Method, path_and_query: &str, headers: HeaderMap, body: Body) -> Result<Request<Body>> {
+    let uri: Uri =
+        path_and_query.parse().map_err(|_| Status::bad_request(format!("invalid path {path_and_query:?}")))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The client's headers without what is for this server alone.
+fn passed_on(headers: &HeaderMap, to: SocketAddr, upgrades: bool) -> HeaderMap {
+    let mut passed = headers.clone();
+    let own: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            HOP_BY_HOP.contains(&name) || name.starts_with("impersonate-") || name.starts_with("x-remote-")
+        })
+        .cloned()
+        .collect();
+    own.iter().for_each(|name| drop(passed.remove(name)));
+    passed.remove(AUTHORIZATION);
+    passed.remove(COOKIE);
+    if !upgrades {
+        passed.remove(CONNECTION);
+        passed.remove(UPGRADE);
+    }
+    if let Ok(host) = HeaderValue::from_str(&to.to_string()) {
+        passed.insert(HOST, host);
+    }
+    passed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_stay_here_and_upgrades_pass() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer x"),
+            ("impersonate-user", "x"),
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "SPDY/3.1"),
+            ("x-stream-protocol-version", "v4.channel.k8s.io"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        assert!(wants_upgrade(&headers));
+        let passed = passed_on(&headers, "10.0.0.1:10250".parse().expect("an address"), true);
+        assert!(!passed.contains_key("authorization") && !passed.contains_key("impersonate-user"));
+        assert_eq!(passed["upgrade"], "SPDY/3.1");
+        assert_eq!(passed["x-stream-protocol-version"], "v4.channel.k8s.io");
+        assert_eq!(passed["host"], "10.0.0.1:10250");
+    }
+}

@@ -1,0 +1,101 @@
+//! Proxying HTTP to nodes, pods and services by name.
+
+use std::net::SocketAddr;
+
+use http::header::LOCATION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use machinery::meta;
+
+use super::connect::Trust;
+use super::forward::{Forward, forward, wants_upgrade};
+use super::place::{self, Named};
+use crate::body::{self, Body};
+use crate::handler::LongRunning;
+use crate::rest::target::Target;
+use crate::status::{Result, Status};
+
+/// Answers `…/proxy` and everything below it.
+///
+/// # Errors
+/// 400 for a malformed name, 404, 503 where nothing serves, 502 where it is not reachable.
+pub async fn serve(
+    target: &Target<'_>,
+    request: Request<Body>,
+    running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    let context = target.context;
+    let upgrades = wants_upgrade(&context.headers);
+    if context.raw_path.ends_with("/proxy") && matches!(context.method, Method::GET | Method::HEAD) && !upgrades {
+        return redirect(&context.raw_path, &context.raw_query);
+    }
+    let named = place::named(target.name)?;
+    let (to, trust) = match target.resource.plural {
+        "nodes" => node(target, &named).await?,
+        "pods" => {
+            let pod = place::read(target, "pods", target.namespace, named.name).await?;
+            (place::pod(&pod, named.port)?, trust_of(&named))
+        }
+        "services" => service(target, &named).await?,
+        _ => return Err(Status::no_such_resource()),
+    };
+    let mut path_and_query = tail(&context.raw_path);
+    if !context.raw_query.is_empty() {
+        path_and_query = format!("{path_and_query}?{}", context.raw_query);
+    }
+    forward(&context.state, request, Forward { to, trust, path_and_query }, running).await
+}
+
+/// Relative links of a page only work below a slash.
+fn redirect(path: &str, query: &str) -> Result<Response<Body>> {
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let mut response = body::text(StatusCode::MOVED_PERMANENTLY, "");
+    let location = HeaderValue::from_str(&format!("{path}/{query}")).map_err(Status::internal)?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+/// What stands behind `/proxy` in the path, still encoded.
+fn tail(path: &str) -> String {
+    // Resource, name and `proxy` come after /api/v1, and in between the namespace.
+    match path.find("/proxy/").map(|at| &path[at + "/proxy".len()..]) {
+        Some(tail) => tail.to_string(),
+        None => "/".to_string(),
+    }
+}
+
+fn trust_of(named: &Named<'_>) -> Trust {
+    if named.scheme == "https" { Trust::Unverified } else { Trust::Plain }
+}
+
+async fn node(target: &Target<'_>, named: &Named<'_>) -> Result<(SocketAddr, Trust)> {
+    let agent = place::agent(target, named.name).await?;
+    if named.port.is_empty() || named.port == agent.port().to_string() {
+        return Ok((agent, Trust::Agent));
+    }
+    let port = named.port.parse().map_err(|_| Status::bad_request(format!("invalid port {:?}", named.port)))?;
+    Ok((SocketAddr::new(agent.ip(), port), trust_of(named)))
+}
+
+async fn service(target: &Target<'_>, named: &Named<'_>) -> Result<(SocketAddr, Trust)> {
+    let service = place::read(target, "services", target.namespace, named.name).await?;
+    let none = || Status::unavailable(format!("no endpoints available for service {:?}", meta::name(&service)));
+    let endpoints = place::read(target, "endpoints", target.namespace, named.name).await.map_err(|_| none())?;
+    let places = place::endpoints(&service, &endpoints, named.port);
+    if places.is_empty() {
+        return Err(none());
+    }
+    Ok((places[rand::random_range(0..places.len())], trust_of(named)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_what_the_other_end_sees() {
+        assert_eq!(tail("/api/v1/namespaces/n/pods/p:80/proxy/a%20b/c"), "/a%20b/c");
+        assert_eq!(tail("/api/v1/nodes/n/proxy/"), "/");
+        assert_eq!(tail("/api/v1/nodes/n/proxy"), "/");
+        assert_eq!(redirect("/x/proxy", "a=b").expect("a response").headers()[LOCATION], "/x/proxy/?a=b");
+    }
+}
