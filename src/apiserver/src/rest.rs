@@ -16,6 +16,7 @@ pub mod paging;
 pub mod patch;
 pub mod pods;
 pub mod prepare;
+mod protobuf;
 pub mod review;
 pub mod scale;
 pub mod select;

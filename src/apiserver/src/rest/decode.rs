@@ -10,6 +10,7 @@ use machinery::{meta, schema};
 use serde_json::{Map, Value};
 
 use super::options::FieldValidation;
+use super::protobuf;
 use super::target::Target;
 use crate::body::{JSON, YAML};
 use crate::status::{Result, Status};
@@ -23,7 +24,7 @@ pub fn media_type(headers: &HeaderMap) -> String {
     }
 }
 
-/// Reads a JSON or YAML body.
+/// Reads a JSON, YAML or protobuf body.
 ///
 /// # Errors
 /// 415 for another media type, 400 for what cannot be parsed.
@@ -32,7 +33,10 @@ pub fn body(headers: &HeaderMap, bytes: &Bytes, limit_bytes: usize) -> Result<De
         // kubectl's raw mode and curl without a content type send forms.
         JSON | "application/x-www-form-urlencoded" | "*/*" => strict::decode_json(bytes, limit_bytes),
         YAML | "application/x-yaml" | "text/yaml" => strict::decode_yaml(bytes, limit_bytes),
-        _ => return Err(Status::unsupported_media_type(&[JSON, YAML])),
+        protobuf::MEDIA_TYPE => {
+            return Ok(Decoded { value: protobuf::decode(bytes)?, duplicates: Vec::new() });
+        }
+        _ => return Err(Status::unsupported_media_type(&[JSON, YAML, protobuf::MEDIA_TYPE])),
     };
     decoded.map_err(|error| Status::bad_request(stdx::error::chain(&error)))
 }

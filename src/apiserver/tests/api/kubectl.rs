@@ -41,6 +41,31 @@ async fn objects_are_created_listed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_that_kubectl_makes_itself_arrive_as_they_should() {
+    let server = start().await;
+    server.kubectl(&["create", "configmap", "settings", "--from-literal=a=b"]).await;
+    assert_eq!(server.kubectl(&["get", "cm", "settings", "-o", "jsonpath={.data.a}"]).await, "b");
+    server.kubectl(&["create", "secret", "generic", "hidden", "--from-literal=k=v"]).await;
+    assert_eq!(server.kubectl(&["get", "secret", "hidden", "-o", "jsonpath={.data.k} {.type}"]).await, "dg== Opaque");
+    server.kubectl(&["create", "deployment", "web", "--image=example/web:1", "--replicas=3", "--port=80"]).await;
+    let spec =
+        "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image} {.spec.template.metadata.labels.app}";
+    assert_eq!(server.kubectl(&["get", "deploy", "web", "-o", spec]).await, "3 example/web:1 web");
+    server.kubectl(&["create", "service", "nodeport", "web", "--tcp=80:8080"]).await;
+    let port = server.kubectl(&["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].targetPort} {.spec.type}"]).await;
+    assert_eq!(port, "8080 NodePort");
+    server.kubectl(&["expose", "deployment", "web", "--name=exposed", "--port=81", "--target-port=80"]).await;
+    server.kubectl(&["create", "role", "reader", "--verb=get", "--resource=pods"]).await;
+    assert_eq!(server.kubectl(&["get", "role", "reader", "-o", "jsonpath={.rules[0].resources[0]}"]).await, "pods");
+    server.kubectl(&["create", "namespace", "other"]).await;
+    server.kubectl(&["create", "serviceaccount", "robot"]).await;
+    server.kubectl(&["create", "job", "once", "--image=example/job:1"]).await;
+    server.kubectl(&["run", "single", "--image=example/web:1"]).await;
+    server.kubectl(&["delete", "pod", "single", "--wait=true"]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn apply_works_client_side_and_server_side() {
     let server = start().await;
     let file = server.file("web.yaml", DEPLOYMENT);

@@ -1,0 +1,46 @@
+//! The kinds that come as protobuf: those of the registry, and the bodies of subresources.
+
+use std::sync::LazyLock;
+
+use api::definitions::{closure, generate};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use machinery::gvk::GroupVersion;
+use machinery::schema::Definitions;
+
+/// Kinds that are no resource of their own.
+struct Bodies {
+    scale: Definitions,
+    eviction: Definitions,
+    token_request: Definitions,
+    delete_options: Definitions,
+}
+
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
+const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
+const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
+static BODIES: LazyLock<Bodies> = LazyLock::new(|| Bodies {
+    scale: closure(SCALE, generate::<Scale>),
+    eviction: closure(EVICTION, generate::<Eviction>),
+    token_request: closure(TOKEN_REQUEST, generate::<TokenRequest>),
+    delete_options: closure(DELETE_OPTIONS, generate::<DeleteOptions>),
+});
+
+/// The schema's name and definitions of a kind.
+pub fn find(api_version: &str, kind: &str) -> Option<(&'static str, &'static Definitions)> {
+    match kind {
+        "Scale" => return Some((SCALE, &BODIES.scale)),
+        "Eviction" => return Some((EVICTION, &BODIES.eviction)),
+        "TokenRequest" => return Some((TOKEN_REQUEST, &BODIES.token_request)),
+        // Every group has its own name for them.
+        "DeleteOptions" => return Some((DELETE_OPTIONS, &BODIES.delete_options)),
+        _ => {}
+    }
+    let GroupVersion { group, version } = GroupVersion::parse(api_version)?;
+    let resource = api::registry().by_kind(&group, &version, kind)?;
+    Some((resource.schema_name, resource.definitions()))
+}
