@@ -1,22 +1,29 @@
 //! The Kubernetes API server: the only crate that imports `store`.
 //!
 //! A request comes in over TLS or in-process, is authenticated, understood ([`request`]), authorized, and served by
-//! discovery, the generic REST operations or a tunnel. What depends on policy comes in through [`plugin`].
+//! discovery, the generic REST operations or a tunnel. What depends on policy comes in through [`plugin`]; [`policy`]
+//! is Kubernetes' own.
 
 mod accept;
+pub mod admission;
 mod answer;
+pub mod authn;
+pub mod authz;
 mod body;
 mod bootstrap;
 mod cache;
 pub mod config;
 mod discovery;
 pub mod error;
+mod follow;
 mod handler;
 mod health;
+mod live;
 mod local;
 mod metrics;
 mod openapi;
 pub mod plugin;
+pub mod policy;
 pub mod request;
 mod rest;
 mod server;

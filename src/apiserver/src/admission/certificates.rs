@@ -1,0 +1,185 @@
+//! Certificate signing requests: who asks is written down by the server and never by the client
+//! (CertificateSigningRequest's own rule), approving and signing need permission for the signer (CertificateApproval,
+//! CertificateSigning), and nobody asks for an administrator's group (CertificateSubjectRestriction).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use super::forbidden;
+use crate::authn::reviews::user_info;
+use crate::authz::MASTERS;
+use crate::live::text;
+use crate::plugin::{Admission, Admit, Authorizer, Decision, Operation};
+use crate::request::Attributes;
+use crate::status::Result;
+
+const GROUP: &str = "certificates.k8s.io";
+const RESOURCE: &str = "certificatesigningrequests";
+/// The signer whose certificates make users.
+const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+
+/// The plugin.
+pub struct Certificates(pub Arc<dyn Authorizer>);
+
+#[async_trait]
+impl Admission for Certificates {
+    fn name(&self) -> &'static str {
+        "CertificateApproval"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn admit(&self, request: &Admit<'_>, object: &mut Value) -> Result<()> {
+        if !concerns(request) || request.operation != Operation::Create || !object["spec"].is_object() {
+            return Ok(());
+        }
+        let info = user_info(request.user);
+        for field in ["username", "uid", "groups", "extra"] {
+            match info.get(field) {
+                Some(value) => object["spec"][field] = value.clone(),
+                None => drop(object["spec"].as_object_mut().map(|spec| spec.remove(field))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
+        let Some(object) = object.filter(|_| concerns(request)) else { return Ok(()) };
+        // A change is judged by the signer that is kept.
+        let signer = text(request.old.unwrap_or(object), "/spec/signerName");
+        match (request.operation, request.subresource) {
+            (Operation::Create, "") => subject(request, object),
+            (Operation::Update, "approval") => self.may(request, object, "approve", signer).await,
+            (Operation::Update, "status") => {
+                let certificate = |object: &Value| text(object, "/status/certificate").to_string();
+                let signed = request.old.is_none_or(|old| certificate(old) != certificate(object));
+                if signed { self.may(request, object, "sign", signer).await } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn concerns(request: &Admit<'_>) -> bool {
+    request.group_version.group == GROUP && request.resource == RESOURCE
+}
+
+impl Certificates {
+    /// Permission for the signer itself, or for all of its domain: `example.com/*`.
+    async fn may(&self, request: &Admit<'_>, object: &Value, verb: &str, signer: &str) -> Result<()> {
+        let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
+        for name in [signer.to_string(), format!("{domain}/*")] {
+            let asked = Attributes {
+                verb: verb.to_string(),
+                group: GROUP.to_string(),
+                version: "*".to_string(),
+                resource: "signers".to_string(),
+                name,
+                is_resource: true,
+                ..Attributes::default()
+            };
+            if matches!(self.0.authorize(request.user, &asked).await, Decision::Allow(_)) {
+                return Ok(());
+            }
+        }
+        let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+        Err(forbidden(request, Some(object), why))
+    }
+}
+
+fn subject(request: &Admit<'_>, object: &Value) -> Result<()> {
+    if text(object, "/spec/signerName") != CLIENT_SIGNER {
+        return Ok(());
+    }
+    // What cannot be read is refused by validation and signed by nobody.
+    let pem = BASE64_STANDARD.decode(text(object, "/spec/request")).unwrap_or_default();
+    let der = x509_parser::pem::parse_x509_pem(&pem).map(|(_, pem)| pem.contents).unwrap_or_default();
+    let Ok((_, parsed)) = X509CertificationRequest::from_der(&der) else { return Ok(()) };
+    let mut organizations = parsed.certification_request_info.subject.iter_organization();
+    if organizations.any(|name| name.as_str().is_ok_and(|name| name == MASTERS)) {
+        let why = format!("use of {CLIENT_SIGNER} signer with system:masters group is not allowed");
+        return Err(forbidden(request, Some(object), why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{create, run};
+    use super::*;
+    use crate::plugin::AllowAll;
+    use crate::request::User;
+    use serde_json::json;
+
+    struct Only(&'static str, &'static str);
+
+    #[async_trait]
+    impl Authorizer for Only {
+        async fn authorize(&self, _user: &User, asked: &Attributes) -> Decision {
+            match (asked.verb.as_str(), asked.name.as_str()) == (self.0, self.1) {
+                true => Decision::Allow(String::new()),
+                false => Decision::NoOpinion(String::new()),
+            }
+        }
+    }
+
+    fn request_for(organization: &str) -> String {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, organization);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        BASE64_STANDARD.encode(params.serialize_request(&key).expect("a request").pem().expect("PEM"))
+    }
+
+    #[tokio::test]
+    async fn the_server_writes_down_who_asks() {
+        let plugin = Certificates(Arc::new(AllowAll));
+        let object = json!({"metadata": {"name": "c"}, "spec": {"username": "forged", "uid": "forged", "groups": ["system:masters"]}});
+        let admitted = run(&plugin, &create(GROUP, RESOURCE, ""), Some(object)).await.expect("admitted");
+        assert_eq!(admitted["spec"]["username"], "ann");
+        assert_eq!(admitted["spec"]["groups"], json!(["system:authenticated"]));
+        assert!(admitted["spec"].get("uid").is_none());
+    }
+
+    #[tokio::test]
+    async fn nobody_asks_for_the_administrators_group() {
+        let plugin = Certificates(Arc::new(AllowAll));
+        for (organization, signer, allowed) in [
+            ("system:masters", CLIENT_SIGNER, false),
+            ("developers", CLIENT_SIGNER, true),
+            ("system:masters", "example.com/own", true),
+        ] {
+            let spec = json!({"signerName": signer, "request": request_for(organization)});
+            let object = json!({"metadata": {"name": "c"}, "spec": spec});
+            let found = run(&plugin, &create(GROUP, RESOURCE, ""), Some(object)).await;
+            assert_eq!(found.is_ok(), allowed, "{organization} {signer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn approving_and_signing_need_permission_for_the_signer() {
+        let kept = json!({"metadata": {"name": "c"}, "spec": {"signerName": "example.com/a"}});
+        let mut signed = kept.clone();
+        signed["status"] = json!({"certificate": "x"});
+        for (allowed, subresource, object, expected) in [
+            (Only("approve", "example.com/a"), "approval", &kept, true),
+            (Only("approve", "example.com/*"), "approval", &kept, true),
+            (Only("sign", "example.com/a"), "approval", &kept, false),
+            (Only("sign", "example.com/a"), "status", &signed, true),
+            (Only("approve", "example.com/a"), "status", &signed, false),
+            (Only("approve", "example.com/a"), "status", &kept, true),
+        ] {
+            let mut asked = create(GROUP, RESOURCE, "");
+            (asked.operation, asked.subresource, asked.old) = (Operation::Update, subresource, Some(kept.clone()));
+            let found = run(&Certificates(Arc::new(allowed)), &asked, Some(object.clone())).await;
+            assert_eq!(found.is_ok(), expected, "{subresource}");
+        }
+    }
+}

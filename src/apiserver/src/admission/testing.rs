@@ -1,0 +1,103 @@
+//! A store with objects in it and requests, for the tests of the plugins.
+
+use std::sync::Arc;
+
+use machinery::gvk::{GroupVersion, GroupVersionKind};
+use serde_json::{Value, json};
+use store::embedded::{Embedded, Options};
+use store::{Precondition, Store};
+
+use crate::live::{Live, prefix, text};
+use crate::plugin::{Admission, Admit, Operation, Warnings};
+use crate::request::User;
+use crate::status::Status;
+
+/// A store in a temporary folder.
+pub(crate) struct Cluster {
+    pub(crate) live: Live,
+    _directory: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> =
+            Embedded::open(&directory.path().join("state.db"), Options::default()).expect("a store");
+        Self { live: Live::new(store), _directory: directory }
+    }
+
+    /// Puts an object in; its group comes from its apiVersion.
+    pub(crate) async fn put(&self, resource: &str, object: Value) {
+        let version = GroupVersion::parse(text(&object, "/apiVersion")).expect("an apiVersion");
+        let metadata = (text(&object, "/metadata/namespace"), text(&object, "/metadata/name"));
+        let key = prefix(&version.group, resource, metadata.0) + metadata.1;
+        let current = self.live.store().get(&key).await.expect("read");
+        let precondition = current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
+        self.live.store().put(&key, object.to_string().into(), precondition).await.expect("put");
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        let entry = self.live.store().get(key).await.expect("read").expect("is there");
+        self.live.store().delete(key, entry.mod_revision).await.expect("deleted");
+    }
+}
+
+/// A request to be admitted.
+pub(crate) struct Asked {
+    pub(crate) operation: Operation,
+    pub(crate) user: User,
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'static str,
+    pub(crate) subresource: &'static str,
+    pub(crate) namespace: &'static str,
+    pub(crate) name: String,
+    pub(crate) old: Option<Value>,
+}
+
+/// A creation by a plain user.
+pub(crate) fn create(group: &'static str, resource: &'static str, namespace: &'static str) -> Asked {
+    Asked {
+        operation: Operation::Create,
+        user: User::new("ann", &[]),
+        group,
+        resource,
+        subresource: "",
+        namespace,
+        name: String::new(),
+        old: None,
+    }
+}
+
+/// Runs a plugin as the server does: admit, then validate; answers the object.
+pub(crate) async fn run(plugin: &dyn Admission, asked: &Asked, object: Option<Value>) -> Result<Value, Status> {
+    let group_version = GroupVersion::new(asked.group, "v1");
+    let kind = GroupVersionKind { group_version: group_version.clone(), kind: "Kind".to_string() };
+    let (options, warnings) = (json!({}), Warnings::default());
+    let name = match (&asked.name, &object) {
+        (name, Some(object)) if name.is_empty() => text(object, "/metadata/name").to_string(),
+        (name, _) => name.clone(),
+    };
+    let request = Admit {
+        operation: asked.operation,
+        user: &asked.user,
+        group_version: &group_version,
+        resource: asked.resource,
+        subresource: asked.subresource,
+        kind: &kind,
+        namespace: asked.namespace,
+        name: &name,
+        old: asked.old.as_ref(),
+        options: &options,
+        dry_run: false,
+        warnings: &warnings,
+    };
+    let mut object = object;
+    if !plugin.handles(asked.operation) {
+        return Ok(object.unwrap_or_default());
+    }
+    if let Some(object) = &mut object {
+        plugin.admit(&request, object).await?;
+    }
+    plugin.validate(&request, object.as_ref()).await?;
+    Ok(object.unwrap_or_default())
+}

@@ -1,0 +1,121 @@
+//! Nobody grants what they do not have: checked when roles and bindings are written.
+
+use async_trait::async_trait;
+use machinery::gvk::GroupResource;
+use serde_json::Value;
+
+use super::index::{GROUP, Roles, read_rules};
+use super::rule::{Rule, uncovered};
+use crate::follow::Followed;
+use crate::live::{Live, text};
+use crate::plugin::{Admission, Admit, Authorizer, Decision, Operation};
+use crate::request::{Attributes, User};
+use crate::status::{Result, Status};
+use std::sync::Arc;
+
+/// Refuses roles and bindings that would give more than the user has.
+pub struct Escalation {
+    /// What users have.
+    pub roles: Followed<Roles>,
+    /// Who may `escalate` and `bind` all the same.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// For roles younger than the index.
+    pub live: Live,
+}
+
+#[async_trait]
+impl Admission for Escalation {
+    fn name(&self) -> &'static str {
+        "RBACEscalation"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
+    async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
+        let Some(object) = object.filter(|_| request.group_version.group == GROUP && request.subresource.is_empty())
+        else {
+            return Ok(());
+        };
+        let unchanged = |fields: &[&str]| {
+            request.old.is_some_and(|old| fields.iter().all(|field| old.get(field) == object.get(field)))
+        };
+        match request.resource {
+            "roles" | "clusterroles" if !unchanged(&["rules", "aggregationRule"]) => self.role(request, object).await,
+            "rolebindings" | "clusterrolebindings" if !unchanged(&["subjects", "roleRef"]) => {
+                self.binding(request, object).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Escalation {
+    async fn may(&self, request: &Admit<'_>, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        let attributes = Attributes {
+            verb: verb.to_string(),
+            namespace: namespace.to_string(),
+            group: GROUP.to_string(),
+            version: "v1".to_string(),
+            resource: resource.to_string(),
+            name: name.to_string(),
+            is_resource: true,
+            ..Attributes::default()
+        };
+        matches!(self.authorizer.authorize(request.user, &attributes).await, Decision::Allow(_))
+    }
+
+    async fn role(&self, request: &Admit<'_>, object: &Value) -> Result<()> {
+        let name = text(object, "/metadata/name");
+        if self.may(request, "escalate", request.resource, request.namespace, name).await {
+            return Ok(());
+        }
+        let mut wanted = read_rules(object);
+        let selects = object.pointer("/aggregationRule/clusterRoleSelectors").is_some();
+        if selects && request.old.is_none_or(|old| old.get("aggregationRule") != object.get("aggregationRule")) {
+            // What a selector will gather cannot be known: it is worth everything.
+            let all = || vec!["*".to_string()];
+            wanted.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
+            wanted.push(Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() });
+        }
+        self.check(request, name, &wanted)
+    }
+
+    async fn binding(&self, request: &Admit<'_>, object: &Value) -> Result<()> {
+        let name = text(object, "/metadata/name");
+        let role = text(object, "/roleRef/name");
+        let (resource, role_namespace) = match text(object, "/roleRef/kind") {
+            "Role" => ("roles", request.namespace),
+            _ => ("clusterroles", ""),
+        };
+        if self.may(request, "bind", resource, request.namespace, role).await {
+            return Ok(());
+        }
+        let kept = self.live.get(GROUP, resource, role_namespace, role).await?;
+        let named = GroupResource { group: GROUP.to_string(), resource: resource.to_string() };
+        let wanted = kept.as_ref().map(read_rules).ok_or_else(|| Status::not_found(&named, role))?;
+        self.check(request, name, &wanted)
+    }
+
+    fn check(&self, request: &Admit<'_>, name: &str, wanted: &[Rule]) -> Result<()> {
+        let owned = self.roles.read().rules_of(request.user, request.namespace);
+        let lacking = uncovered(&owned, wanted);
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let resource = GroupResource { group: GROUP.to_string(), resource: request.resource.to_string() };
+        Err(Status::forbidden(&resource, name, refusal(request.user, &lacking)))
+    }
+}
+
+fn refusal(user: &User, lacking: &[Rule]) -> String {
+    let groups: Vec<String> = user.groups.iter().map(|group| format!("{group:?}")).collect();
+    let lines: Vec<String> = lacking.iter().map(Rule::to_string).collect();
+    format!(
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        user.name,
+        groups.join(" "),
+        lines.join("\n")
+    )
+}

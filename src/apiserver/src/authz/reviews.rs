@@ -1,0 +1,228 @@
+//! SubjectAccessReview and its siblings: may somebody do something, and what may I do.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use machinery::field::{FieldError, FieldErrors, Path};
+use serde_json::{Value, json};
+
+use super::index::Roles;
+use super::rule::Rule;
+use crate::follow::Followed;
+use crate::live::{text, texts};
+use crate::plugin::{Authorizer, Decision, Review, Reviewer};
+use crate::request::{Attributes, User};
+use crate::status::{Result, Status};
+
+const GROUP: &str = "authorization.k8s.io";
+
+/// Whose access is reviewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// SubjectAccessReview: the user of the spec.
+    Subject,
+    /// LocalSubjectAccessReview: the user of the spec, in one namespace.
+    Local,
+    /// SelfSubjectAccessReview: whoever asks.
+    Own,
+}
+
+impl Scope {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Subject => "SubjectAccessReview",
+            Self::Local => "LocalSubjectAccessReview",
+            Self::Own => "SelfSubjectAccessReview",
+        }
+    }
+}
+
+/// Answers access reviews.
+pub struct AccessReviews {
+    /// Whose.
+    pub scope: Scope,
+    /// Who decides.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+#[async_trait]
+impl Reviewer for AccessReviews {
+    async fn review(&self, request: &Review<'_>, mut object: Value) -> Result<Value> {
+        let errors = validate(self.scope, &object, request.namespace);
+        if !errors.is_empty() {
+            return Err(Status::invalid(GROUP, self.scope.kind(), "", &errors));
+        }
+        let user = if self.scope == Scope::Own { request.user.clone() } else { subject(&object) };
+        object["status"] = match self.authorizer.authorize(&user, &attributes(&object)).await {
+            Decision::Allow(reason) => status(true, false, &reason),
+            Decision::Deny(reason) => status(false, true, &reason),
+            Decision::NoOpinion(reason) => status(false, false, &reason),
+        };
+        Ok(object)
+    }
+}
+
+fn status(allowed: bool, denied: bool, reason: &str) -> Value {
+    let mut status = json!({"allowed": allowed});
+    if denied {
+        status["denied"] = json!(true);
+    }
+    if !reason.is_empty() {
+        status["reason"] = json!(reason);
+    }
+    status
+}
+
+fn given<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    object.pointer(pointer).filter(|value| value.is_object())
+}
+
+fn validate(scope: Scope, object: &Value, namespace: &str) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = Path::new("spec");
+    let resource = given(object, "/spec/resourceAttributes");
+    let other = given(object, "/spec/nonResourceAttributes");
+    if resource.is_some() == other.is_some() {
+        let path = spec.child("resourceAttributes");
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.push(FieldError::invalid(&path, resource.cloned().unwrap_or_default(), why));
+    }
+    if scope != Scope::Own && text(object, "/spec/user").is_empty() && texts(object, "/spec/groups").is_empty() {
+        errors.push(FieldError::invalid(&spec.child("user"), "", "at least one of user or group must be specified"));
+    }
+    if scope == Scope::Local {
+        if other.is_some() {
+            let why = "disallowed on this kind of request";
+            errors.push(FieldError::invalid(&spec.child("nonResourceAttributes"), json!({}), why));
+        }
+        let asked = text(object, "/spec/resourceAttributes/namespace");
+        if resource.is_some() && asked != namespace {
+            let path = spec.child("resourceAttributes").child("namespace");
+            errors.push(FieldError::invalid(&path, asked, "must match metadata.namespace"));
+        }
+    }
+    errors
+}
+
+fn subject(object: &Value) -> User {
+    let extra = object.pointer("/spec/extra").cloned();
+    User {
+        name: text(object, "/spec/user").to_string(),
+        uid: text(object, "/spec/uid").to_string(),
+        groups: texts(object, "/spec/groups"),
+        extra: extra.and_then(|extra| serde_json::from_value(extra).ok()).unwrap_or_default(),
+    }
+}
+
+fn attributes(object: &Value) -> Attributes {
+    if let Some(asked) = given(object, "/spec/nonResourceAttributes") {
+        return Attributes {
+            verb: text(asked, "/verb").to_string(),
+            path: text(asked, "/path").to_string(),
+            ..Attributes::default()
+        };
+    }
+    let field = |name: &str| text(object, &format!("/spec/resourceAttributes/{name}")).to_string();
+    let version = match field("version") {
+        version if version.is_empty() => "*".to_string(),
+        version => version,
+    };
+    Attributes {
+        verb: field("verb"),
+        namespace: field("namespace"),
+        group: field("group"),
+        version,
+        resource: field("resource"),
+        subresource: field("subresource"),
+        name: field("name"),
+        is_resource: true,
+        path: String::new(),
+        label_selector: selector(object, "labelSelector"),
+        field_selector: selector(object, "fieldSelector"),
+    }
+}
+
+/// A selector of a review in the form of a query: `rawSelector`, or the requirements that are equalities.
+fn selector(object: &Value, name: &str) -> String {
+    let base = format!("/spec/resourceAttributes/{name}");
+    let raw = text(object, &format!("{base}/rawSelector"));
+    if !raw.is_empty() {
+        return raw.to_string();
+    }
+    let requirements = crate::live::items(object, &format!("{base}/requirements")).iter();
+    let terms = requirements.filter_map(|requirement| {
+        let (key, values) = (text(requirement, "/key"), texts(requirement, "/values"));
+        match (text(requirement, "/operator"), values.as_slice()) {
+            ("In", [one]) => Some(format!("{key}={one}")),
+            _ => None,
+        }
+    });
+    terms.collect::<Vec<_>>().join(",")
+}
+
+/// Answers SelfSubjectRulesReviews.
+pub struct RulesReviews(pub Followed<Roles>);
+
+#[async_trait]
+impl Reviewer for RulesReviews {
+    async fn review(&self, request: &Review<'_>, mut object: Value) -> Result<Value> {
+        let namespace = text(&object, "/spec/namespace").to_string();
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        let mut rules = self.0.read().rules_of(request.user, &namespace);
+        if request.user.in_group(super::MASTERS) {
+            let all = || vec!["*".to_string()];
+            // What the group may do without any role, unless its default binding has said so.
+            let everything = [
+                Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
+                Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+            ];
+            rules.extend(everything.into_iter().filter(|rule| !rules.contains(rule)).collect::<Vec<_>>());
+        }
+        let (resources, others): (Vec<Rule>, Vec<Rule>) =
+            rules.into_iter().partition(|rule| rule.non_resource_urls.is_empty());
+        // What the Node authorizer adds for agents depends on objects and is not listed.
+        let incomplete = super::node::node_of(request.user).is_some();
+        object["status"] = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": incomplete});
+        if incomplete {
+            object["status"]["evaluationError"] = json!("node authorizer does not support user rule resolution");
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_review_asks_for_exactly_one_thing_of_somebody() {
+        let pods = json!({"verb": "get", "resource": "pods", "namespace": "a"});
+        let cases = [
+            (Scope::Subject, json!({"user": "x", "resourceAttributes": pods}), 0),
+            (Scope::Subject, json!({"groups": ["x"], "nonResourceAttributes": {"path": "/", "verb": "get"}}), 0),
+            (Scope::Subject, json!({"resourceAttributes": pods}), 1),
+            (Scope::Subject, json!({"user": "x"}), 1),
+            (Scope::Subject, json!({"user": "x", "resourceAttributes": pods, "nonResourceAttributes": {}}), 1),
+            (Scope::Own, json!({"resourceAttributes": pods}), 0),
+            (Scope::Local, json!({"user": "x", "resourceAttributes": pods}), 0),
+            (Scope::Local, json!({"user": "x", "resourceAttributes": {"namespace": "b"}}), 1),
+            (Scope::Local, json!({"user": "x", "nonResourceAttributes": {}}), 1),
+        ];
+        for (scope, spec, expected) in cases {
+            let errors = validate(scope, &json!({"spec": spec}), "a");
+            assert_eq!(errors.len(), expected, "{scope:?} {spec} {errors:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_off_the_spec() {
+        let object = json!({"spec": {"resourceAttributes": {"verb": "list", "group": "apps", "resource": "deployments",
+            "fieldSelector": {"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["w1"]}]}}}});
+        let found = attributes(&object);
+        assert_eq!((found.verb.as_str(), found.group.as_str(), found.version.as_str()), ("list", "apps", "*"));
+        assert_eq!(found.field_selector, "spec.nodeName=w1");
+        assert!(found.is_resource);
+    }
+}

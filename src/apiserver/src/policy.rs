@@ -1,0 +1,154 @@
+//! The policy of a cluster: puts authentication, authorization and admission together as Kubernetes orders them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stdx::clock::{Clock, SystemClock};
+use store::Store;
+
+use crate::admission::certificates::Certificates as CertificateAdmission;
+use crate::admission::classes::DefaultClass;
+use crate::admission::limit_ranger::LimitRanger;
+use crate::admission::namespace_lifecycle::NamespaceLifecycle;
+use crate::admission::node_restriction::NodeRestriction;
+use crate::admission::owner_references::OwnerReferences;
+use crate::admission::priority::{Priority, SystemClasses};
+use crate::admission::quota::ResourceQuota;
+use crate::admission::runtime_class::RuntimeClass;
+use crate::admission::service_account::ServiceAccount;
+use crate::admission::tolerations::DefaultTolerationSeconds;
+use crate::authn::bootstrap_token::BootstrapTokens;
+use crate::authn::certificate::Certificates;
+use crate::authn::discovery;
+use crate::authn::front_proxy::FrontProxy;
+use crate::authn::keys::{Signer, Verifier};
+use crate::authn::reviews::{SelfSubjectReviews, TokenReviews};
+use crate::authn::service_account::ServiceAccountTokens;
+use crate::authn::token_request::TokenRequests;
+use crate::authn::{TokenReader, Tokens};
+use crate::authz::escalation::Escalation;
+use crate::authz::index::Roles;
+use crate::authz::node::Nodes;
+use crate::authz::rbac::Rbac;
+use crate::authz::reconcile::BootstrapRoles;
+use crate::authz::references::References;
+use crate::authz::reviews::{AccessReviews, RulesReviews, Scope};
+use crate::authz::{Administrators, Chain, aggregate, defaults};
+use crate::error::Error;
+use crate::follow::Followed;
+use crate::live::Live;
+use crate::plugin::{Admission, Authenticator, Authorizer, Plugins, Reviewer};
+
+/// What policy is told before the server starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The private key that service-account tokens are signed with: `sa.key`.
+    pub service_account_key: PathBuf,
+    /// The public keys that they are verified with; the first belongs to the private key: `sa.pub`.
+    pub service_account_public_keys: Vec<PathBuf>,
+    /// `cluster.local`; the issuer of tokens is `https://kubernetes.default.svc.DOMAIN`.
+    pub cluster_domain: String,
+    /// The address under which the discovery documents name this server: `https://10.88.0.2:6443`.
+    pub server_url: String,
+}
+
+/// The policy of a cluster whose objects lie in `store`. What it has to know of them is read before this answers, and
+/// followed until the store is closed.
+///
+/// # Errors
+/// Keys that cannot be used, and a store that cannot be read.
+pub async fn plugins(settings: &Settings, store: Arc<dyn Store>) -> Result<Plugins, Error> {
+    plugins_at(settings, store, SystemClock).await
+}
+
+async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>, clock: C) -> Result<Plugins, Error> {
+    let paths = &settings.service_account_public_keys;
+    let verifiers = paths.iter().map(|path| Verifier::load(path)).collect::<Result<Vec<_>, _>>()?;
+    let first = verifiers.first().ok_or_else(|| Error::Credentials {
+        path: settings.service_account_key.clone(),
+        detail: "no public key is given for it".to_string(),
+    })?;
+    let signer = Signer::load(&settings.service_account_key, first)?;
+    let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
+    let roles: Followed<Roles> = Followed::start(&store).await?;
+    let references: Followed<References> = Followed::start(&store).await?;
+    aggregate::start(&store);
+    let live = Live::new(store);
+    let tokens = tokens(&live, &clock, &issuer, &verifiers);
+    let authenticators: Vec<Arc<dyn Authenticator>> =
+        vec![Arc::new(FrontProxy), Arc::new(Certificates::new(clock.clone())), Arc::new(tokens.clone())];
+    let nodes = Nodes { references, live: live.clone(), rules: defaults::rules_of("system:node") };
+    let authorizer: Arc<dyn Authorizer> =
+        Arc::new(Chain(vec![Arc::new(Administrators), Arc::new(nodes), Arc::new(Rbac(roles.clone()))]));
+    let token_requests = TokenRequests {
+        live: live.clone(),
+        clock,
+        issuer: issuer.clone(),
+        api_audiences: tokens.api_audiences.clone(),
+        signer,
+    };
+    Ok(Plugins {
+        authenticators,
+        anonymous: true,
+        admission: admission(&live, &authorizer, &roles),
+        reviewers: reviewers(tokens, token_requests, &authorizer, roles),
+        authorizer,
+        documents: discovery::documents(&issuer, &settings.server_url, &verifiers),
+        bootstraps: vec![Arc::new(BootstrapRoles { live: live.clone() }), Arc::new(SystemClasses(live))],
+    })
+}
+
+fn tokens<C: Clock + Clone>(live: &Live, clock: &C, issuer: &str, verifiers: &[Verifier]) -> Tokens {
+    let accounts = ServiceAccountTokens {
+        live: live.clone(),
+        clock: clock.clone(),
+        issuer: issuer.to_string(),
+        verifiers: verifiers.to_vec(),
+    };
+    let bootstrap = BootstrapTokens::new(live.clone(), clock.clone());
+    let readers: Vec<Arc<dyn TokenReader>> = vec![Arc::new(accounts), Arc::new(bootstrap)];
+    Tokens { readers, api_audiences: vec![issuer.to_string()] }
+}
+
+/// In Kubernetes' order: quota last, when the object is as it will be kept.
+fn admission(live: &Live, authorizer: &Arc<dyn Authorizer>, roles: &Followed<Roles>) -> Vec<Arc<dyn Admission>> {
+    let escalation = Escalation { roles: roles.clone(), authorizer: authorizer.clone(), live: live.clone() };
+    vec![
+        Arc::new(NamespaceLifecycle(live.clone())),
+        Arc::new(LimitRanger(live.clone())),
+        Arc::new(ServiceAccount(live.clone())),
+        Arc::new(NodeRestriction(live.clone())),
+        Arc::new(Priority(live.clone())),
+        Arc::new(DefaultTolerationSeconds),
+        Arc::new(DefaultClass::storage(live.clone())),
+        Arc::new(DefaultClass::ingress(live.clone())),
+        Arc::new(RuntimeClass(live.clone())),
+        Arc::new(CertificateAdmission(authorizer.clone())),
+        Arc::new(OwnerReferences(authorizer.clone())),
+        Arc::new(escalation),
+        Arc::new(ResourceQuota(live.clone())),
+    ]
+}
+
+fn reviewers<C: Clock>(
+    tokens: Tokens,
+    token_requests: TokenRequests<C>,
+    authorizer: &Arc<dyn Authorizer>,
+    roles: Followed<Roles>,
+) -> HashMap<(String, String), Arc<dyn Reviewer>> {
+    let access = |scope| -> Arc<dyn Reviewer> { Arc::new(AccessReviews { scope, authorizer: authorizer.clone() }) };
+    let all: [(&str, &str, Arc<dyn Reviewer>); 7] = [
+        ("", "serviceaccounts/token", Arc::new(token_requests)),
+        ("authentication.k8s.io", "tokenreviews", Arc::new(TokenReviews(tokens))),
+        ("authentication.k8s.io", "selfsubjectreviews", Arc::new(SelfSubjectReviews)),
+        ("authorization.k8s.io", "subjectaccessreviews", access(Scope::Subject)),
+        ("authorization.k8s.io", "localsubjectaccessreviews", access(Scope::Local)),
+        ("authorization.k8s.io", "selfsubjectaccessreviews", access(Scope::Own)),
+        ("authorization.k8s.io", "selfsubjectrulesreviews", Arc::new(RulesReviews(roles))),
+    ];
+    all.into_iter().map(|(group, resource, reviewer)| ((group.to_string(), resource.to_string()), reviewer)).collect()
+}
+
+#[cfg(test)]
+mod tests;
