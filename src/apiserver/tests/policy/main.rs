@@ -175,3 +175,50 @@ async fn quotas_limits_and_namespaces_are_kept() {
     assert!(classes.contains("system-node-critical") && classes.contains("system-cluster-critical"), "{classes}");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectls_own_commands_for_access_work() {
+    let cluster = Cluster::start().await;
+    let (admin, ann) = (cluster.certificate("admin", &["system:masters"]), cluster.certificate("ann", &[]));
+    cluster.succeeds(&admin, &["create", "serviceaccount", "robot"]).await;
+    let token = cluster.succeeds(&admin, &["create", "token", "robot", "--duration=20m"]).await;
+    let robot = cluster.token(token.trim());
+    let whoami = json_of(&cluster.succeeds(&robot, &["auth", "whoami", "-o", "json"]).await);
+    assert_eq!(whoami["status"]["userInfo"]["username"], "system:serviceaccount:default:robot");
+    assert_eq!(cluster.output(&robot, &["auth", "can-i", "get", "pods"]).await.0.trim(), "no");
+    let bind = ["create", "rolebinding", "robot", "--clusterrole=edit", "--serviceaccount=default:robot"];
+    cluster.succeeds(&admin, &bind).await;
+    eventually("the robot may create pods", || async {
+        (cluster.output(&robot, &["auth", "can-i", "create", "pods"]).await.0.trim() == "yes").then_some(())
+    })
+    .await;
+    assert!(cluster.succeeds(&robot, &["auth", "can-i", "--list"]).await.contains("deployments.apps"));
+    assert_eq!(cluster.output(&admin, &["auth", "can-i", "*", "*", "--all-namespaces"]).await.0.trim(), "yes");
+    let file = cluster.csr_file("mine", "system:node:w1", "system:nodes");
+    cluster.succeeds(&admin, &["create", "-f", &file]).await;
+    cluster
+        .succeeds(
+            &admin,
+            &[
+                "create",
+                "clusterrole",
+                "approver",
+                "--verb=get,list,update",
+                "--resource=certificatesigningrequests,certificatesigningrequests/approval",
+            ],
+        )
+        .await;
+    cluster
+        .succeeds(&admin, &["create", "clusterrolebinding", "approver", "--clusterrole=approver", "--user=ann"])
+        .await;
+    let refused = eventually("ann reaches the approval", || async {
+        let refused = cluster.fails(&ann, &["certificate", "approve", "mine"]).await;
+        refused.contains("not permitted").then_some(refused)
+    })
+    .await;
+    assert!(refused.contains("user not permitted to approve requests with signerName"), "{refused}");
+    cluster.succeeds(&admin, &["certificate", "approve", "mine"]).await;
+    let csr = json_of(&cluster.succeeds(&admin, &["get", "csr", "mine", "-o", "json"]).await);
+    assert_eq!(csr["status"]["conditions"][0]["type"], "Approved");
+    cluster.stop().await;
+}
