@@ -10,6 +10,8 @@ mod cgroup;
 mod config;
 mod connection;
 mod error;
+#[cfg(test)]
+mod fake;
 mod health;
 mod hooks;
 mod host;

@@ -76,6 +76,9 @@ impl Plan {
 /// How many ended runs of a container are kept beside the newest; `kubectl logs --previous` reads one.
 const ENDED_RUNS_KEPT: usize = 1;
 
+/// How long the reason of a failed attempt is told as it is.
+const REASON_SHOWN: SignedDuration = SignedDuration::from_secs(1);
+
 /// The next steps for a pod that shall run.
 pub fn plan(pod: &Pod, observed: &Observed, memory: &Memory, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
@@ -328,6 +331,11 @@ impl View<'_> {
 
     fn attempt(&self, container: &Container, restart_count: u32, plan: &mut Plan) {
         if let Some(left) = self.memory.attempt_remaining(&container.name, self.now) {
+            // The reason of the failure itself is told for a while before the back-off takes its place.
+            let since = self.memory.failures.get(&container.name).map(|failure| self.now.duration_since(failure.at));
+            if let Some(rest) = since.map(|since| REASON_SHOWN - since).filter(|rest| *rest > SignedDuration::ZERO) {
+                return plan.recheck(rest.min(left));
+            }
             let image = container.image.as_deref().unwrap_or_default();
             let waiting =
                 self.memory.failures.get(&container.name).map(|failure| match failure.waiting.reason.as_str() {

@@ -501,3 +501,6 @@ fn unprobed(pod: &Pod, memory: &mut Memory, observed: &Observed) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

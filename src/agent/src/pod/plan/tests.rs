@@ -188,7 +188,9 @@ fn a_failed_pull_backs_off() {
     let pod = one("Always");
     let mut memory = memory();
     memory.fail("a", Waiting::new("ErrImagePull", "no such image"), now());
-    let plan = plan(&pod, &observed(vec![]), &memory, now());
+    let first = plan(&pod, &observed(vec![]), &memory, now());
+    assert!(first.waiting.is_empty() && first.actions.is_empty() && first.recheck_after.is_some());
+    let plan = plan(&pod, &observed(vec![]), &memory, now() + SignedDuration::from_millis(1500));
     assert_eq!(plan.actions, []);
     assert_eq!(plan.waiting[0].1.reason, "ImagePullBackOff");
     assert!(plan.recheck_after.is_some());

@@ -1,0 +1,222 @@
+//! A container runtime in memory, for tests of what drives one.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cri::{Error, EventStream, ExecOutput, Labels, v1};
+
+/// See the module. Containers run until [`FakeRuntime::end`] or until they are stopped.
+#[derive(Default)]
+pub struct FakeRuntime(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    next: i64,
+    sandboxes: BTreeMap<String, v1::PodSandboxStatus>,
+    containers: BTreeMap<String, (String, v1::ContainerStatus)>,
+    calls: Vec<String>,
+}
+
+fn matches(labels: &std::collections::HashMap<String, String>, wanted: Labels<'_>) -> bool {
+    wanted.iter().all(|(name, value)| labels.get(*name).map(String::as_str) == Some(*value))
+}
+
+impl FakeRuntime {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// What was asked of the runtime that changes something, in order.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// Ends the running container of that name.
+    pub fn end(&self, name: &str, exit_code: i32) {
+        let mut state = self.lock();
+        let running = v1::ContainerState::ContainerRunning as i32;
+        for (_, status) in state.containers.values_mut() {
+            if status.metadata.as_ref().unwrap().name == name && status.state == running {
+                finish(status, exit_code);
+            }
+        }
+    }
+
+    fn id(&self, state: &mut State, kind: &str) -> (String, i64) {
+        state.next += 1;
+        (format!("{kind}{}", state.next), state.next)
+    }
+}
+
+fn finish(status: &mut v1::ContainerStatus, exit_code: i32) {
+    status.state = v1::ContainerState::ContainerExited as i32;
+    status.exit_code = exit_code;
+    status.finished_at = jiff::Timestamp::now().as_nanosecond() as i64;
+}
+
+#[async_trait]
+impl cri::Runtime for FakeRuntime {
+    async fn version(&self) -> Result<v1::VersionResponse, Error> {
+        Ok(v1::VersionResponse::default())
+    }
+    async fn status(&self, _: bool) -> Result<v1::StatusResponse, Error> {
+        Ok(v1::StatusResponse::default())
+    }
+    async fn cgroup_driver(&self) -> Result<Option<v1::CgroupDriver>, Error> {
+        Ok(None)
+    }
+    async fn update_pod_cidr(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn run_sandbox(&self, config: v1::PodSandboxConfig, _: &str) -> Result<String, Error> {
+        let mut state = self.lock();
+        let (id, created_at) = self.id(&mut state, "sandbox");
+        let status = v1::PodSandboxStatus {
+            id: id.clone(),
+            metadata: config.metadata,
+            state: v1::PodSandboxState::SandboxReady as i32,
+            created_at,
+            network: Some(v1::PodSandboxNetworkStatus { ip: "10.42.0.9".into(), ..Default::default() }),
+            labels: config.labels,
+            ..Default::default()
+        };
+        state.calls.push("run sandbox".into());
+        state.sandboxes.insert(id.clone(), status);
+        Ok(id)
+    }
+    async fn stop_sandbox(&self, id: &str) -> Result<(), Error> {
+        let mut state = self.lock();
+        if let Some(sandbox) = state.sandboxes.get_mut(id) {
+            sandbox.state = v1::PodSandboxState::SandboxNotready as i32;
+            sandbox.network = None;
+        }
+        state.calls.push("stop sandbox".into());
+        Ok(())
+    }
+    async fn remove_sandbox(&self, id: &str) -> Result<(), Error> {
+        self.lock().sandboxes.remove(id);
+        Ok(())
+    }
+    async fn sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus, Error> {
+        let found = self.lock().sandboxes.get(id).cloned();
+        found.ok_or(Error::Incomplete { call: "PodSandboxStatus", field: "status" })
+    }
+    async fn list_sandboxes(&self, labels: Labels<'_>) -> Result<Vec<v1::PodSandbox>, Error> {
+        let state = self.lock();
+        let found = state.sandboxes.values().filter(|sandbox| matches(&sandbox.labels, labels));
+        Ok(found
+            .map(|sandbox| v1::PodSandbox {
+                id: sandbox.id.clone(),
+                state: sandbox.state,
+                labels: sandbox.labels.clone(),
+                ..Default::default()
+            })
+            .collect())
+    }
+
+    async fn create_container(
+        &self,
+        sandbox: &str,
+        config: v1::ContainerConfig,
+        _: v1::PodSandboxConfig,
+    ) -> Result<String, Error> {
+        let mut state = self.lock();
+        let (id, created_at) = self.id(&mut state, "container");
+        let status = v1::ContainerStatus {
+            id: id.clone(),
+            metadata: config.metadata,
+            created_at,
+            image: config.image,
+            labels: config.labels,
+            annotations: config.annotations,
+            mounts: config.mounts,
+            log_path: config.log_path,
+            ..Default::default()
+        };
+        state.containers.insert(id.clone(), (sandbox.to_string(), status));
+        Ok(id)
+    }
+    async fn start_container(&self, id: &str) -> Result<(), Error> {
+        let mut state = self.lock();
+        if let Some((_, status)) = state.containers.get_mut(id) {
+            status.state = v1::ContainerState::ContainerRunning as i32;
+            status.started_at = jiff::Timestamp::now().as_nanosecond() as i64;
+            let call = format!("start {}", status.metadata.as_ref().unwrap().name);
+            state.calls.push(call);
+        }
+        Ok(())
+    }
+    async fn stop_container(&self, id: &str, _: Duration) -> Result<(), Error> {
+        let mut state = self.lock();
+        if let Some((_, status)) = state.containers.get_mut(id) {
+            finish(status, 0);
+            let call = format!("stop {}", status.metadata.as_ref().unwrap().name);
+            state.calls.push(call);
+        }
+        Ok(())
+    }
+    async fn remove_container(&self, id: &str) -> Result<(), Error> {
+        self.lock().containers.remove(id);
+        Ok(())
+    }
+    async fn container_status(&self, id: &str) -> Result<v1::ContainerStatus, Error> {
+        let found = self.lock().containers.get(id).map(|(_, status)| status.clone());
+        found.ok_or(Error::Incomplete { call: "ContainerStatus", field: "status" })
+    }
+    async fn list_containers(&self, labels: Labels<'_>) -> Result<Vec<v1::Container>, Error> {
+        let state = self.lock();
+        let found = state.containers.values().filter(|(_, status)| matches(&status.labels, labels));
+        Ok(found
+            .map(|(sandbox, status)| v1::Container {
+                id: status.id.clone(),
+                pod_sandbox_id: sandbox.clone(),
+                state: status.state,
+                labels: status.labels.clone(),
+                ..Default::default()
+            })
+            .collect())
+    }
+    async fn reopen_container_log(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn update_container_resources(&self, _: &str, _: v1::LinuxContainerResources) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn container_events(&self) -> Result<EventStream, Error> {
+        Err(Error::Incomplete { call: "GetContainerEvents", field: "events" })
+    }
+
+    async fn exec_sync(&self, _: &str, _: Vec<String>, _: Duration) -> Result<ExecOutput, Error> {
+        Ok(ExecOutput::default())
+    }
+    async fn exec(&self, _: v1::ExecRequest) -> Result<String, Error> {
+        Ok(String::new())
+    }
+    async fn attach(&self, _: v1::AttachRequest) -> Result<String, Error> {
+        Ok(String::new())
+    }
+    async fn port_forward(&self, _: &str, _: Vec<i32>) -> Result<String, Error> {
+        Ok(String::new())
+    }
+    async fn list_container_stats(&self) -> Result<Vec<v1::ContainerStats>, Error> {
+        Ok(Vec::new())
+    }
+    async fn list_images(&self) -> Result<Vec<v1::Image>, Error> {
+        Ok(Vec::new())
+    }
+    async fn image_status(&self, image: &str) -> Result<Option<v1::Image>, Error> {
+        Ok((!image.contains("missing")).then(|| v1::Image { id: format!("sha256:{image}"), ..Default::default() }))
+    }
+    async fn pull_image(&self, _: &str, _: Option<v1::AuthConfig>, limit: Duration) -> Result<String, Error> {
+        Err(Error::Timeout { call: "PullImage", limit })
+    }
+    async fn remove_image(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn image_fs_info(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {
+        Ok(Vec::new())
+    }
+}

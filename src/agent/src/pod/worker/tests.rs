@@ -1,0 +1,140 @@
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::*;
+use crate::cgroup::{Cgroups, Driver};
+use crate::config::Config;
+use crate::fake::FakeRuntime;
+use crate::host::Events;
+use crate::images::Images;
+use crate::objects::Standalone;
+use crate::volumes::Volumes;
+
+/// A condition that takes longer than this does not come.
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Seen {
+    status: watch::Sender<PodStatus>,
+    gone: watch::Sender<bool>,
+}
+
+impl Reports for Seen {
+    fn status(&self, _: &Arc<Pod>, status: PodStatus) {
+        self.status.send_replace(status);
+    }
+
+    fn gone(&self, _: &Arc<Pod>) {
+        self.gone.send_replace(true);
+    }
+}
+
+struct Bench {
+    runtime: Arc<FakeRuntime>,
+    worker: Arc<Worker>,
+    status: watch::Receiver<PodStatus>,
+    gone: watch::Receiver<bool>,
+    _folder: tempfile::TempDir,
+}
+
+fn bench(spec: Value) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::for_node("w1");
+    config.kubelet_dir = folder.path().join("kubelet");
+    config.pod_logs_dir = folder.path().join("pods");
+    config.container_logs_dir = folder.path().join("containers");
+    std::fs::write(folder.path().join("cgroup.controllers"), "").unwrap();
+    let runtime = Arc::new(FakeRuntime::default());
+    let host = Arc::new(Host {
+        runtime: runtime.clone(),
+        objects: Arc::new(Standalone),
+        events: Events::Log,
+        volumes: Volumes::new(&config.kubelet_dir),
+        cgroups: Cgroups::at(folder.path(), "/", Driver::Cgroupfs),
+        images: Images::new(runtime.clone()),
+        host_ips: vec![IpAddr::from([127, 0, 0, 1])],
+        allocatable: Default::default(),
+        memory_bytes: 1 << 30,
+        config,
+    });
+    let pod = json!({ "metadata": { "name": "web", "namespace": "default", "uid": "u1" }, "spec": spec });
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let (status, statuses) = watch::channel(PodStatus::default());
+    let (gone, is_gone) = watch::channel(false);
+    let worker = Worker::new(host, Arc::new(Seen { status, gone }), Arc::new(pod));
+    tokio::spawn(worker.clone().run());
+    Bench { runtime, worker, status: statuses, gone: is_gone, _folder: folder }
+}
+
+impl Bench {
+    async fn until(&mut self, wanted: impl FnMut(&PodStatus) -> bool) -> PodStatus {
+        let found = tokio::time::timeout(LIMIT, self.status.wait_for(wanted)).await;
+        let calls = self.runtime.calls();
+        match found {
+            Ok(found) => found.unwrap().clone(),
+            Err(_) => panic!("the status did not come after {calls:?}"),
+        }
+    }
+}
+
+fn ready(status: &PodStatus) -> bool {
+    status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn restarts(status: &PodStatus) -> i32 {
+    status.container_statuses.iter().flatten().map(|container| container.restart_count).sum()
+}
+
+#[tokio::test]
+async fn a_pod_comes_up_its_container_restarts_and_a_deletion_leaves_nothing() {
+    let mut bench = bench(json!({
+        "initContainers": [{ "name": "prepare", "image": "i:1" }],
+        "containers": [{ "name": "app", "image": "i:1" }],
+    }));
+    bench
+        .until(|status| {
+            status
+                .init_container_statuses
+                .iter()
+                .flatten()
+                .any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+        })
+        .await;
+    bench.runtime.end("prepare", 0);
+    let up = bench.until(ready).await;
+    assert_eq!((up.phase.as_deref(), up.pod_ip.as_deref()), (Some("Running"), Some("10.42.0.9")));
+    bench.runtime.end("app", 1);
+    bench.worker.wake();
+    bench.until(|status| ready(status) && restarts(status) == 1).await;
+    bench.worker.delete();
+    tokio::time::timeout(LIMIT, bench.gone.wait_for(|gone| *gone)).await.unwrap().unwrap();
+    let runtime: &dyn cri::Runtime = bench.runtime.as_ref();
+    assert!(runtime.list_containers(&[]).await.unwrap().is_empty());
+    assert!(runtime.list_sandboxes(&[]).await.unwrap().is_empty());
+    assert!(!bench.worker.host().config.pod_dir("u1").exists());
+    let expected = ["run sandbox", "start prepare", "start app", "start app", "stop app", "stop sandbox"];
+    assert_eq!(bench.runtime.calls()[..6], expected);
+}
+
+#[tokio::test]
+async fn a_pod_that_never_restarts_succeeds_or_fails_with_its_container() {
+    for (code, phase) in [(0, "Succeeded"), (3, "Failed")] {
+        let mut bench = bench(json!({ "restartPolicy": "Never", "containers": [{ "name": "app", "image": "i:1" }] }));
+        bench.until(ready).await;
+        bench.runtime.end("app", code);
+        bench.worker.wake();
+        bench.until(|status| status.phase.as_deref() == Some(phase)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_is_the_waiting_reason() {
+    let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "missing:1" }] }));
+    let reason = |status: &PodStatus| {
+        let container = status.container_statuses.as_ref()?.first()?.state.clone()?;
+        container.waiting?.reason
+    };
+    bench.until(|status| reason(status).as_deref() == Some("ErrImagePull")).await;
+    bench.until(|status| reason(status).as_deref() == Some("ImagePullBackOff")).await;
+}
