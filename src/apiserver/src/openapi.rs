@@ -14,8 +14,8 @@ use crate::handler::Context;
 use crate::status::{Result, Status};
 
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// What old clients call it.
-const PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// What answers are called: an `@` is no part of a media type, and Go refuses to parse it.
+const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers a path under `/openapi/`.
 ///
@@ -28,12 +28,12 @@ pub fn serve(context: &Context) -> Result<Response<Body>> {
         "/openapi/v2" => {
             let accepted = clauses(&context.headers);
             let binary =
-                |media_type: &str| [PROTOBUF, PROTOBUF_OLD, "application/com.google.protobuf"].contains(&media_type);
+                |media_type: &str| [PROTOBUF, PROTOBUF_ANSWER, "application/com.google.protobuf"].contains(&media_type);
             let first = accepted.iter().find(|clause| binary(&clause.media_type) || clause.covers(JSON));
             let first = first.ok_or_else(|| Status::not_acceptable(&[JSON, PROTOBUF]))?;
             if binary(&first.media_type) {
                 let made = documents.get_or_make("openapi v2 protobuf", || Some(v2::protobuf().into()));
-                return Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, PROTOBUF));
+                return Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, PROTOBUF_ANSWER));
             }
             let made = documents.get_or_make("openapi v2", || Some(Bytes::from(v2::document().to_string())));
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
