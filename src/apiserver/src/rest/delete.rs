@@ -21,7 +21,7 @@ use crate::status::{self, Result, Status};
 use crate::storage;
 
 /// How often a deletion is decided anew because the object changed meanwhile.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 100;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 

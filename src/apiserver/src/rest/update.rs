@@ -17,7 +17,7 @@ use crate::status::{Result, Status};
 use crate::storage;
 
 /// How often a change that pins no version is made again on the newest object.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 100;
 
 /// What a write left behind.
 #[derive(Debug)]

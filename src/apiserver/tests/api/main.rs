@@ -2,4 +2,7 @@
 
 mod kubectl;
 mod raw;
+mod streams;
 mod support;
+mod watches;
+mod writes;

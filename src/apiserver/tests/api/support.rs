@@ -51,6 +51,7 @@ fn make_certificates(folder: &Path) -> (KeyPair, PathBuf) {
     };
     let serving = issue("apiserver", ExtendedKeyUsagePurpose::ServerAuth);
     issue("client", ExtendedKeyUsagePurpose::ClientAuth);
+    issue("agent", ExtendedKeyUsagePurpose::ServerAuth);
     (serving, write(folder, "ca.crt", ca_certificate.pem()))
 }
 
@@ -83,7 +84,10 @@ async fn start_unready(plugins: Plugins) -> TestServer {
         advertise_port: None,
         service_cidr: "10.43.0.0/16".parse().expect("a network"),
         node_port_range: 30000..=32767,
-        kubelet_client: None,
+        kubelet_client: Some(KeyPair {
+            certificate: folder.path().join("client.crt"),
+            key: folder.path().join("client.key"),
+        }),
         limits: Limits::default(),
     };
     let server = Server::new(config, store, plugins).await.expect("a server");
@@ -182,6 +186,14 @@ impl TestServer {
         created
     }
 
+    /// The events of a watch.
+    pub async fn watch(&self, path: &str, accept: &str) -> Events {
+        use futures::AsyncBufReadExt;
+        let request = http::Request::get(path).header("accept", accept).body(Vec::new()).expect("a request");
+        let stream = self.client.request_stream(request).await.expect("a stream");
+        Events(Box::pin(stream.lines()))
+    }
+
     /// Ends the server and waits for it.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -189,6 +201,25 @@ impl TestServer {
             .await
             .expect("the server ends in time")
             .expect("the server ends well");
+    }
+}
+
+/// A running watch.
+pub struct Events(std::pin::Pin<Box<dyn futures::Stream<Item = std::io::Result<String>> + Send>>);
+
+impl Events {
+    /// The next event; `None` where the watch has ended.
+    pub async fn next(&mut self) -> Option<serde_json::Value> {
+        use futures::StreamExt;
+        let line = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an event in time")?;
+        Some(serde_json::from_str(&line.expect("a line")).expect("an event"))
+    }
+
+    /// Type and name of the next event.
+    pub async fn next_name(&mut self) -> (String, String) {
+        let event = self.next().await.expect("an event");
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::rest::{create, decode};
 use crate::status::{self, Result, Status};
 use crate::storage;
 
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 100;
 
 /// Answers `pods/NAME/binding`, and `bindings` of old schedulers.
 ///

@@ -19,7 +19,7 @@ use crate::rest::{create as creation, decode};
 use crate::status::{self, Result, Status};
 use crate::storage;
 
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 100;
 /// A budget that remembers more evictions than this waits for its controller.
 const DISRUPTED_PODS_MAX: usize = 2000;
 

@@ -1,0 +1,142 @@
+//! exec and logs through an agent that the test plays.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::support::{PATIENCE, TestServer, start};
+
+fn roots(server: &TestServer) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(server.folder.path().join("ca.crt")).expect("a certificate"))
+        .expect("a root");
+    roots
+}
+
+/// An agent that shows its certificate, asks for the server's, echoes what comes over an upgrade, and answers
+/// everything else with the path that was asked for.
+async fn play_agent(server: &TestServer) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(server)), provider.clone());
+    let folder = server.folder.path();
+    let chain = vec![CertificateDer::from_pem_file(folder.join("agent.crt")).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(folder.join("agent.key")).expect("a key");
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(chain, key)
+        .expect("a configuration");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(answer))
+                    .with_upgrades()
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let asked = request.uri().to_string();
+    let Some(protocol) = request.headers().get("upgrade").cloned() else {
+        return Ok(Response::new(Full::from(asked)));
+    };
+    tokio::spawn(async move {
+        let upgraded = hyper::upgrade::on(&mut request).await.expect("an upgrade");
+        let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    });
+    let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header("connection", "Upgrade");
+    Ok(response.header("upgrade", protocol).header("x-asked", asked).body(Full::default()).expect("a response"))
+}
+
+async fn start_with_pod() -> TestServer {
+    let server = start().await;
+    let agent = play_agent(&server).await;
+    server.create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": agent.ip().to_string()}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": agent.port()}},
+    }});
+    let (code, node) =
+        server.json("PATCH", "/api/v1/nodes/n1/status", "application/merge-patch+json", &status.to_string()).await;
+    assert_eq!(code, 200, "{node}");
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+    server.create("/api/v1/namespaces/default/pods", pod).await;
+    server
+}
+
+/// Sends a request for an upgrade by hand and answers with the head of the response and the stream.
+async fn upgrade(server: &TestServer, head: &str) -> (String, tokio_rustls::client::TlsStream<TcpStream>) {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots(server))
+        .with_no_client_auth();
+    let address: SocketAddr = server.address.trim_start_matches("https://").parse().expect("an address");
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let name = ServerName::IpAddress(address.ip().into());
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS");
+    stream.write_all(head.replace('\n', "\r\n").as_bytes()).await.expect("a request");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer
+            .push(tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time").expect("a byte"));
+    }
+    (String::from_utf8_lossy(&answer).into_owned(), stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exec_passes_bytes_between_client_and_agent() {
+    let server = start_with_pod().await;
+    let head = "POST /api/v1/namespaces/default/pods/p/exec?command=ls&stdout=1 HTTP/1.1\nHost: a\nConnection: Upgrade\n\
+                Upgrade: SPDY/3.1\nX-Stream-Protocol-Version: v4.channel.k8s.io\n\n";
+    let (answer, mut stream) = upgrade(&server, head).await;
+    assert!(answer.starts_with("HTTP/1.1 101") && answer.contains("/exec/default/p/c?command=ls&output=1"), "{answer}");
+    stream.write_all(b"ping").await.expect("bytes are sent");
+    let mut echoed = [0; 4];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut echoed)).await.expect("in time").expect("bytes come back");
+    assert_eq!(&echoed, b"ping");
+    // A WebSocket protocol that runtimes do not speak: the client falls back to SPDY.
+    let head = "GET /api/v1/namespaces/default/pods/p/exec?command=ls HTTP/1.1\nHost: a\nConnection: Upgrade\n\
+                Upgrade: websocket\nSec-WebSocket-Protocol: v5.channel.k8s.io\n\n";
+    assert!(upgrade(&server, head).await.0.starts_with("HTTP/1.1 400"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_node_paths_come_from_the_agent() {
+    let server = start_with_pod().await;
+    let text = server.kubectl(&["logs", "p", "--tail=3"]).await;
+    assert_eq!(text, "/containerLogs/default/p/c?tailLines=3");
+    let text = server.kubectl(&["get", "--raw", "/api/v1/nodes/n1/proxy/stats/summary?a=b"]).await;
+    assert_eq!(text, "/stats/summary?a=b");
+    server.stop().await;
+}

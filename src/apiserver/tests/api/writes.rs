@@ -1,0 +1,168 @@
+//! What writes do beyond storing.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, start};
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+async fn patch(server: &TestServer, path: &str, patch: Value) -> (u16, Value) {
+    server.json("PATCH", path, "application/merge-patch+json", &patch.to_string()).await
+}
+
+fn pod(name: &str, labels: Value) -> Value {
+    json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_generated_and_taken_ones_refused() {
+    let server = start().await;
+    let created = server.create(CONFIG_MAPS, json!({"metadata": {"generateName": "x-"}})).await;
+    let name = created["metadata"]["name"].as_str().expect("a name");
+    assert!(name.starts_with("x-") && name.len() == 7, "{name}");
+    let again = json!({"metadata": {"name": name}}).to_string();
+    let (code, status) = server.json("POST", CONFIG_MAPS, "application/json", &again).await;
+    assert_eq!((code, &status["reason"]), (409, &json!("AlreadyExists")));
+    let (code, status) =
+        server.json("POST", CONFIG_MAPS, "application/json", r#"{"metadata": {"name": "Not valid"}}"#).await;
+    assert_eq!((code, &status["reason"]), (422, &json!("Invalid")));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_and_duplicate_fields_are_warned_of_or_refused() {
+    let server = start().await;
+    let body = r#"{"metadata": {"name": "a"}, "data": {"k": "v"}, "data": {"k": "w"}, "odd": 1}"#;
+    let request = |validation: &str| {
+        let path = format!("{CONFIG_MAPS}?dryRun=All&fieldValidation={validation}");
+        http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(body.as_bytes().to_vec())
+            .expect("a request")
+    };
+    let (code, headers, _) = server.request(request("Warn")).await;
+    assert_eq!(code, 201);
+    assert!(headers["warning"].contains("odd") || headers["warning"].contains("data"), "{headers:?}");
+    let (code, _, answer) = server.request(request("Strict")).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(code == 400 && answer.contains("unknown field") && answer.contains("duplicate field"), "{answer}");
+    let (code, headers, _) = server.request(request("Ignore")).await;
+    assert!(code == 201 && !headers.contains_key("warning"));
+    // A dry run keeps nothing.
+    assert_eq!(server.get(&format!("{CONFIG_MAPS}/a")).await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finalizers_and_preconditions_hold_an_object() {
+    let server = start().await;
+    let object = json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}});
+    server.create(CONFIG_MAPS, object).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let (code, _) = server.json("DELETE", &path, "application/json", r#"{"preconditions": {"uid": "other"}}"#).await;
+    assert_eq!(code, 409);
+    let (code, waiting) = server.json("DELETE", &path, "", "").await;
+    assert_eq!(code, 200);
+    assert!(waiting["metadata"]["deletionTimestamp"].is_string(), "{waiting}");
+    assert_eq!(patch(&server, &path, json!({"metadata": {"finalizers": null}})).await.0, 200);
+    assert_eq!(server.get(&path).await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_goes_when_it_is_finalized() {
+    let server = start().await;
+    server.create("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await;
+    let (_, mut namespace) = server.json("DELETE", "/api/v1/namespaces/n", "", "").await;
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+    namespace["spec"]["finalizers"] = json!([]);
+    let path = "/api/v1/namespaces/n/finalize";
+    let (code, status) = server.json("PUT", path, "application/json", &namespace.to_string()).await;
+    assert_eq!(code, 200, "{status}");
+    assert_eq!(server.get("/api/v1/namespaces/n").await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_bound_once_report_status_and_end_with_grace() {
+    let server = start().await;
+    server.create(PODS, pod("p", json!({}))).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}}).to_string();
+    let path = format!("{PODS}/p/binding");
+    assert_eq!(server.json("POST", &path, "application/json", &binding).await.0, 201);
+    let (code, status) = server.json("POST", &path, "application/json", &binding).await;
+    assert!(
+        code == 409 && status["message"].as_str().is_some_and(|text| text.contains("already assigned")),
+        "{status}"
+    );
+    let (code, changed) =
+        patch(&server, &format!("{PODS}/p/status"), json!({"status": {"phase": "Running"}, "spec": {"nodeName": "x"}}))
+            .await;
+    assert_eq!(code, 200, "{changed}");
+    assert_eq!((&changed["status"]["phase"], &changed["spec"]["nodeName"]), (&json!("Running"), &json!("n1")));
+    let (_, found) = server.get(&format!("{PODS}?fieldSelector=spec.nodeName%3Dn1")).await;
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
+    let (_, ending) = server.json("DELETE", &format!("{PODS}/p"), "", "").await;
+    assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(
+        server.json("DELETE", &format!("{PODS}/p"), "application/json", r#"{"gracePeriodSeconds": 0}"#).await.0,
+        200
+    );
+    assert_eq!(server.get(&format!("{PODS}/p")).await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disruption_budget_stops_evictions() {
+    let server = start().await;
+    server.create(PODS, pod("p", json!({"app": "a"}))).await;
+    let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    patch(&server, &format!("{PODS}/p/status"), running).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}});
+    server.create(budgets, budget).await;
+    let observed = |allowed: i64| json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+    patch(&server, &format!("{budgets}/b/status"), observed(0)).await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}).to_string();
+    let (code, status) = server.json("POST", &format!("{PODS}/p/eviction"), "application/json", &eviction).await;
+    assert_eq!((code, &status["reason"]), (429, &json!("TooManyRequests")), "{status}");
+    patch(&server, &format!("{budgets}/b/status"), observed(1)).await;
+    assert_eq!(server.json("POST", &format!("{PODS}/p/eviction"), "application/json", &eviction).await.0, 201);
+    assert_eq!(server.get(&format!("{PODS}/p")).await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_are_deleted_by_selector() {
+    let server = start().await;
+    for (name, label) in [("a", "x"), ("b", "y"), ("c", "x")] {
+        server.create(CONFIG_MAPS, json!({"metadata": {"name": name, "labels": {"l": label}}})).await;
+    }
+    let (code, deleted) = server.json("DELETE", &format!("{CONFIG_MAPS}?labelSelector=l%3Dx"), "", "").await;
+    assert_eq!((code, deleted["items"].as_array().map(Vec::len)), (200, Some(2)));
+    let (_, left) = server.get(CONFIG_MAPS).await;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_of_one_object_lose_nothing() {
+    let server = start().await;
+    server.create(CONFIG_MAPS, json!({"metadata": {"name": "a"}})).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let writers = (0..5).map(|writer| {
+        let (server, path) = (&server, path.as_str());
+        async move {
+            for round in 0..4 {
+                let (code, status) = patch(server, path, json!({"data": {format!("k{writer}-{round}"): "v"}})).await;
+                assert_eq!(code, 200, "{status}");
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    let (_, object) = server.get(&path).await;
+    assert_eq!(object["data"].as_object().map(serde_json::Map::len), Some(20));
+    server.stop().await;
+}
