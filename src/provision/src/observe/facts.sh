@@ -49,8 +49,10 @@ fi
 
 # Kernel modules that are wanted, and kernel settings that are wanted.
 builtin="/lib/modules/$(uname -r)/modules.builtin"
+# $2 is a file that the module brings, $3 a function of it: a kernel without a modules folder tells no other way.
 module() {
-    if [ -e "$2" ] || [ -d "/sys/module/$1" ] || grep -q "/$1\.ko" "$builtin" 2>/dev/null; then
+    if [ -e "$2" ] || [ -d "/sys/module/$1" ] || grep -q "/$1\.ko" "$builtin" 2>/dev/null ||
+        { [ ! -e "$builtin" ] && grep -q " $3\$" /proc/kallsyms 2>/dev/null; }; then
         say module "$1	present"
     elif has modprobe && modprobe -n -q "$1" 2>/dev/null; then
         say module "$1	loadable"
@@ -58,11 +60,11 @@ module() {
         say module "$1	missing"
     fi
 }
-module br_netfilter /proc/sys/net/bridge/bridge-nf-call-iptables
-module nf_conntrack /proc/sys/net/netfilter/nf_conntrack_max
-module nf_tables /nonexistent
-module vxlan /nonexistent
-if grep -qw overlay /proc/filesystems; then say module "overlay	present"; else module overlay /nonexistent; fi
+module br_netfilter /proc/sys/net/bridge/bridge-nf-call-iptables br_nf_forward
+module nf_conntrack /proc/sys/net/netfilter/nf_conntrack_max nf_conntrack_in
+module nf_tables /nonexistent nf_tables_newtable
+module vxlan /nonexistent vxlan_xmit
+if grep -qw overlay /proc/filesystems; then say module "overlay	present"; else module overlay /nonexistent ovl_mkdir; fi
 for key in net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables \
     fs.inotify.max_user_instances fs.inotify.max_user_watches; do
     file=/proc/sys/$(echo "$key" | tr . /)

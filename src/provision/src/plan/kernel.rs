@@ -20,29 +20,29 @@ const MODULES: &[(&str, &str)] = &[
 struct Setting {
     key: &'static str,
     value: u64,
-    /// Whether a larger value will do.
-    at_least: bool,
+    /// From this value on nothing is changed; `None` where it must be exactly that value.
+    enough: Option<u64>,
     without: &'static str,
 }
 
 const SETTINGS: &[Setting] = &[
-    Setting { key: "net.ipv4.ip_forward", value: 1, at_least: false, without: "pods reach nothing outside their host" },
+    Setting { key: "net.ipv4.ip_forward", value: 1, enough: None, without: "pods reach nothing outside their host" },
     Setting {
         key: "net.bridge.bridge-nf-call-iptables",
         value: 1,
-        at_least: false,
+        enough: None,
         without: "pods do not reach services whose pods are on the same host",
     },
     Setting {
         key: "fs.inotify.max_user_instances",
         value: 8192,
-        at_least: true,
+        enough: Some(1024),
         without: "hosts with many pods run out of file watches",
     },
     Setting {
         key: "fs.inotify.max_user_watches",
         value: 524_288,
-        at_least: true,
+        enough: Some(131_072),
         without: "hosts with many pods run out of file watches",
     },
 ];
@@ -117,14 +117,16 @@ fn settings(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
     for setting in SETTINGS {
         let found = view.facts.sysctls.get(setting.key);
         let value: Option<u64> = found.and_then(|found| found.value.as_ref()?.trim().parse().ok());
-        let right = value.is_some_and(|value| value == setting.value || setting.at_least && value > setting.value);
+        let right = value.is_some_and(|value| match setting.enough {
+            Some(enough) => value >= enough,
+            None => value == setting.value,
+        });
         // A bridge's settings come with the module that this run loads.
         let comes_with_module = setting.key.starts_with("net.bridge.")
             && view.facts.modules.get("br_netfilter") == Some(&Module::Loadable)
             && view.host.prepare.modules;
-        if !value.is_some_and(|value| setting.at_least && value > setting.value)
-            && (value.is_some() || comes_with_module)
-        {
+        let more = value.is_some_and(|value| setting.enough.is_some() && value > setting.value);
+        if !more && (value.is_some() || comes_with_module) {
             lines.push(Line { key: setting.key, value: setting.value });
         }
         if right {
