@@ -1,6 +1,7 @@
 //! What must be there once the server runs: the system namespaces, the `kubernetes` service with its endpoints, and
 //! what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
 
+mod authentication;
 mod kubernetes;
 mod namespaces;
 
@@ -28,7 +29,8 @@ fn itself() -> User {
 /// Starts everything; `/readyz` waits for each to have succeeded once.
 pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let client = crate::local::client(state, itself());
-    let own: [Arc<dyn Bootstrap>; 2] = [
+    let own: [Arc<dyn Bootstrap>; 3] = [
+        Arc::new(authentication::AuthenticationInfo::new(&state.config)),
         Arc::new(namespaces::SystemNamespaces),
         Arc::new(kubernetes::KubernetesService::new(&state.config, state.port)),
     ];

@@ -20,7 +20,8 @@ pub struct Cached {
 }
 
 impl Cached {
-    fn new(bytes: Bytes) -> Self {
+    /// A document of these bytes.
+    pub fn new(bytes: Bytes) -> Self {
         let hash = hex::encode_upper(Sha512::digest(&bytes)).into();
         Self { bytes, hash }
     }

@@ -36,6 +36,8 @@ pub struct Config {
     pub node_port_range: RangeInclusive<u16>,
     /// What this server shows to agents; `None` refuses exec, logs and node proxying.
     pub kubelet_client: Option<KeyPair>,
+    /// What this server shows to servers behind the aggregation layer; `None` passes no requests on to them.
+    pub proxy_client: Option<KeyPair>,
     /// How much a client may ask for.
     pub limits: Limits,
 }

@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::accept::{self, Clause, Format};
+use crate::aggregate;
 use crate::answer;
 use crate::body::{Body, JSON};
 use crate::cache::Cached;
@@ -19,11 +20,16 @@ use crate::status::{Result, Status};
 ///
 /// # Errors
 /// 404 for a group or version that is not served; 406.
-pub fn serve(context: &Context) -> Result<Response<Body>> {
+pub async fn serve(context: &Context) -> Result<Response<Body>> {
     let path = context.info.path.trim_end_matches('/');
     if matches!(path, "/api" | "/apis")
         && let Some((version, media_type)) = wants_aggregated(context)
     {
+        if path == "/apis"
+            && let Some(document) = with_others(context, Some(version)).await?
+        {
+            return Ok(Cached::new(document.to_string().into()).answer(&context.headers, media_type));
+        }
         let cached = cached(context, &format!("{path} {version}"), || Some(aggregated::document(path, version)))?;
         return Ok(cached.answer(&context.headers, media_type));
     }
@@ -31,11 +37,50 @@ pub fn serve(context: &Context) -> Result<Response<Body>> {
     if path == "/api" {
         return answer::value(context, StatusCode::OK, format, &documents::core_versions(&server_address(context)));
     }
+    if path == "/apis"
+        && let Some(document) = with_others(context, None).await?
+    {
+        return answer::value(context, StatusCode::OK, format, &document);
+    }
+    if let Some(name) = path.strip_prefix("/apis/")
+        && !name.contains('/')
+        && let services = aggregate::services(&context.state).await?
+        && let Some(versions) = aggregate::discovery::groups(&services).get(name)
+    {
+        let mut group = aggregate::discovery::plain(name, versions);
+        group["kind"] = "APIGroup".into();
+        group["apiVersion"] = "v1".into();
+        return answer::value(context, StatusCode::OK, format, &group);
+    }
     let cached = cached(context, path, || document(path))?;
     match format {
         Format::Json => Ok(cached.answer(&context.headers, JSON)),
         Format::Yaml => answer::json(context, StatusCode::OK, format, cached.bytes.clone()),
     }
+}
+
+/// `/apis` with the groups of other servers, in the plain form or a version of the aggregated one; `None` where there
+/// are none. It is made anew each time, since those servers come and go.
+async fn with_others(context: &Context, version: Option<&str>) -> Result<Option<Value>> {
+    let services = aggregate::services(&context.state).await?;
+    let others = aggregate::discovery::groups(&services);
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let (mut document, field) = match version {
+        Some(version) => (aggregated::document("/apis", version), "items"),
+        None => (documents::groups(), "groups"),
+    };
+    for (group, versions) in &others {
+        let entry = match version {
+            Some(_) => aggregate::discovery::aggregated(&context.state, group, versions).await,
+            None => aggregate::discovery::plain(group, versions),
+        };
+        if let Some(list) = document[field].as_array_mut() {
+            list.push(entry);
+        }
+    }
+    Ok(Some(document))
 }
 
 fn cached(context: &Context, key: &str, make: impl FnOnce() -> Option<Value>) -> Result<Cached> {

@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod admission;
+mod aggregate;
 mod answer;
 pub mod authn;
 pub mod authz;

@@ -4,8 +4,9 @@
 
 mod connect;
 mod forward;
-mod place;
+pub mod place;
 pub mod pods;
 pub mod proxy;
 
-pub use connect::Connector;
+pub use connect::{Connector, Trust};
+pub use forward::{Forward, forward};

@@ -6,7 +6,7 @@ use super::{Context, LongRunning};
 use crate::accept::negotiate_format;
 use crate::body::{self, Body};
 use crate::status::{Result, Status};
-use crate::{answer, discovery, openapi, rest, version};
+use crate::{aggregate, answer, discovery, openapi, rest, version};
 
 /// Answers.
 ///
@@ -17,6 +17,9 @@ pub async fn route(
     request: Request<Body>,
     long_running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
+    if let Some(service) = aggregate::find(context).await? {
+        return aggregate::serve(context, &service, request, long_running).await;
+    }
     if context.info.is_resource {
         return rest::serve(context, request, long_running).await;
     }
@@ -41,7 +44,7 @@ pub async fn route(
             answer::value(context, StatusCode::OK, format, &version::info())
         }
         _ if path.starts_with("/openapi/") => openapi::serve(context),
-        _ => discovery::serve(context),
+        _ => discovery::serve(context).await,
     }
 }
 

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,12 +28,14 @@ use crate::tls;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whom a connection leads to, and how sure that must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Trust {
     /// An agent: its certificate chains to the cluster CA and names its address; it sees ours.
     Agent,
     /// A pod's own TLS, of which nothing is known: encrypted and not verified, as Kubernetes does it.
     Unverified,
+    /// A server behind the aggregation layer, by a configuration and a name of its own.
+    Named(Arc<ClientConfig>, ServerName<'static>),
     /// No TLS.
     Plain,
 }
@@ -43,12 +45,17 @@ pub enum Trust {
 pub struct Connector {
     client_ca: PathBuf,
     kubelet_client: Option<KeyPair>,
+    proxy_client: Option<KeyPair>,
 }
 
 impl Connector {
     /// A connector with the files of a configuration, which are read for each connection: certificates change.
     pub fn new(config: &Config) -> Self {
-        Self { client_ca: config.client_ca.clone(), kubelet_client: config.kubelet_client.clone() }
+        Self {
+            client_ca: config.client_ca.clone(),
+            kubelet_client: config.kubelet_client.clone(),
+            proxy_client: config.proxy_client.clone(),
+        }
     }
 
     /// Sends a request over a new connection.
@@ -60,21 +67,15 @@ impl Connector {
             let stream = TcpStream::connect(to).await.map_err(|error| unreachable(to, &error))?;
             // Interactive bytes must not wait for more.
             let _ = stream.set_nodelay(true);
-            match trust {
-                Trust::Plain => exchange(stream, request).await,
-                Trust::Agent | Trust::Unverified => {
-                    let config = match trust {
-                        Trust::Agent => self.agent_config().map_err(|error| {
-                            tracing::error!("{}", stdx::error::chain(&error));
-                            Status::internal("this server's credentials for agents cannot be read")
-                        })?,
-                        _ => unverified_config().map_err(Status::internal)?,
-                    };
-                    let name = ServerName::IpAddress(to.ip().into());
-                    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-                    exchange(connected.map_err(|error| unreachable(to, &error))?, request).await
-                }
-            }
+            let address = ServerName::IpAddress(to.ip().into());
+            let (config, name) = match trust {
+                Trust::Plain => return exchange(stream, request).await,
+                Trust::Named(config, name) => (config, name),
+                Trust::Unverified => (Arc::new(unverified_config().map_err(Status::internal)?), address),
+                Trust::Agent => (Arc::new(self.agent_config().map_err(|error| unusable(&error))?), address),
+            };
+            let connected = TlsConnector::from(config).connect(name, stream).await;
+            exchange(connected.map_err(|error| unreachable(to, &error))?, request).await
         };
         tokio::time::timeout(CONNECT_WITHIN, exchange)
             .await
@@ -82,15 +83,36 @@ impl Connector {
     }
 
     fn agent_config(&self) -> std::result::Result<ClientConfig, Error> {
-        let Some(pair) = &self.kubelet_client else {
-            let detail = "this server has no certificate to show to agents".to_string();
+        self.config(self.kubelet_client.as_ref(), Some(tls::read_roots(&self.client_ca)?))
+    }
+
+    /// TLS to a server behind the aggregation layer, as the front proxy; without roots it is not verified.
+    ///
+    /// # Errors
+    /// 500 where this server has no certificate to show.
+    pub fn front_proxy_config(&self, roots: Option<RootCertStore>) -> Result<ClientConfig> {
+        self.config(self.proxy_client.as_ref(), roots).map_err(|error| unusable(&error))
+    }
+
+    fn config(&self, pair: Option<&KeyPair>, roots: Option<RootCertStore>) -> std::result::Result<ClientConfig, Error> {
+        let Some(pair) = pair else {
+            let detail = "this server has no certificate to show".to_string();
             return Err(Error::Credentials { path: self.client_ca.clone(), detail });
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(tls::read_roots(&self.client_ca)?);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match roots {
+            Some(roots) => builder.with_root_certificates(roots),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        };
         Ok(builder.with_client_auth_cert(tls::read_chain(&pair.certificate)?, tls::read_key(&pair.key)?)?)
     }
+}
+
+/// The files are named in the log; the client need not know them.
+fn unusable(error: &Error) -> Status {
+    tracing::error!("{}", stdx::error::chain(error));
+    Status::internal("this server's own credentials cannot be used")
 }
 
 fn unreachable(to: SocketAddr, error: &dyn std::fmt::Display) -> Status {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -34,6 +34,8 @@ pub struct Forward {
     pub trust: Trust,
     /// Path and query there.
     pub path_and_query: String,
+    /// Headers beside the client's own.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The request asks for another protocol.
@@ -59,7 +61,10 @@ pub async fn forward(
     if upgrades && client_side.is_none() {
         return Err(Status::bad_request("this transport cannot be upgraded; use HTTP/1.1"));
     }
-    let headers = passed_on(&parts.headers, to.to, upgrades);
+    let mut headers = passed_on(&parts.headers, to.to, upgrades);
+    for (name, value) in to.headers {
+        headers.append(name, value);
+    }
     let outgoing = outgoing(parts.method, &to.path_and_query, headers, if upgrades { body::empty() } else { body })?;
     let mut answer = state.connector.send(to.to, to.trust, outgoing).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use machinery::meta;
 use serde_json::Value;
 
-use crate::rest::target::Target;
+use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
 
@@ -17,9 +17,9 @@ const AGENT_PORT: u16 = 10250;
 ///
 /// # Errors
 /// 404.
-pub async fn read(target: &Target<'_>, plural: &str, namespace: &str, name: &str) -> Result<Value> {
+pub async fn read(state: &State, plural: &str, namespace: &str, name: &str) -> Result<Value> {
     let resource = api::registry().get("", "v1", plural).ok_or_else(Status::no_such_resource)?;
-    let found = storage::read(target.state().store.as_ref(), &storage::key(resource, namespace, name)).await?;
+    let found = storage::read(state.store.as_ref(), &storage::key(resource, namespace, name)).await?;
     found.ok_or_else(|| Status::not_found(&resource.group_resource(), name))
 }
 
@@ -27,8 +27,8 @@ pub async fn read(target: &Target<'_>, plural: &str, namespace: &str, name: &str
 ///
 /// # Errors
 /// 404 for the node, 503 where it has no address.
-pub async fn agent(target: &Target<'_>, node: &str) -> Result<SocketAddr> {
-    let node = read(target, "nodes", "", node).await?;
+pub async fn agent(state: &State, node: &str) -> Result<SocketAddr> {
+    let node = read(state, "nodes", "", node).await?;
     agent_of(&node).ok_or_else(|| Status::unavailable(format!("node {} has no address", meta::name(&node))))
 }
 

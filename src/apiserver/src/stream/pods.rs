@@ -36,15 +36,15 @@ pub async fn tunnel(
         return Err(Status::bad_request("Upgrade request required"));
     }
     check_websocket(&target.context.headers)?;
-    let pod = place::read(target, "pods", target.namespace, target.name).await?;
+    let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = if name == "portforward" { String::new() } else { container(&pod, query.get("container"))? };
     admit(target, query).await?;
     let node = node_of(&pod)?;
-    let to = place::agent(target, node).await?;
+    let to = place::agent(target.state(), node).await?;
     let path = agent_path(name, target.namespace, target.name, &container);
     let path_and_query = with_query(path, agent_query(name, query));
     let state = &target.context.state;
-    forward(state, request, Forward { to, trust: Trust::Agent, path_and_query }, running).await
+    forward(state, request, Forward { to, trust: Trust::Agent, path_and_query, headers: Vec::new() }, running).await
 }
 
 fn check_websocket(headers: &HeaderMap) -> Result<()> {
@@ -163,18 +163,24 @@ fn with_query(path: String, query: String) -> String {
 /// 400, 404, and what the agent answers.
 pub async fn log(target: &Target<'_>, running: Option<LongRunning>) -> Result<Response<Body>> {
     let query = &target.context.query;
-    let pod = place::read(target, "pods", target.namespace, target.name).await?;
+    let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = container(&pod, query.text("container"))?;
     if meta::text_at(&pod, &["spec", "nodeName"]).is_empty() {
         // Nothing has run yet, so nothing was logged.
         return Ok(body::text(StatusCode::OK, ""));
     }
-    let to = place::agent(target, node_of(&pod)?).await?;
+    let to = place::agent(target.state(), node_of(&pod)?).await?;
     let path = agent_path("log", target.namespace, target.name, &container);
     let path_and_query = with_query(path, agent_query("log", query));
     let mut request = Request::new(body::empty());
     *request.method_mut() = Method::GET;
-    forward(&target.context.state, request, Forward { to, trust: Trust::Agent, path_and_query }, running).await
+    forward(
+        &target.context.state,
+        request,
+        Forward { to, trust: Trust::Agent, path_and_query, headers: Vec::new() },
+        running,
+    )
+    .await
 }
 
 #[cfg(test)]

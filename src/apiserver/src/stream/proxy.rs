@@ -32,7 +32,7 @@ pub async fn serve(
     let (to, trust) = match target.resource.plural {
         "nodes" => node(target, &named).await?,
         "pods" => {
-            let pod = place::read(target, "pods", target.namespace, named.name).await?;
+            let pod = place::read(target.state(), "pods", target.namespace, named.name).await?;
             (place::pod(&pod, named.port)?, trust_of(&named))
         }
         "services" => service(target, &named).await?,
@@ -42,7 +42,7 @@ pub async fn serve(
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);
     }
-    forward(&context.state, request, Forward { to, trust, path_and_query }, running).await
+    forward(&context.state, request, Forward { to, trust, path_and_query, headers: Vec::new() }, running).await
 }
 
 /// Relative links of a page only work below a slash.
@@ -68,7 +68,7 @@ fn trust_of(named: &Named<'_>) -> Trust {
 }
 
 async fn node(target: &Target<'_>, named: &Named<'_>) -> Result<(SocketAddr, Trust)> {
-    let agent = place::agent(target, named.name).await?;
+    let agent = place::agent(target.state(), named.name).await?;
     if named.port.is_empty() || named.port == agent.port().to_string() {
         return Ok((agent, Trust::Agent));
     }
@@ -77,9 +77,9 @@ async fn node(target: &Target<'_>, named: &Named<'_>) -> Result<(SocketAddr, Tru
 }
 
 async fn service(target: &Target<'_>, named: &Named<'_>) -> Result<(SocketAddr, Trust)> {
-    let service = place::read(target, "services", target.namespace, named.name).await?;
+    let service = place::read(target.state(), "services", target.namespace, named.name).await?;
     let none = || Status::unavailable(format!("no endpoints available for service {:?}", meta::name(&service)));
-    let endpoints = place::read(target, "endpoints", target.namespace, named.name).await.map_err(|_| none())?;
+    let endpoints = place::read(target.state(), "endpoints", target.namespace, named.name).await.map_err(|_| none())?;
     let places = place::endpoints(&service, &endpoints, named.port);
     if places.is_empty() {
         return Err(none());

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
+use store::{Precondition, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -64,7 +65,12 @@ async fn play_agent(server: &TestServer) -> SocketAddr {
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let asked = request.uri().to_string();
     let Some(protocol) = request.headers().get("upgrade").cloned() else {
-        return Ok(Response::new(Full::from(asked)));
+        let asker = request.headers().get("x-remote-user").cloned();
+        let mut response = Response::new(Full::from(asked));
+        if let Some(asker) = asker {
+            response.headers_mut().insert("x-asked-by", asker);
+        }
+        return Ok(response);
     };
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(&mut request).await.expect("an upgrade");
@@ -138,5 +144,44 @@ async fn logs_and_node_paths_come_from_the_agent() {
     assert_eq!(text, "/containerLogs/default/p/c?tailLines=3");
     let text = server.kubectl(&["get", "--raw", "/api/v1/nodes/n1/proxy/stats/summary?a=b"]).await;
     assert_eq!(text, "/stats/summary?a=b");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_of_other_servers_are_found_and_served() {
+    use base64::Engine;
+    let server = start().await;
+    let backend = play_agent(&server).await;
+    let services = "/api/v1/namespaces/default/services";
+    server.create(services, json!({"metadata": {"name": "backend"}, "spec": {"ports": [{"port": 443}]}})).await;
+    // Endpoints may not be on loopback, where the test's own server has to be.
+    let endpoints = json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "backend", "namespace": "default"},
+        "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": backend.port()}]}],
+    });
+    let put =
+        server.store.put("/registry/endpoints/default/backend", endpoints.to_string().into(), Precondition::Absent);
+    put.await.expect("endpoints are stored");
+    let ca = std::fs::read(server.folder.path().join("ca.crt")).expect("a CA");
+    let service = json!({
+        "metadata": {"name": "v1beta1.demo.example.com"},
+        "spec": {
+            "group": "demo.example.com",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"namespace": "default", "name": "backend"},
+            "caBundle": base64::engine::general_purpose::STANDARD.encode(ca),
+        },
+    });
+    server.create("/apis/apiregistration.k8s.io/v1/apiservices", service).await;
+    let (_, groups) = server.get("/apis").await;
+    assert!(groups.to_string().contains("demo.example.com/v1beta1"), "{groups}");
+    let request = http::Request::get("/apis/demo.example.com/v1beta1/things?a=b").body(Vec::new()).expect("a request");
+    let (code, headers, body) = server.request(request).await;
+    assert_eq!((code, body.as_slice()), (200, &b"/apis/demo.example.com/v1beta1/things?a=b"[..]));
+    assert_eq!(headers["x-asked-by"], "tester");
     server.stop().await;
 }

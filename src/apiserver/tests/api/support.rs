@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::config::{KeyPair, Limits};
@@ -22,6 +23,7 @@ pub struct TestServer {
     pub folder: TempDir,
     pub address: String,
     pub client: kube::Client,
+    pub store: Arc<Embedded>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -42,7 +44,8 @@ fn make_certificates(folder: &Path) -> (KeyPair, PathBuf) {
     let issue = |name: &str, usage: ExtendedKeyUsagePurpose| {
         let key = Key::generate().expect("a key");
         let mut leaf =
-            CertificateParams::new(vec!["127.0.0.1".to_string(), "localhost".to_string()]).expect("parameters");
+            CertificateParams::new(["127.0.0.1", "localhost", "backend.default.svc"].map(ToString::to_string))
+                .expect("parameters");
         leaf.distinguished_name.push(DnType::CommonName, name);
         leaf.extended_key_usages = vec![usage];
         let certificate = leaf.signed_by(&key, &issuer).expect("a certificate");
@@ -88,15 +91,19 @@ async fn start_unready(plugins: Plugins) -> TestServer {
             certificate: folder.path().join("client.crt"),
             key: folder.path().join("client.key"),
         }),
+        proxy_client: Some(KeyPair {
+            certificate: folder.path().join("client.crt"),
+            key: folder.path().join("client.key"),
+        }),
         limits: Limits::default(),
     };
-    let server = Server::new(config, store, plugins).await.expect("a server");
+    let server = Server::new(config, store.clone(), plugins).await.expect("a server");
     let address = format!("https://{}", server.address());
     let client = server.client(User::new("tester", &["system:masters"]));
     let shutdown = CancellationToken::new();
     let ends = shutdown.clone();
     let running = tokio::spawn(async move { server.run(ends).await.expect("the server runs") });
-    let server = TestServer { folder, address, client, shutdown, running };
+    let server = TestServer { folder, address, client, store, shutdown, running };
     server.write_kubeconfig();
     server
 }

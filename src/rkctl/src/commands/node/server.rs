@@ -124,6 +124,7 @@ fn server_config(config: &ServerConfiguration) -> anyhow::Result<apiserver::Conf
         service_cidr: config.service_cidr.into(),
         node_port_range: port_range(&config.node_port_range)?,
         kubelet_client: Some(pair("apiserver-kubelet-client")),
+        proxy_client: Some(pair("front-proxy-client")),
         limits: Limits::default(),
     })
 }

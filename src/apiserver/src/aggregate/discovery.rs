@@ -1,0 +1,127 @@
+//! The groups of other servers in discovery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use machinery::meta;
+use serde_json::{Value, json};
+
+use crate::state::State;
+
+/// A server that does not answer by then is shown without its resources.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The groups with their versions, the preferred first, of APIServices whose version is not built in.
+pub fn groups(services: &[Value]) -> BTreeMap<String, Vec<(String, &Value)>> {
+    let mut groups: BTreeMap<String, Vec<(String, &Value)>> = BTreeMap::new();
+    for service in services {
+        let (group, version) =
+            (meta::text_at(service, &["spec", "group"]), meta::text_at(service, &["spec", "version"]));
+        if !group.is_empty() && api::registry().of_version(group, version).next().is_none() {
+            groups.entry(group.to_string()).or_default().push((version.to_string(), service));
+        }
+    }
+    for versions in groups.values_mut() {
+        versions
+            .sort_by_key(|(_, service)| std::cmp::Reverse(service["spec"]["versionPriority"].as_i64().unwrap_or(0)));
+    }
+    groups
+}
+
+/// An APIGroup without apiVersion and kind.
+pub fn plain(group: &str, versions: &[(String, &Value)]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|(version, _)| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+        .collect();
+    json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
+}
+
+/// An APIGroupDiscovery; its servers are asked for their resources.
+pub async fn aggregated(state: &Arc<State>, group: &str, versions: &[(String, &Value)]) -> Value {
+    let versions = versions.iter().map(|(version, service)| async move {
+        let path = format!("/apis/{group}/{version}");
+        let answer = tokio::time::timeout(ANSWER_WITHIN, super::get(state, service, &path)).await;
+        match answer {
+            Ok(Ok(list)) => {
+                json!({"version": version, "freshness": "Current", "resources": resources(group, version, &list)})
+            }
+            _ => json!({"version": version, "freshness": "Stale"}),
+        }
+    });
+    json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": join_all(versions).await})
+}
+
+/// The entries of an APIResourceList in the aggregated form; subresources go with their resource.
+fn resources(group: &str, version: &str, list: &Value) -> Vec<Value> {
+    let entries: Vec<&Value> = list["resources"].as_array().into_iter().flatten().collect();
+    let kind_of = |entry: &Value| {
+        let or = |field: &str, otherwise: &str| match meta::text_at(entry, &[field]) {
+            "" => otherwise.to_string(),
+            text => text.to_string(),
+        };
+        json!({"group": or("group", group), "version": or("version", version), "kind": entry["kind"]})
+    };
+    let name_of = |entry: &Value| meta::text_at(entry, &["name"]).to_string();
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| !name_of(entry).contains('/')) {
+        let name = name_of(entry);
+        let prefix = format!("{name}/");
+        let subresources: Vec<Value> = entries
+            .iter()
+            .filter_map(|other| {
+                let own = name_of(other).strip_prefix(&prefix)?.to_string();
+                Some(json!({"subresource": own, "responseKind": kind_of(other), "verbs": other["verbs"]}))
+            })
+            .collect();
+        let mut resource = json!({
+            "resource": name,
+            "responseKind": kind_of(entry),
+            "scope": if entry["namespaced"] == Value::Bool(true) { "Namespaced" } else { "Cluster" },
+            "singularResource": entry["singularName"],
+            "verbs": entry["verbs"],
+        });
+        for field in ["shortNames", "categories"] {
+            if let Some(value) = entry.get(field) {
+                resource[field] = value.clone();
+            }
+        }
+        if !subresources.is_empty() {
+            resource["subresources"] = subresources.into();
+        }
+        found.push(resource);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_list_reads_as_aggregated_discovery() {
+        let list = json!({"resources": [
+            {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "PodMetrics", "verbs": ["get"]},
+            {"name": "pods/scale", "namespaced": true, "kind": "Scale", "group": "autoscaling", "version": "v1", "verbs": ["get"]},
+        ]});
+        let found = resources("metrics.k8s.io", "v1beta1", &list);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0]["responseKind"],
+            json!({"group": "metrics.k8s.io", "version": "v1beta1", "kind": "PodMetrics"})
+        );
+        assert_eq!(found[0]["scope"], "Namespaced");
+        assert_eq!(found[0]["subresources"][0]["responseKind"]["group"], "autoscaling");
+    }
+
+    #[test]
+    fn groups_come_from_services_that_are_not_built_in() {
+        let service = |group: &str, version: &str, priority: i64| json!({"spec": {"group": group, "version": version, "versionPriority": priority, "service": {}}});
+        let services = [service("m.io", "v1beta1", 10), service("m.io", "v1", 20), service("apps", "v1", 1)];
+        let groups = groups(&services);
+        assert_eq!(groups.keys().collect::<Vec<_>>(), ["m.io"]);
+        assert_eq!(plain("m.io", &groups["m.io"])["preferredVersion"]["version"], "v1");
+    }
+}
