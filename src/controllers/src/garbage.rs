@@ -157,7 +157,12 @@ impl Collector {
     }
 
     async fn look(&self, uid: &str) -> Result<Outcome, Error> {
-        let Some(identity) = self.lock().identity(uid) else { return Ok(Outcome::Done) };
+        let identity = {
+            let graph = self.lock();
+            // An owner that has come into view since settles it without a request.
+            graph.is_in_question(uid).then(|| graph.identity(uid)).flatten()
+        };
+        let Some(identity) = identity else { return Ok(Outcome::Done) };
         let Some(live) = self.read(&identity).await?.filter(|live| live.uid.as_deref() == Some(uid)) else {
             return Ok(Outcome::Done);
         };

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::common::error::{Error, doing};
-use crate::common::expectations::Expectations;
+use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
 use crate::common::{pods, ready};
@@ -231,6 +231,8 @@ impl<K: Replicated> Controller<K> {
         self.write_status(&object, key, &status, now).await?;
         match failed {
             Some(error) => Err(error),
+            // Should what is expected never be seen, the set is looked at again all the same.
+            None if !may_act => Ok(Outcome::After(EXPIRES_AFTER)),
             None => Ok(plan.again_at.map_or(Outcome::Done, |at| {
                 Outcome::After(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::from_secs(1)))
             })),

@@ -143,6 +143,10 @@ impl Scheduler {
             if info.terminating {
                 queue.remove(uid);
             } else {
+                // Room that was made for it before this process started is kept for it.
+                if !info.nominated_to.is_empty() {
+                    cluster.nominated.insert(info.uid.clone(), (info.nominated_to.clone(), info.clone()));
+                }
                 queue.put(info, now);
                 self.wake.notify_one();
             }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::key::Key;
 
 /// After this long an expectation is given up: an event was lost, or a deletion is held up.
-const EXPIRES_AFTER: Duration = Duration::from_secs(300);
+pub const EXPIRES_AFTER: Duration = Duration::from_secs(300);
 
 /// Expectations by the key of the object that is worked on. Clones share them.
 #[derive(Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -12,6 +12,9 @@ use super::nodes::{Verdict, verdict};
 use super::{HASH_LABEL, by_name, by_node};
 use crate::common::intstr::scaled;
 use crate::common::pods;
+
+/// How old a pod that has ended must be before it is replaced.
+const ENDED_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the plan is made from.
 pub struct Observed<'a> {
@@ -31,7 +34,7 @@ pub struct Plan {
     pub create: Vec<String>,
     pub delete: Vec<Arc<Pod>>,
     pub status: DaemonSetStatus,
-    /// When a pod becomes available by being ready for long enough.
+    /// When to look again although nothing changes: a pod becomes available, or an ended one may be replaced.
     pub again_at: Option<Timestamp>,
 }
 
@@ -66,8 +69,13 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     plan.status = status(observed, &spots);
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let due = observed.pods.iter().filter(|pod| pods::is_active(pod));
-    plan.again_at = due.filter_map(|pod| pods::available_at(pod, min_ready)).filter(|at| *at > observed.now).min();
+    let due = due.filter_map(|pod| pods::available_at(pod, min_ready)).filter(|at| *at > observed.now);
+    due.for_each(|at| again(&mut plan, at));
     plan
+}
+
+fn again(plan: &mut Plan, at: Timestamp) {
+    plan.again_at = Some(plan.again_at.map_or(at, |earlier| earlier.min(at)));
 }
 
 /// The numbers of a rolling update.
@@ -115,8 +123,13 @@ fn place(observed: &Observed<'_>, spot: &Spot, roll: &Roll, plan: &mut Plan) {
         plan.delete.extend(failed);
         return;
     }
-    // A pod that has ended makes room for one that runs.
-    plan.delete.extend(failed);
+    // A pod that has ended makes room for one that runs, but not so soon that a node that refuses it is flooded.
+    for pod in failed {
+        match pod.metadata.creation_timestamp.as_ref().map(|created| created.0 + ENDED_PAUSE) {
+            Some(at) if at > observed.now => again(plan, at),
+            _ => plan.delete.push(pod),
+        }
+    }
     if spot.pods.is_empty() && spot.verdict.should_run {
         plan.create.push(spot.node.clone());
     }

@@ -68,7 +68,11 @@ fn doubles_and_failed_pods_go_and_a_leaving_pod_is_waited_for() {
     assert_eq!((create.len(), delete), (0, vec!["2".to_string()]));
     let mut failed = pod("f", "a", "new", false).as_ref().clone();
     failed.status.as_mut().unwrap().phase = Some("Failed".into());
-    assert_eq!(look(&set, &nodes, &[Arc::new(failed)]).1, ["f"]);
+    assert_eq!(look(&set, &nodes, &[Arc::new(failed.clone())]).1, ["f"]);
+    let just_now: Timestamp = "2026-01-01T23:59:55Z".parse().unwrap();
+    failed.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(just_now));
+    let (_, delete, plan) = look(&set, &nodes, &[Arc::new(failed)]);
+    assert_eq!((delete.len(), plan.again_at), (0, Some("2026-01-02T00:00:05Z".parse().unwrap())), "not so soon");
     let mut leaving = pod("l", "a", "old", true).as_ref().clone();
     leaving.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));

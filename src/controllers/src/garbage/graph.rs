@@ -121,6 +121,12 @@ impl Graph {
         node.is_some_and(|node| node.owners.iter().any(|(owner, _)| !self.nodes.contains_key(owner)))
     }
 
+    /// Whether the object's ownership, or its own deletion, is to be looked at.
+    pub fn is_in_question(&self, uid: &str) -> bool {
+        let waits = self.nodes.get(uid).is_some_and(|node| node.waiting);
+        waits || self.has_unknown_owner(uid) || self.has_waiting_owner(uid)
+    }
+
     /// Whether an owner waits for its dependents to go.
     pub fn has_waiting_owner(&self, uid: &str) -> bool {
         let waits = |owner: &str| self.nodes.get(owner).is_some_and(|node| node.waiting);

@@ -56,6 +56,9 @@ fn the_graph_knows_dependents_and_who_waits_for_them() {
     graph.set(&resource(), &object("parent", &[], &[FOREGROUND], true));
     graph.set(&resource(), &object("cousin", &[("parent", false)], &[], false));
     assert!(!graph.has_unknown_owner("child") && graph.has_waiting_owner("child"));
+    assert!(graph.is_in_question("child") && graph.is_in_question("parent"));
+    graph.set(&resource(), &object("stranger", &[], &[], false));
+    assert!(!graph.is_in_question("stranger"));
     assert_eq!(graph.blocking_dependents("parent"), ["child"]);
     assert_eq!(graph.dependents("parent").len(), 2);
     assert_eq!(graph.remove("child"), (vec![], vec!["parent".to_string()]), "the parent must be looked at again");
