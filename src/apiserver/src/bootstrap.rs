@@ -16,8 +16,10 @@ use crate::request::User;
 use crate::state::State;
 
 /// How long to wait after a failure.
-const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Failures that are nothing unusual while a server starts.
+const FAILURES_EXPECTED: u32 = 4;
 /// How often the endpoints of the `kubernetes` service are put right.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,7 @@ pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationTok
 
 async fn run(state: &State, bootstrap: &dyn Bootstrap, client: &kube::Client) {
     let mut backoff = stdx::backoff::Backoff::new(RETRY_FIRST, RETRY_MAX);
+    let mut failures = 0;
     loop {
         match bootstrap.bootstrap(client).await {
             Ok(()) => {
@@ -54,10 +57,17 @@ async fn run(state: &State, bootstrap: &dyn Bootstrap, client: &kube::Client) {
                     return;
                 }
                 backoff.reset();
+                failures = 0;
                 tokio::time::sleep(RECONCILE_EVERY).await;
             }
             Err(error) => {
-                tracing::warn!("{}: {}; trying again", bootstrap.name(), stdx::error::chain(error.as_ref()));
+                failures += 1;
+                let text = stdx::error::chain(error.as_ref());
+                // Hooks start together, and some need what others make, such as a namespace.
+                match failures {
+                    ..=FAILURES_EXPECTED => tracing::debug!("{}: {text}; trying again", bootstrap.name()),
+                    _ => tracing::warn!("{}: {text}; trying again", bootstrap.name()),
+                }
                 tokio::time::sleep(backoff.next_delay()).await;
             }
         }

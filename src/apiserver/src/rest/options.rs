@@ -97,7 +97,14 @@ impl WriteOptions {
 fn manager_from_agent(context: &Context) -> String {
     let agent = context.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name: String = agent.split('/').next().unwrap_or_default().chars().take(MANAGER_CHARS_MAX).collect();
-    if name.is_empty() { "unknown".to_string() } else { name }
+    if !name.is_empty() {
+        return name;
+    }
+    // The components of this process send no User-Agent; they are known by their user.
+    match context.user.name.strip_prefix("system:") {
+        Some(component) if !component.contains(':') && component != "anonymous" => component.to_string(),
+        _ => "unknown".to_string(),
+    }
 }
 
 fn read_dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut FieldErrors) -> bool {

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::status::{Result, Status};
 use crate::tls;
 
-/// An agent or pod that has not answered by then is not reachable.
+/// An agent or pod that has not taken the connection by then is not reachable.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whom a connection leads to, and how sure that must be.
@@ -63,23 +63,24 @@ impl Connector {
     /// # Errors
     /// 502 or 503 where the other end is not reachable or not who it should be.
     pub async fn send(&self, to: SocketAddr, trust: Trust, request: Request<Body>) -> Result<Response<Incoming>> {
-        let exchange = async {
-            let stream = TcpStream::connect(to).await.map_err(|error| unreachable(to, &error))?;
-            // Interactive bytes must not wait for more.
-            let _ = stream.set_nodelay(true);
-            let address = ServerName::IpAddress(to.ip().into());
-            let (config, name) = match trust {
-                Trust::Plain => return exchange(stream, request).await,
-                Trust::Named(config, name) => (config, name),
-                Trust::Unverified => (Arc::new(unverified_config().map_err(Status::internal)?), address),
-                Trust::Agent => (Arc::new(self.agent_config().map_err(|error| unusable(&error))?), address),
-            };
-            let connected = TlsConnector::from(config).connect(name, stream).await;
-            exchange(connected.map_err(|error| unreachable(to, &error))?, request).await
+        // Only the connection has to be quick: how long an answer takes is the other end's matter.
+        let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect(to, trust)).await;
+        exchange(connected.unwrap_or_else(|_| Err(unreachable(to, &"no answer in time")))?, request).await
+    }
+
+    async fn connect(&self, to: SocketAddr, trust: Trust) -> Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(to).await.map_err(|error| unreachable(to, &error))?;
+        // Interactive bytes must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let address = ServerName::IpAddress(to.ip().into());
+        let (config, name) = match trust {
+            Trust::Plain => return Ok(Box::new(stream)),
+            Trust::Named(config, name) => (config, name),
+            Trust::Unverified => (Arc::new(unverified_config().map_err(Status::internal)?), address),
+            Trust::Agent => (Arc::new(self.agent_config().map_err(|error| unusable(&error))?), address),
         };
-        tokio::time::timeout(CONNECT_WITHIN, exchange)
-            .await
-            .unwrap_or_else(|_| Err(unreachable(to, &"no answer in time")))
+        let connected = TlsConnector::from(config).connect(name, stream).await;
+        Ok(Box::new(connected.map_err(|error| unreachable(to, &error))?))
     }
 
     fn agent_config(&self) -> std::result::Result<ClientConfig, Error> {
@@ -119,10 +120,11 @@ fn unreachable(to: SocketAddr, error: &dyn std::fmt::Display) -> Status {
     Status::new(502, "ServiceUnavailable", format!("error trying to reach {to}: {error}"))
 }
 
-async fn exchange<S>(stream: S, request: Request<Body>) -> Result<Response<Incoming>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn exchange(stream: Box<dyn Stream>, request: Request<Body>) -> Result<Response<Incoming>> {
     let failed = |error: hyper::Error| Status::new(502, "ServiceUnavailable", format!("error proxying: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::spawn(async move {
