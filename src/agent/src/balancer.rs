@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +25,7 @@ const CONNECTIONS_MAX: usize = 1024;
 pub struct Balancer {
     servers: Vec<String>,
     current: AtomicUsize,
+    down: AtomicBool,
 }
 
 /// Where the balancer sends a connection, `host:port`, from `https://host:port`.
@@ -38,7 +39,7 @@ impl Balancer {
     /// Over these servers (`https://host:port`).
     pub fn new(servers: &[String]) -> Arc<Self> {
         let servers = servers.iter().filter_map(|url| server_address(url)).collect();
-        Arc::new(Self { servers, current: AtomicUsize::new(0) })
+        Arc::new(Self { servers, current: AtomicUsize::new(0), down: AtomicBool::new(false) })
     }
 
     /// Listens on `address`.
@@ -96,10 +97,15 @@ impl Balancer {
                     tracing::info!(server = self.servers[index], "move to another API server");
                     self.current.store(index, Ordering::Relaxed);
                 }
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!(server = self.servers[index], "an API server answers again");
+                }
                 return Some(stream);
             }
         }
-        tracing::warn!(servers = ?self.servers, "no API server answers");
+        if !self.down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(servers = ?self.servers, "no API server answers");
+        }
         None
     }
 

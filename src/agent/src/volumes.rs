@@ -21,6 +21,9 @@ pub mod mounts;
 pub mod payload;
 pub mod tokens;
 
+/// What owner and group get of a file in a volume with a group.
+const GROUP_MAY_READ: u32 = 0o440;
+
 /// Where each of a pod's volumes is on the host, by name.
 pub type Paths = HashMap<String, PathBuf>;
 
@@ -76,19 +79,35 @@ impl Volumes {
         }
         if let Some(source) = &volume.empty_dir {
             let limit = source.size_limit.as_ref().and_then(|limit| quantity::whole(&limit.0));
-            match source.medium.as_deref().unwrap_or_default() {
-                "" => fs::create_dir_all(&path).map_err(Error::file("create folder", &path))?,
-                "Memory" => mounts::tmpfs(&path, limit)?,
+            // What the pod made of its volume stays as it is.
+            let fresh = match source.medium.as_deref().unwrap_or_default() {
+                "" => {
+                    let fresh = !path.exists();
+                    fs::create_dir_all(&path).map_err(Error::file("create folder", &path))?;
+                    fresh
+                }
+                "Memory" => {
+                    let fresh = !mounts::is_mounted(&path);
+                    mounts::tmpfs(&path, limit)?;
+                    fresh
+                }
                 other => {
                     return Err(Error::Pod(format!("emptyDir medium {other:?} is not supported: use \"\" or Memory")));
                 }
+            };
+            if fresh {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o777))
+                    .map_err(Error::file("set mode of", &path))?;
+                own(pod, &path)?;
             }
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(Error::file("set mode of", &path))?;
-            own(pod, &path)?;
             return Ok(path);
         }
         let sources = payload::Sources { pod, facts, objects, tokens: &self.tokens };
-        let Some(files) = payload::of(volume, &sources).await? else { return Err(unsupported(volume)) };
+        let Some(mut files) = payload::of(volume, &sources).await? else { return Err(unsupported(volume)) };
+        if group(pod).is_some() {
+            // As the group's members will find them; else each comparison would see a change.
+            files.values_mut().for_each(|file| file.mode |= GROUP_MAY_READ);
+        }
         // Configuration may lie on a disk; secrets, tokens and what pods say of themselves may not.
         if volume.config_map.is_some() {
             fs::create_dir_all(&path).map_err(Error::file("create folder", &path))?;
@@ -160,11 +179,16 @@ fn in_volume(volume: &Volume, error: Error) -> Error {
 
 /// Gives a volume to the pod's fsGroup.
 fn own(pod: &Pod, path: &Path) -> Result<(), Error> {
+    match group(pod) {
+        Some(group) => give(path, group),
+        None => Ok(()),
+    }
+}
+
+/// The group that a pod's volumes belong to.
+fn group(pod: &Pod) -> Option<u32> {
     let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let Some(group) = context.and_then(|context| context.fs_group).and_then(|group| u32::try_from(group).ok()) else {
-        return Ok(());
-    };
-    give(path, group)
+    context.and_then(|context| context.fs_group).and_then(|group| u32::try_from(group).ok())
 }
 
 fn give(path: &Path, group: u32) -> Result<(), Error> {
@@ -174,7 +198,7 @@ fn give(path: &Path, group: u32) -> Result<(), Error> {
     }
     chown(path, None, Some(group)).map_err(Error::file("set group of", path))?;
     let mode = meta.mode() & 0o7777;
-    let wider = if meta.is_dir() { mode | 0o2770 } else { mode | 0o440 };
+    let wider = if meta.is_dir() { mode | 0o2770 } else { mode | GROUP_MAY_READ };
     fs::set_permissions(path, fs::Permissions::from_mode(wider)).map_err(Error::file("set mode of", path))?;
     if meta.is_dir() {
         for entry in fs::read_dir(path).map_err(Error::file("read", path))?.flatten() {
@@ -182,4 +206,44 @@ fn give(path: &Path, group: u32) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::Standalone;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_a_pod_made_of_its_volume_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path());
+        let pod = || -> Pod {
+            let volumes =
+                json!([{ "name": "work", "emptyDir": {} }, { "name": "strange", "hostPath": { "path": "/" } }]);
+            let metadata = json!({ "name": "p", "uid": "u" });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": { "containers": [], "volumes": volumes } }))
+                .unwrap()
+        };
+        let paths = volumes.prepare(&pod(), &Facts::default(), &Standalone).await.unwrap();
+        let work = &paths["work"];
+        let mode = || fs::metadata(work).unwrap().mode() & 0o7777;
+        assert_eq!(mode(), 0o777);
+        fs::set_permissions(work, fs::Permissions::from_mode(0o700)).unwrap();
+        volumes.prepare(&pod(), &Facts::default(), &Standalone).await.unwrap();
+        assert_eq!(mode(), 0o700);
+        assert_eq!(paths["strange"], Path::new("/"));
+        volumes.remove("u").unwrap();
+        assert!(!work.exists() && Path::new("/").exists());
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_cannot_be_mounted_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": "c" } });
+        let pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": { "containers": [], "volumes": [volume] } });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let error = Volumes::new(folder.path()).prepare(&pod, &Facts::default(), &Standalone).await.unwrap_err();
+        assert!(error.to_string().contains("\"data\""), "{error}");
+    }
 }

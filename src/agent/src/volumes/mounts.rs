@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -88,8 +89,10 @@ pub fn bind_sub_path(volume: &Path, sub_path: &str, target: &Path) -> Result<(),
         .map_err(|errno| Error::file("mount", target)(errno.into()))
 }
 
-/// Makes the folders of a path one after the other, each beneath the root.
+/// Makes the folders of a path one after the other, each beneath the root,
+/// with the volume's own mode: whoever may write the volume may write its parts.
 fn make_beneath(root: &fs::File, relative: &Path) -> std::io::Result<()> {
+    let mode = root.metadata()?.mode() & 0o7777;
     let mut done = PathBuf::new();
     for part in relative.components() {
         let parent = if done.as_os_str().is_empty() { PathBuf::from(".") } else { done.clone() };
@@ -97,9 +100,13 @@ fn make_beneath(root: &fs::File, relative: &Path) -> std::io::Result<()> {
             .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH);
         let folder = openat2(root, &parent, how)?;
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o755);
-        match nix::sys::stat::mkdirat(&folder, part.as_os_str(), mode) {
-            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        match nix::sys::stat::mkdirat(&folder, part.as_os_str(), nix::sys::stat::Mode::S_IRWXU) {
+            Ok(()) => {
+                let made = openat2(&folder, part.as_os_str(), how)?;
+                // The mode given on creation is cut by the umask.
+                fs::File::from(made).set_permissions(fs::Permissions::from_mode(mode))?;
+            }
+            Err(nix::errno::Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
         done.push(part);
