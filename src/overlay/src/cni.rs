@@ -5,7 +5,6 @@
 
 mod hostports;
 mod leases;
-mod loopback;
 mod protocol;
 mod sandbox;
 
@@ -63,9 +62,6 @@ pub fn forget_vanished_sandboxes(data_dir: &Path) {
 }
 
 fn answer(request: &Request) -> Result<String, Failure> {
-    if request.configuration.type_ == loopback::TYPE {
-        return loopback::answer(request);
-    }
     match request.command {
         Command::Version => Ok(protocol::version_answer()),
         Command::Add => sandbox::add(request),

@@ -97,28 +97,6 @@ fn pods_reach_each_other_across_hosts_and_nothing_is_left_behind() {
     assert!(routes.contains("10.43.0.0/16 dev rkbr0") && !routes.contains("10.42.2.0"), "{routes}");
 }
 
-#[test]
-fn the_loopback_plugin_brings_a_sandboxs_loopback_up() {
-    let host = make_host(9);
-    let pod = Namespace::new("rklo");
-    pod.exec("ip link set lo down");
-    let call = |command: &str| {
-        let variable = |name: &str| {
-            Some(match name {
-                "CNI_COMMAND" => command.to_string(),
-                "CNI_CONTAINERID" => pod.name.clone(),
-                "CNI_NETNS" => pod.path().display().to_string(),
-                "CNI_IFNAME" => "lo".into(),
-                _ => return None,
-            })
-        };
-        host.netns.enter(|| cni::call(variable, r#"{"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"}"#))
-    };
-    assert_eq!(address(&call("ADD").unwrap()), "127.0.0.1");
-    assert!(pod.exec("ip link show lo").contains("LOOPBACK,UP"));
-    call("DEL").unwrap();
-}
-
 /// Serves one connection in the second pod and asks for it from the first through the second host's port 8080.
 fn host_port_answers(client: &Namespace, server: &Namespace) {
     use std::io::{Read, Write};

@@ -111,7 +111,6 @@ fi
 
 # Files; the binary last, since it may be called again until then.
 rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
-if [ "$(readlink /opt/cni/bin/loopback)" = /usr/local/bin/rkctl ]; then rm -f /opt/cni/bin/loopback; fi
 rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni 2>/dev/null
 for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
 rm -rf /var/log/pods/* /var/lib/kubelet/pods

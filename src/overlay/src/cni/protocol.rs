@@ -60,9 +60,6 @@ struct RuntimeConfig {
 pub struct Configuration {
     /// The version that the runtime speaks.
     pub cni_version: String,
-    /// The plugin's name: `loopback` has an interface of its own and nothing else.
-    #[serde(default, rename = "type")]
-    pub type_: String,
     /// The pod bridge.
     #[serde(default)]
     pub bridge: String,
@@ -185,17 +182,6 @@ pub fn add_answer(request: &Request, attached: &Attached<'_>) -> String {
         "dns": {},
     })
     .to_string()
-}
-
-/// The answer of the `loopback` plugin to `ADD`.
-pub fn loopback_answer(request: &Request) -> String {
-    let version = &request.configuration.cni_version;
-    let mut ip = json!({"interface": 0, "address": "127.0.0.1/8"});
-    if version.starts_with("0.") {
-        ip["version"] = Value::from("4");
-    }
-    let interface = json!({"name": request.ifname, "mac": "00:00:00:00:00:00", "sandbox": request.netns});
-    json!({"cniVersion": version, "interfaces": [interface], "ips": [ip], "dns": {}}).to_string()
 }
 
 /// The answer to `VERSION`.

@@ -5,30 +5,20 @@ use crate::observe::Found;
 
 /// What the runtime calls; the binary looks at the name it was called by.
 const PLUGIN: &str = "/opt/cni/bin/rkctl-cni";
-/// What containerd calls for every sandbox beside the configured plugins; anybody's is good enough.
-const LOOPBACK: &str = "/opt/cni/bin/loopback";
 const LINK: &str = "mkdir -p \"${2%/*}\" && ln -sfn \"$1\" \"$2\"";
 
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) {
     copy(view, draft);
-    link(view, draft, "cni-plugin", PLUGIN);
-    let is_someone_elses = matches!(view.facts.files.get(LOOPBACK), Some(Found::File { .. }));
-    if !is_someone_elses {
-        link(view, draft, "cni-loopback", LOOPBACK);
-    }
-}
-
-fn link(view: &View<'_>, draft: &mut Draft<'_>, id: &'static str, name: &str) {
-    let before = match view.facts.files.get(name) {
+    let before = match view.facts.files.get(PLUGIN) {
         Some(Found::Link(to)) if to == BINARY => return,
         Some(Found::Link(to)) => format!("-> {to}"),
         Some(Found::File { .. }) => "a file".to_owned(),
         None => "missing".to_owned(),
     };
     draft
-        .step(Wave::Host, id, format!("link {name}"), "the runtime calls it for every pod")
+        .step(Wave::Host, "cni-plugin", format!("link {PLUGIN}"), "the runtime calls it for every pod")
         .change(before, format!("-> {BINARY}"))
-        .script(LINK, vec![BINARY.to_owned(), name.to_owned()]);
+        .script(LINK, vec![BINARY.to_owned(), PLUGIN.to_owned()]);
 }
 
 fn copy(view: &View<'_>, draft: &mut Draft<'_>) {

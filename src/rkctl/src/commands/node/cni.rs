@@ -9,10 +9,9 @@ use crate::exit;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Whether the program was called by the name of a plugin: the runtime calls `/opt/cni/bin/rkctl-cni` and
-/// `/opt/cni/bin/loopback`.
+/// Whether the program was called by the name of the plugin: the runtime calls `/opt/cni/bin/rkctl-cni`.
 pub fn is_plugin_name(name: &OsStr) -> bool {
-    std::path::Path::new(name).file_name().is_some_and(|name| name == "rkctl-cni" || name == "loopback")
+    std::path::Path::new(name).file_name().is_some_and(|name| name == "rkctl-cni")
 }
 
 /// Runs the plugin.
