@@ -155,8 +155,7 @@ impl Run<'_> {
 
     async fn host(&self, host: &str, steps: &[&Step]) {
         for step in steps {
-            let reason = self.broken().get(host).cloned().or_else(|| self.depends_on(step));
-            if let Some(reason) = reason {
+            if let Some(reason) = self.skipped(host, step) {
                 self.record(step, Outcome::Skipped { reason }, Duration::ZERO);
                 continue;
             }
@@ -173,12 +172,14 @@ impl Run<'_> {
         }
     }
 
-    /// A node's settings need its host to have joined.
-    fn depends_on(&self, step: &Step) -> Option<String> {
-        match &step.action {
-            crate::plan::Action::SetNode(settings) => self.broken().get(&settings.name).cloned(),
+    /// Why a step is not begun: its host is broken, or the host whose node it sets is and may not have joined.
+    fn skipped(&self, host: &str, step: &Step) -> Option<String> {
+        let broken = self.broken();
+        let node = match &step.action {
+            crate::plan::Action::SetNode(settings) => broken.get(&settings.name),
             _ => None,
-        }
+        };
+        broken.get(host).or(node).cloned()
     }
 
     fn record(&self, step: &Step, outcome: Outcome, elapsed: Duration) {

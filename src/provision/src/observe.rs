@@ -41,6 +41,7 @@ const FILES: &[&str] = &[
     "/etc/sysctl.d/90-rkctl.conf",
     "/etc/modules-load.d/rkctl.conf",
     "/opt/cni/bin/rkctl-cni",
+    "/opt/cni/bin/loopback",
 ];
 
 /// What came of asking a host.

@@ -111,6 +111,7 @@ fi
 
 # Files; the binary last, since it may be called again until then.
 rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
+[ "$(readlink /opt/cni/bin/loopback)" = /usr/local/bin/rkctl ] && rm -f /opt/cni/bin/loopback
 rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni 2>/dev/null
 for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
 rm -rf /var/log/pods/* /var/lib/kubelet/pods

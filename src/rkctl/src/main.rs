@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod loopback;
 mod notify;
 mod output;
 mod pause;
@@ -19,12 +20,15 @@ mod runtime;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    // Two faces are started once for every pod: they go past everything that costs time or memory.
+    // Three faces are started once for every pod: they go past everything that costs time or memory.
     if args.len() == 3 && args[1] == "node" && args[2] == "pause" {
         return pause::run();
     }
     if args.first().is_some_and(|name| commands::node::cni::is_plugin_name(name)) {
         return commands::node::cni::run_as_plugin();
+    }
+    if args.first().is_some_and(|name| loopback::is_plugin_name(name)) {
+        return loopback::run();
     }
     cli::run(args)
 }

@@ -128,3 +128,15 @@ async fn a_unit_that_does_not_start_is_told_with_its_last_words() {
     assert!(cause.contains("rkctl-agent does not run; its last words:\nanswer"), "{cause}");
     assert!(remedy.contains("journalctl -u rkctl-agent"), "{remedy}");
 }
+
+#[tokio::test]
+async fn nodes_are_set_where_their_host_has_joined() {
+    let set = |name: &str| {
+        let settings = crate::cluster_facts::NodeSettings { name: name.into(), ..Default::default() };
+        step("cp1", Wave::Cluster, name, Action::SetNode(settings))
+    };
+    let (report, done) = run(vec![script("w1", Wave::Host, "break"), set("w1"), set("w2")], "w1: break").await;
+    assert_eq!(outcome(&report, "cp1", "w1"), &Outcome::Skipped { reason: "`break` failed on w1".into() });
+    assert_eq!(outcome(&report, "cp1", "w2"), &Outcome::Done);
+    assert_eq!(done.iter().filter(|line| line.contains("nodes set")).count(), 1);
+}

@@ -1,24 +1,29 @@
-//! The binary copies itself where its hash differs, and is there as the CNI plugin.
+//! The binary copies itself where its hash differs, and is there as the CNI plugins.
 
 use super::{Action, BINARY, Draft, View, Wave};
 use crate::observe::Found;
 
-/// What the runtime calls; the binary looks at the name it was called by.
-const PLUGIN: &str = "/opt/cni/bin/rkctl-cni";
+/// What the runtime calls; the binary looks at the name it was called by. containerd wants a plugin of its own for
+/// the loopback link.
+const PLUGINS: [&str; 2] = ["/opt/cni/bin/rkctl-cni", "/opt/cni/bin/loopback"];
 const LINK: &str = "mkdir -p \"${2%/*}\" && ln -sfn \"$1\" \"$2\"";
 
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) {
     copy(view, draft);
-    let before = match view.facts.files.get(PLUGIN) {
-        Some(Found::Link(to)) if to == BINARY => return,
-        Some(Found::Link(to)) => format!("-> {to}"),
-        Some(Found::File { .. }) => "a file".to_owned(),
-        None => "missing".to_owned(),
-    };
-    draft
-        .step(Wave::Host, "cni-plugin", format!("link {PLUGIN}"), "the runtime calls it for every pod")
-        .change(before, format!("-> {BINARY}"))
-        .script(LINK, vec![BINARY.to_owned(), PLUGIN.to_owned()]);
+    for plugin in PLUGINS {
+        let before = match view.facts.files.get(plugin) {
+            Some(Found::Link(to)) if to == BINARY => continue,
+            // The reference plugins' own does the same.
+            Some(Found::File { .. }) if plugin.ends_with("/loopback") => continue,
+            Some(Found::Link(to)) => format!("-> {to}"),
+            Some(Found::File { .. }) => "a file".to_owned(),
+            None => "missing".to_owned(),
+        };
+        draft
+            .step(Wave::Host, "cni-plugin", format!("link {plugin}"), "the runtime calls it for every pod")
+            .change(before, format!("-> {BINARY}"))
+            .script(LINK, vec![BINARY.to_owned(), plugin.to_owned()]);
+    }
 }
 
 fn copy(view: &View<'_>, draft: &mut Draft<'_>) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,11 @@ pub fn run(args: Args) -> exit::Answer {
 
 /// Runs until `shutdown`, or until a part fails: systemd starts the whole anew then.
 async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .with_context(|| format!("create {}", config.data_dir.display()))?;
     let database = config.data_dir.join(DATABASE);
     let store = Embedded::open(&database, Options::default())?;
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
