@@ -27,19 +27,22 @@ pub enum Command {
     Gc,
 }
 
-/// A host port of a sandbox, as `runtimeConfig.portMappings` has it.
+/// A host port of a sandbox, as `runtimeConfig.portMappings` has it. containerd writes the names with a capital, as
+/// Go's own decoder does not care.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// The port of the host.
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
     /// The port of the pod.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`.
-    #[serde(default = "tcp")]
+    #[serde(default = "tcp", alias = "Protocol")]
     pub protocol: String,
     /// The address of the host that is listened on; all where empty or unspecified.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -242,6 +245,9 @@ mod tests {
             {"portMappings":[{"hostPort":80,"containerPort":8080,"protocol":"tcp","hostIP":""}]}}"#;
         let request = parse("ADD", input).unwrap();
         assert_eq!(request.port_mappings()[0].container_port, 8080);
+        let of_containerd = r#"{"cniVersion":"1.0.0","podCIDR":"10.42.1.0/24","dataDir":"/d","runtimeConfig":
+            {"portMappings":[{"HostPort":80,"ContainerPort":8080,"Protocol":"tcp","HostIP":""}]}}"#;
+        assert_eq!(parse("ADD", of_containerd).unwrap().port_mappings(), request.port_mappings());
     }
 
     #[test]
