@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +15,7 @@ use store::embedded::{Embedded, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::git_worker;
 use crate::config::{SERVER_CONFIG, ServerConfiguration};
 use crate::{exit, notify, runtime};
 
@@ -60,6 +60,10 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         client: server.client(User::new("system:kube-scheduler", &["system:authenticated"])),
         ..controllers.clone()
     };
+    let follower = client::Context {
+        client: server.client(User::new("system:rkctl-gitops", &["system:masters"])),
+        ..controllers.clone()
+    };
     let health = controllers.client.clone();
     let mut parts = JoinSet::new();
     let ends = shutdown.clone();
@@ -72,6 +76,10 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         .spawn(async move { controllers::run(controller_config, controllers).await.context("the controllers failed") });
     let scheduler_config = scheduler::Config::default();
     parts.spawn(async move { scheduler::run(scheduler_config, scheduler).await.context("the scheduler failed") });
+    if let Some(gitops) = &config.gitops {
+        let gitops = git_worker::gitops_config(&config, gitops)?;
+        parts.spawn(follow_repository(gitops, follower));
+    }
 
     let mut outcome = Ok(());
     while let Some(ended) = parts.join_next().await {
@@ -83,6 +91,16 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         shutdown.cancel();
     }
     outcome
+}
+
+/// A repository that can never be followed is told in the log; the cluster goes on without it.
+async fn follow_repository(config: gitops::Config, context: client::Context) -> anyhow::Result<()> {
+    let shutdown = context.shutdown.clone();
+    if let Err(error) = gitops::run(config, context).await {
+        tracing::error!(error = stdx::error::chain(&error), "the repository cannot be followed");
+        shutdown.cancelled().await;
+    }
+    Ok(())
 }
 
 fn context(client: kube::Client, shutdown: &CancellationToken) -> client::Context {
