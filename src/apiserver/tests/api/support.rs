@@ -126,7 +126,7 @@ impl TestServer {
 
     /// kubectl of this server, with a cache of its own.
     pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("/usr/bin/kubectl");
+        let mut command = Command::new(testkit::tools::kubectl(testkit::tools::KubectlVersion::V1_32));
         command.args(arguments);
         command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
         command.env("HOME", self.folder.path());

@@ -179,7 +179,7 @@ impl Cluster {
 
     /// Runs kubectl; answers with what it printed on stdout and stderr, and whether it succeeded.
     pub async fn output(&self, credentials: &Credentials, arguments: &[&str]) -> (String, String, bool) {
-        let mut command = Command::new("/usr/bin/kubectl");
+        let mut command = Command::new(testkit::tools::kubectl(testkit::tools::KubectlVersion::V1_32));
         command.args(arguments);
         command.env("KUBECONFIG", &credentials.0).env("HOME", self.folder.path());
         command.stdin(std::process::Stdio::null());
