@@ -86,20 +86,17 @@ async fn ask(host: &Host, session: &dyn Remote) -> Result<HostFacts, Error> {
     }
     let (began, clock) = (Instant::now(), Timestamp::now());
     let output = session.exec(command).await.map_err(Error::ssh("asking the host what it is"))?;
-    let half = SignedDuration::try_from(began.elapsed() / 2).unwrap_or(SignedDuration::ZERO);
+    let answered = clock + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
     let mut facts = HostFacts::parse(&output.text());
     if !facts.complete {
         let detail = output.error_text();
         let detail = detail.lines().last().unwrap_or("the script did not come to its end").to_owned();
         return Err(Error::Facts { detail });
     }
-    // The clock is the script's first line: it was read at the beginning of what the host did, not half way.
-    facts.asked_at = Some(clock + half.min(SignedDuration::from_millis(CLOCK_READ_MS)));
+    // The host's clock was read at some moment between question and answer: within these there is no skew to tell.
+    facts.asked_at = Some(facts.clock.unwrap_or(answered).clamp(clock, answered));
     Ok(facts)
 }
-
-/// About how long after the question the script reads the clock on a host nearby.
-const CLOCK_READ_MS: i64 = 50;
 
 #[cfg(test)]
 mod tests;

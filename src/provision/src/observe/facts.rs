@@ -90,7 +90,7 @@ pub struct NftChain {
 pub struct HostFacts {
     /// The host's clock when it was asked.
     pub clock: Option<Timestamp>,
-    /// The operator's clock half way through the question.
+    /// What the operator's clock said then, as near as can be told.
     pub asked_at: Option<Timestamp>,
     /// The user commands run as; 0 is needed.
     pub uid: Option<u32>,

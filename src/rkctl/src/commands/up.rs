@@ -40,15 +40,14 @@ pub fn run(args: Args) -> exit::Answer {
         warn(&plan, &prepared.unreachable());
         let report = carry_out(&prepared, &plan, args.output).await;
         let mut wrong = verdict(&report, &plan);
-        let has_control_plane =
-            !wrong.iter().any(|line| cluster.controllers().any(|host| line.starts_with(&host.name)));
-        if !plan.steps.is_empty() && has_control_plane {
+        if !plan.steps.is_empty() {
             prepared.observe_again().await;
-            wrong.extend(verify(&prepared));
+            // Where steps failed, they have been told, and what follows from them need not be.
+            if wrong.is_empty() {
+                wrong = verify(&prepared);
+            }
         }
-        let kubeconfig = if has_control_plane
-            && cluster.controllers().any(|host| !prepared.unreachable().contains_key(&host.name))
-        {
+        let kubeconfig = if serves(&prepared) {
             kubeconfig::ensure(&prepared.fleet, &cluster, &kubeconfig_path).await?;
             Some(&kubeconfig_path)
         } else {
@@ -109,6 +108,14 @@ fn verdict(report: &Report, plan: &Plan) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Whether there is an API server to use a kubeconfig with.
+fn serves(prepared: &Prepared<'_>) -> bool {
+    prepared.cluster.controllers().any(|host| match prepared.observed.get(&host.name) {
+        Some(Observation::Answered(facts)) => facts.cluster.as_ref().is_some_and(|cluster| cluster.ready),
+        _ => false,
+    })
 }
 
 /// What the hosts and the cluster say afterwards.

@@ -22,6 +22,8 @@ const MANAGER: &str = "rkctl-addons";
 /// Remembers what was applied: one key an addon.
 const RECORD: &str = "rkctl-addons";
 const NAMESPACE: &str = "kube-system";
+/// Beyond the time that was given.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(5);
 /// The namespace of addons comes with the API server's start.
 const NAMESPACE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -72,14 +74,14 @@ pub fn run(args: Args) -> exit::Answer {
                 match args.command {
                     Command::Apply(_) => apply(&client, name).await?,
                     Command::Remove(_) => remove(&client, name).await?,
-                    Command::Wait(_) => wait(&client, name, timeout).await?,
+                    Command::Wait(_) => return wait(&client, names, timeout).await.map(|()| exit::DONE),
                 }
             }
             anyhow::Ok(exit::DONE)
         };
-        tokio::time::timeout(timeout, work)
-            .await
-            .with_context(|| format!("it took longer than {} s", timeout.as_secs()))?
+        // What waits ends by itself and says what it waited for; a request that hangs is cut off.
+        let limit = timeout + CUT_OFF_AFTER;
+        tokio::time::timeout(limit, work).await.with_context(|| format!("it took longer than {} s", limit.as_secs()))?
     })
 }
 
@@ -127,12 +129,18 @@ async fn remove(client: &kube::Client, name: &str) -> anyhow::Result<()> {
     write_record(client, name, None).await
 }
 
-async fn wait(client: &kube::Client, name: &str, timeout: Duration) -> anyhow::Result<()> {
-    let record = records(client).await?.remove(name).with_context(|| format!("the addon {name} was not applied"))?;
-    let look = || async { missing(client, name, &record).await.map_or(Ok(()), Err) };
-    // One look before the outer bound, so that what is missing is what is told.
-    let limit = timeout.saturating_sub(Duration::from_secs(1));
-    api::wait_for(limit, &format!("the addon {name} is not available"), look).await
+async fn wait(client: &kube::Client, names: &[String], timeout: Duration) -> anyhow::Result<()> {
+    let look = || async {
+        let records = records(client).await.map_err(|error| format!("{error:#}"))?;
+        for name in names {
+            let record = records.get(name).ok_or_else(|| format!("{name}: it was not applied"))?;
+            if let Some(missing) = missing(client, name, record).await {
+                return Err(format!("{name}: {missing}"));
+            }
+        }
+        Ok(())
+    };
+    api::wait_for(timeout, "addons are not available", look).await
 }
 
 /// What is not available of an addon yet; nothing where all of it is.
