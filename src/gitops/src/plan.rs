@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_uid_that_is_there_goes_with_the_prune() {
         let unknown = entry("ConfigMap", "a", "b", "");
-        let steps = plan(&[], &[], &[unknown.clone()], &BTreeMap::from([(unknown.key(), present("9"))]));
+        let steps = plan(&[], &[], std::slice::from_ref(&unknown), &BTreeMap::from([(unknown.key(), present("9"))]));
         assert_eq!(steps, [Step::Prune(entry("ConfigMap", "a", "b", "9"))]);
     }
 
