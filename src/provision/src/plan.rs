@@ -90,7 +90,10 @@ pub enum Action {
         then: Option<&'static str>,
     },
     /// This program's own file.
-    CopyBinary,
+    CopyBinary {
+        /// In hexadecimal.
+        sha256: String,
+    },
     /// Keys and certificates, made on the host itself.
     Certificates,
     /// Files with secrets for the server.

@@ -30,7 +30,12 @@ if has ctr && systemctl is-active -q containerd; then
     for container in $(ctr_k8s containers ls -q); do
         ctr_k8s containers rm "$container" >/dev/null || failed "cannot remove the container $container"
     done
-    for image in $(ctr_k8s images ls -q | grep '^rkctl\.local/'); do ctr_k8s images rm --sync "$image" >/dev/null; done
+    # The runtime gives an image a second name, its digest.
+    for digest in $(ctr_k8s images ls | awk '$1 ~ /^rkctl\.local\// {print $3}' | sort -u); do
+        for image in $(ctr_k8s images ls | awk -v digest="$digest" '$3 == digest {print $1}'); do
+            ctr_k8s images rm --sync "$image" >/dev/null
+        done
+    done
 fi
 
 # Mounts of pods, innermost first, and their network namespaces.
@@ -106,7 +111,12 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
     else
         rm -f /etc/containerd/config.toml
     fi
-    if systemctl is-active -q containerd; then systemctl restart containerd || failed "cannot restart containerd"; fi
+    unit=$(cat $original/containerd-unit 2>/dev/null)
+    case $unit in
+    active*) systemctl restart containerd || failed "cannot restart containerd" ;;
+    ?*) systemctl stop containerd ;;
+    esac
+    case $unit in *disabled) systemctl disable -q containerd ;; esac
 fi
 
 # Files; the binary last, since it may be called again until then.

@@ -34,6 +34,10 @@ systemctl enable -q \"$1\"
 systemctl restart \"$1\"";
 const STOP_AGENT: &str =
     "systemctl stop rkctl-agent.service 2>/dev/null || ! systemctl is-active -q rkctl-agent.service";
+/// The upload was checked against the hash; hashing it again in every run would take longer than all other facts.
+const REMEMBER_HASH: &str = "set -eu
+mkdir -p /var/lib/rkctl
+printf '%s\\t%s\\n' \"$(stat -c '%i %s %Y %Z' \"$1\")\" \"$2\" >/var/lib/rkctl/binary.sha256";
 const JOURNAL: &str = "journalctl -u \"$1\" -n \"$2\" --no-pager -o cat 2>/dev/null";
 
 /// Carries a step out.
@@ -52,7 +56,11 @@ pub(super) async fn carry_out(job: &Job<'_>, shared: &Shared, step: &Step) -> Re
                 None => Ok(()),
             }
         }
-        Action::CopyBinary => upload(host, Upload::file(&job.binary, BINARY, 0o755)).await,
+        Action::CopyBinary { sha256 } => {
+            upload(host, Upload::file(&job.binary, BINARY, 0o755)).await?;
+            let command = Command::new(REMEMBER_HASH).arg(BINARY).arg(sha256);
+            run(host, &step.title, command).await.map(drop)
+        }
         Action::Certificates => rkctl(host, &["pki", "init"], "", API_CALL).await.map(drop),
         Action::GitSecrets => {
             for (path, content) in &job.git_files.0 {

@@ -36,7 +36,7 @@ fn copy(view: &View<'_>, draft: &mut Draft<'_>) {
     draft
         .step(Wave::Host, "binary", format!("copy rkctl {}", view.release.version), reason)
         .change(found.map_or_else(|| "missing".to_owned(), short), short(&view.release.sha256))
-        .by(Action::CopyBinary);
+        .by(Action::CopyBinary { sha256: view.release.sha256.clone() });
     draft.restart("rkctl-server", "the binary changes");
     draft.restart("rkctl-agent", "the binary changes");
 }

@@ -33,6 +33,8 @@ esac";
 const CONFIGURE: &str = "set -eu
 mkdir -p /etc/containerd /var/lib/rkctl/original /opt/cni/bin /etc/cni/net.d
 if [ -e \"$1\" ] && ! grep -q '^# Written by rkctl' \"$1\"; then cp -p \"$1\" /var/lib/rkctl/original/containerd-config.toml; fi
+state=/var/lib/rkctl/original/containerd-unit
+[ -e $state ] || echo \"$(systemctl is-active containerd) $(systemctl is-enabled containerd)\" >$state
 cat >\"$1.rkctl-new\"
 chmod 644 \"$1.rkctl-new\"
 mv -f \"$1.rkctl-new\" \"$1\"";

@@ -115,7 +115,7 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
             Action::Run { .. } if step.id == "nftables" => {
                 host.nft_chains.iter_mut().for_each(|chain| chain.opened = true);
             }
-            Action::CopyBinary => {
+            Action::CopyBinary { .. } => {
                 let found = Found::File { sha256: release().sha256, mode: 0o755, modified_s: 1000 };
                 host.files.insert(BINARY.into(), found);
             }

@@ -49,15 +49,15 @@ where
     Fut: Future<Output = Result<T, String>>,
 {
     let deadline = Instant::now() + limit;
+    let mut missing = "nothing was answered".to_owned();
     loop {
-        let missing = match look().await {
-            Ok(found) => return Ok(found),
-            Err(missing) => missing,
-        };
-        if Instant::now() + POLL > deadline {
-            bail!("{what} after {} s: {missing}", limit.as_secs());
+        // A look that hangs must not hide what the one before it saw.
+        match tokio::time::timeout_at(deadline, look()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(seen)) => missing = seen,
+            Err(_) => bail!("{what} after {} s: {missing}", limit.as_secs()),
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
     }
 }
 
@@ -74,4 +74,26 @@ pub fn readiness(node: &Node) -> Result<(), String> {
 /// Reads `30s`, `10m` of a command line.
 pub fn duration(text: &str) -> Result<Duration, String> {
     inventory::duration::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_missing_last_is_told_even_where_a_look_hangs() {
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            let hangs = looks > 2;
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Err::<(), _>("the pod is not there".to_owned())
+            }
+        };
+        let error = wait_for(Duration::from_secs(1), "it is not ready", look).await.unwrap_err();
+        assert_eq!(error.to_string(), "it is not ready after 1 s: the pod is not there");
+    }
 }
