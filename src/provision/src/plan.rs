@@ -203,6 +203,8 @@ pub(crate) struct Peers {
     pub cluster: Option<crate::cluster_facts::ClusterFacts>,
     /// The cluster's authority.
     pub ca_sha256: Option<String>,
+    /// Whether a control-plane host said what it is.
+    pub controller_answered: bool,
     /// Where agents find the API server.
     pub servers: Vec<String>,
 }
@@ -366,6 +368,7 @@ fn peers(cluster: &Cluster, observed: &BTreeMap<String, Observation>) -> Peers {
         addresses,
         cluster: controller.and_then(|facts| facts.cluster.clone()),
         ca_sha256: controller.and_then(|facts| facts.sha256("/etc/rkctl/pki/ca.crt")).map(str::to_owned),
+        controller_answered: controller.is_some(),
         servers,
     }
 }

@@ -158,6 +158,8 @@ pub struct HostFacts {
     pub ufw_rules: BTreeSet<String>,
     /// Chains over input and forward.
     pub nft_chains: Vec<NftChain>,
+    /// The cluster whose control plane the host has.
+    pub cluster_name: Option<String>,
     /// The cluster's authority (control plane only).
     pub ca_pem: Option<String>,
     /// Certificates to make or renew; `None` where nobody could say.
@@ -253,6 +255,7 @@ impl HostFacts {
             "hosts" => self.hosts_block.push(text()),
             "ufw-enabled" => self.ufw_enabled = true,
             "ufw-rule" => _ = self.ufw_rules.insert(text()),
+            "cluster-name" => self.cluster_name = Some(text()),
             "ca" => self.ca_pem = Some(value.replace('|', "\n")),
             "pki" => self.pki_due = serde_json::from_str(value).ok(),
             "cluster" => self.cluster = serde_json::from_str(value).ok(),

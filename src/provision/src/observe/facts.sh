@@ -142,7 +142,8 @@ if has nft; then
     done
 fi
 
-# What the control plane says about itself.
+# Whose host it is, and what the control plane says about itself.
+sed -n 's/^clusterName: "\(.*\)"$/cluster-name\t\1/p' /etc/rkctl/server.yaml 2>/dev/null
 if [ "$role" = control-plane ] && [ -x /usr/local/bin/rkctl ] && [ -s /etc/rkctl/server.yaml ]; then
     [ -f /etc/rkctl/pki/ca.crt ] && say ca "$(tr '\n' '|' </etc/rkctl/pki/ca.crt)"
     say pki "$(/usr/local/bin/rkctl node pki init --dry-run 2>/dev/null | tr -d '\n')"

@@ -30,6 +30,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> bool {
     if !facts.systemd {
         draft.problem("systemd is not the host's init", "rkctl needs a host that runs systemd");
     }
+    membership(view, draft);
     clock(view, draft);
     disk(view, draft);
     ports(view, draft);
@@ -46,6 +47,22 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> bool {
         );
     }
     draft.plan.problems.len() == before
+}
+
+/// A host of another cluster is not taken over: what runs on it would be lost.
+fn membership(view: &View<'_>, draft: &mut Draft<'_>) {
+    let (facts, name) = (view.facts, &view.cluster.name);
+    let remedy = "correct the inventory, or leave the other cluster first: `rkctl reset --host` with its inventory";
+    if let Some(other) = facts.cluster_name.as_ref().filter(|other| *other != name) {
+        draft.problem(format!("the host is a control plane of the cluster {other}, not of {name}"), remedy);
+    } else if let Some(ca) = facts.sha256("/etc/rkctl/pki/ca.crt")
+        && facts.joined
+        && !view.host.role.is_control_plane()
+        && view.peers.ca_sha256.as_deref() != Some(ca)
+        && view.peers.controller_answered
+    {
+        draft.problem(format!("the host has joined a cluster with another authority than {name}'s"), remedy);
+    }
 }
 
 fn clock(view: &View<'_>, draft: &mut Draft<'_>) {

@@ -427,3 +427,24 @@ fn the_runtime_is_configured_for_what_the_host_can_do() {
     assert!(!config("w2").contains("restrict_oom_score_adj") && config("w2").contains("SystemdCgroup = true"));
     assert!(config("w2").contains("sandbox_image = \"rkctl.local/pause:0.1.0\""));
 }
+
+#[test]
+fn a_host_of_another_cluster_is_not_taken_over() {
+    let cluster = cluster(LAB);
+    let mut facts = converged(&cluster);
+    facts.get_mut("cp1").unwrap().cluster_name = Some("theirs".into());
+    let plan = planned(&cluster, &facts);
+    assert!(
+        plan.problems[0].message.contains("control plane of the cluster theirs, not of lab"),
+        "{:?}",
+        plan.problems
+    );
+    assert_eq!(ids(&plan), []);
+
+    let mut facts = converged(&cluster);
+    let other = Found::File { sha256: "0".repeat(64), mode: 0o644, modified_s: 1000 };
+    facts.get_mut("w1").unwrap().files.insert("/etc/rkctl/pki/ca.crt".into(), other);
+    let plan = planned(&cluster, &facts);
+    assert!(plan.problems[0].message.contains("joined a cluster with another authority"), "{:?}", plan.problems);
+    assert_eq!((plan.problems.len(), ids(&plan)), (1, vec![]));
+}

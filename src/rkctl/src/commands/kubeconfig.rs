@@ -33,6 +33,7 @@ pub struct Args {
 pub fn run(args: Args) -> exit::Answer {
     let cluster = super::cluster::load(&args.inventory.path)?;
     let path = args.file.clone().map_or_else(|| default_path(&cluster.name), Ok)?;
+    let path = std::path::absolute(path)?;
     runtime::operator(async {
         let fleet = provision::connect(&only_controllers(&cluster)).await;
         let fresh = fetch(&fleet, &cluster).await?;

@@ -34,6 +34,7 @@ pub fn run(args: Args) -> exit::Answer {
     let began = Instant::now();
     let cluster = super::cluster::load(&args.inventory.path)?;
     let kubeconfig_path = args.kubeconfig.clone().map_or_else(|| kubeconfig::default_path(&cluster.name), Ok)?;
+    let kubeconfig_path = std::path::absolute(kubeconfig_path)?;
     runtime::operator(async {
         let mut prepared = Prepared::new(&cluster).await?;
         let plan = prepared.plan()?;
@@ -165,6 +166,7 @@ fn summary(
     let seconds = elapsed_ms as f64 / 1000.0;
     text.push_str(&match (plan.steps.len(), wrong.is_empty()) {
         (0, true) => format!("The cluster {name} is as it should be: nothing to do ({seconds:.1} s).\n"),
+        (1, true) => format!("The cluster {name} is ready: 1 step in {seconds:.1} s.\n"),
         (count, true) => format!("The cluster {name} is ready: {count} steps in {seconds:.1} s.\n"),
         (count, false) => {
             format!("The cluster {name} is not finished: {done} of {count} steps done in {seconds:.1} s.\n")
