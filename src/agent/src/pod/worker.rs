@@ -1,4 +1,7 @@
 //! One task a pod: observe, plan, carry out, report, until the pod is gone.
+//!
+//! Here are the loop and what the rest of the agent sees of it; how it looks at the runtime is in `observe`, how it
+//! carries out a plan in `act`, how a pod ends in `end`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,14 +11,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::Notify;
 
-use super::identity::{POD_UID, PodRef};
-use super::memory::{Memory, SANDBOX, VOLUMES, Waiting};
-use super::observed::{self, Instance, Observed, Phase};
-use super::plan::{self, Action, Plan};
-use super::{execute, find_container, lastwords, status, terminate};
-use crate::Error;
+use super::identity::PodRef;
+use super::memory::{Memory, Waiting};
+use super::observed::{Observed, Phase};
+use super::plan::{self, Plan};
+use super::{find_container, status};
 use crate::host::Host;
 use crate::probes::Probes;
+
+mod act;
+mod end;
+mod observe;
 
 /// Volumes are compared with their sources this often.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -53,7 +59,7 @@ impl Worker {
     /// A worker for a pod; [`Worker::run`] is its task.
     pub fn new(host: Arc<Host>, reports: Arc<dyn Reports>, pod: Arc<Pod>) -> Arc<Self> {
         let mut memory = Memory::new(Timestamp::now());
-        recall(&pod, &mut memory);
+        observe::recall(&pod, &mut memory);
         let deleted = pod.metadata.deletion_timestamp.is_some();
         let state = State { pod, deleted, ended: false, memory, observed: Observed::default(), status: None };
         Arc::new(Self { host, reports, state: Mutex::new(state), wake: Notify::new() })
@@ -186,59 +192,6 @@ impl Worker {
         let _ = tokio::time::timeout(longest, self.wake.notified()).await;
     }
 
-    /// Reads the pod's sandboxes and containers; details only of what changed.
-    async fn observe(&self) -> Result<(), Error> {
-        let (uid, before) = {
-            let state = self.lock();
-            (state.pod.metadata.uid.clone().unwrap_or_default(), state.observed.clone())
-        };
-        let runtime = self.host.runtime.as_ref();
-        let labels = [(POD_UID, uid.as_str())];
-        let mut now = Observed::default();
-        for item in runtime.list_sandboxes(&labels).await? {
-            let ready = item.state() == cri::v1::PodSandboxState::SandboxReady;
-            let known = before.sandboxes.iter().find(|sandbox| sandbox.id == item.id && sandbox.ready == ready);
-            match known {
-                Some(known) => now.sandboxes.push(known.clone()),
-                None => match runtime.sandbox_status(&item.id).await {
-                    Ok(status) => now.sandboxes.push(observed::sandbox(&status)),
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) => return Err(error.into()),
-                },
-            }
-        }
-        for item in runtime.list_containers(&labels).await? {
-            let phase = observed::phase(item.state());
-            let known = before.containers.iter().find(|instance| instance.id == item.id && instance.phase == phase);
-            if let Some(known) = known {
-                now.containers.push(known.clone());
-                continue;
-            }
-            match runtime.container_status(&item.id).await {
-                Ok(status) => now.containers.push(self.detail(&status, &item.pod_sandbox_id)),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        now.sort();
-        let mut state = self.lock();
-        state.memory.retain(|id| now.containers.iter().any(|instance| instance.id == id));
-        state.observed = now;
-        let State { pod, memory, observed, .. } = &mut *state;
-        unprobed(pod, memory, observed);
-        Ok(())
-    }
-
-    fn detail(&self, status: &cri::v1::ContainerStatus, sandbox_id: &str) -> Instance {
-        let mut instance = observed::instance(status, sandbox_id);
-        if !status.log_path.starts_with('/') {
-            let folder = super::config::log_folder(&self.host, &self.pod());
-            instance.log_path = folder.join(&status.log_path).display().to_string();
-        }
-        lastwords::read(&mut instance);
-        instance
-    }
-
     fn decide(&self) -> Plan {
         let mut state = self.lock();
         let terminal = state.pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -296,209 +249,9 @@ impl Worker {
         self.reports.status(&pod, fresh);
     }
 
-    async fn carry_out(&self, actions: Vec<Action>) {
-        for action in actions {
-            if self.lock().deleted {
-                return;
-            }
-            let failed = match action {
-                Action::Start { name, restart_count } => {
-                    self.start(&name, restart_count).await;
-                    continue;
-                }
-                Action::Prepare => self.prepare().await,
-                Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
-                action => self.tidy(action).await,
-            };
-            if let Err(error) = failed {
-                let pod = self.pod();
-                tracing::warn!(pod = %PodRef::of(&pod), error = %stdx::error::chain(&error), "carry out a pod's plan");
-                // What follows in the plan rests on the step that failed.
-                return self.pause(RETRY).await;
-            }
-        }
-    }
-
-    async fn tidy(&self, action: Action) -> Result<(), Error> {
-        let (pod, observed) = (self.pod(), self.observed());
-        match action {
-            Action::StopSandbox { id } => self.host.runtime.stop_sandbox(&id).await?,
-            Action::RemoveSandbox { id } => self.host.runtime.remove_sandbox(&id).await?,
-            Action::Remove { id } => execute::remove(&self.host, &pod, &observed, &id).await?,
-            Action::Stop { id, name, reason } => {
-                let grace = self.lock().memory.grace.get(&id).copied().unwrap_or_else(|| terminate::grace(&pod));
-                let stopping = execute::stop(&self.host, &pod, &observed, &id, &name, grace, &reason);
-                self.unless_deleted(stopping).await;
-            }
-            Action::Prepare | Action::CreateSandbox { .. } | Action::Start { .. } => {}
-        }
-        Ok(())
-    }
-
-    async fn prepare(&self) -> Result<(), Error> {
-        let pod = self.pod();
-        match execute::prepare(&self.host, &pod).await {
-            Ok(()) => {
-                let mut state = self.lock();
-                state.memory.prepared = true;
-                state.memory.succeed(VOLUMES);
-            }
-            Err(error) => {
-                let message = stdx::error::chain(&error);
-                self.host.events.pod(&pod, None, EventType::Warning, "FailedMount", &message);
-                let now = Timestamp::now();
-                self.lock().memory.fail(VOLUMES, Waiting::new("ContainerCreating", message), now);
-            }
-        }
-        Ok(())
-    }
-
-    async fn create_sandbox(&self, attempt: u32) -> Result<(), Error> {
-        let pod = self.pod();
-        let made = execute::create_sandbox(&self.host, &pod, attempt).await;
-        let mut state = self.lock();
-        match made {
-            Ok(_) => state.memory.succeed(SANDBOX),
-            Err(error) => {
-                let message = format!("Failed to create pod sandbox: {}", stdx::error::chain(&error));
-                self.host.events.pod(&pod, None, EventType::Warning, "FailedCreatePodSandBox", &message);
-                state.memory.fail(SANDBOX, Waiting::new("ContainerCreating", message), Timestamp::now());
-            }
-        }
-        Ok(())
-    }
-
-    async fn start(&self, name: &str, restart_count: u32) {
-        let (pod, observed) = (self.pod(), self.observed());
-        let Some(sandbox) = observed.ready_sandbox() else { return };
-        let container = find_container(&pod, name);
-        if let (Some(container), Some(latest)) = (&container, observed.latest(name)) {
-            let now = Timestamp::now();
-            let ended = latest.finished_at().unwrap_or(now);
-            if latest.sandbox_id == sandbox.id && latest.phase == Phase::Exited {
-                self.lock().memory.crashes.next(&plan::crash_key(container), ended, now);
-            }
-        }
-        let starting = execute::start(&self.host, &pod, sandbox, name, restart_count);
-        let Some(result) = self.unless_deleted(starting).await else { return };
-        let mut state = self.lock();
-        match result {
-            Ok(started) => {
-                state.memory.succeed(name);
-                if let Some(reason) = started.condemned {
-                    state.memory.condemned.insert(started.id, reason);
-                }
-            }
-            Err(waiting) => {
-                tracing::info!(pod = %PodRef::of(&pod), container = name, reason = waiting.reason, message = waiting.message, "container not started");
-                state.memory.fail(name, waiting, Timestamp::now());
-                drop(state);
-                // The reason itself is seen before the back-off takes its place.
-                self.publish();
-            }
-        }
-    }
-
-    /// The outcome, or `None` where the pod was deleted before it came.
-    async fn unless_deleted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                outcome = &mut work => {
-                    // The wake-up that was taken here belongs to the loop.
-                    self.wake.notify_one();
-                    return Some(outcome);
-                }
-                () = self.wake.notified() => {
-                    if self.lock().deleted {
-                        self.wake.notify_one();
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends the pod's containers, reporting on the way; begins anew when the grace is cut short.
-    async fn terminate(&self) {
-        let (pod, observed) = (self.pod(), self.observed());
-        let grace = terminate::grace(&pod);
-        let ending = terminate::run(&self.host, &pod, &observed, grace);
-        tokio::pin!(ending);
-        loop {
-            tokio::select! {
-                () = &mut ending => return,
-                () = self.wake.notified() => {
-                    if terminate::grace(&self.pod()) < grace {
-                        return self.wake.notify_one();
-                    }
-                    if self.observe().await.is_ok() {
-                        self.publish();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reports the end and takes everything away; true where it is done.
-    async fn finish(&self) -> bool {
-        self.lock().ended = true;
-        self.publish();
-        let (pod, observed) = (self.pod(), self.observed());
-        if let Err(error) = execute::clean_up(&self.host, &PodRef::of(&pod), &observed).await {
-            tracing::warn!(pod = %PodRef::of(&pod), error = %stdx::error::chain(&error), "clean up after a pod");
-            return false;
-        }
-        self.reports.gone(&pod);
-        true
-    }
-
-    async fn refresh_volumes(&self) {
-        let (pod, observed) = (self.pod(), self.observed());
-        let Some(sandbox) = observed.ready_sandbox() else { return };
-        let facts = self.host.facts(sandbox.ips.clone());
-        if !crate::volumes::Volumes::changing(&pod) {
-            return;
-        }
-        if let Err(error) = self.host.volumes.prepare(&pod, &facts, self.host.objects.as_ref()).await {
-            let message = stdx::error::chain(&error);
-            self.host.events.pod(&pod, None, EventType::Warning, "FailedMount", &message);
-        }
-    }
-
     /// The node all pods share.
     pub fn host(&self) -> &Arc<Host> {
         &self.host
-    }
-}
-
-/// After the agent's restart: what the API knows to be ready stays so until a probe says otherwise.
-fn recall(pod: &Pod, memory: &mut Memory) {
-    let Some(status) = pod.status.as_ref() else { return };
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
-    for container in all {
-        let Some(id) = container.container_id.as_deref().and_then(|id| id.strip_prefix("containerd://")) else {
-            continue;
-        };
-        if container.ready {
-            memory.ready.insert(id.to_string());
-        }
-        if container.started == Some(true) {
-            memory.started.insert(id.to_string());
-        }
-    }
-}
-
-/// Containers without a startup probe have started once they run, those without a readiness probe are ready then.
-fn unprobed(pod: &Pod, memory: &mut Memory, observed: &Observed) {
-    for instance in observed.containers.iter().filter(|instance| instance.phase == Phase::Running) {
-        let Some(container) = find_container(pod, &instance.name) else { continue };
-        if container.startup_probe.is_none() && !memory.condemned.contains_key(&instance.id) {
-            memory.started.insert(instance.id.clone());
-        }
-        if container.readiness_probe.is_none() && memory.started.contains(&instance.id) {
-            memory.ready.insert(instance.id.clone());
-        }
     }
 }
 

@@ -1,0 +1,96 @@
+//! What the runtime has of the pod, with details read only of what changed.
+
+use cri::v1;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{State, Worker};
+use crate::Error;
+use crate::pod::identity::POD_UID;
+use crate::pod::memory::Memory;
+use crate::pod::observed::{self, Instance, Observed, Phase};
+use crate::pod::{config, find_container, lastwords};
+
+impl Worker {
+    /// Reads the pod's sandboxes and containers; details only of what changed.
+    pub(super) async fn observe(&self) -> Result<(), Error> {
+        let (uid, before) = {
+            let state = self.lock();
+            (state.pod.metadata.uid.clone().unwrap_or_default(), state.observed.clone())
+        };
+        let runtime = self.host.runtime.as_ref();
+        let labels = [(POD_UID, uid.as_str())];
+        let mut now = Observed::default();
+        for item in runtime.list_sandboxes(&labels).await? {
+            let ready = item.state() == v1::PodSandboxState::SandboxReady;
+            let known = before.sandboxes.iter().find(|sandbox| sandbox.id == item.id && sandbox.ready == ready);
+            match known {
+                Some(known) => now.sandboxes.push(known.clone()),
+                None => match runtime.sandbox_status(&item.id).await {
+                    Ok(status) => now.sandboxes.push(observed::sandbox(&status)),
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        }
+        for item in runtime.list_containers(&labels).await? {
+            let phase = observed::phase(item.state());
+            let known = before.containers.iter().find(|instance| instance.id == item.id && instance.phase == phase);
+            if let Some(known) = known {
+                now.containers.push(known.clone());
+                continue;
+            }
+            match runtime.container_status(&item.id).await {
+                Ok(status) => now.containers.push(self.detail(&status, &item.pod_sandbox_id)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        now.sort();
+        let mut state = self.lock();
+        state.memory.retain(|id| now.containers.iter().any(|instance| instance.id == id));
+        state.observed = now;
+        let State { pod, memory, observed, .. } = &mut *state;
+        unprobed(pod, memory, observed);
+        Ok(())
+    }
+
+    fn detail(&self, status: &v1::ContainerStatus, sandbox_id: &str) -> Instance {
+        let mut instance = observed::instance(status, sandbox_id);
+        if !status.log_path.starts_with('/') {
+            let folder = config::log_folder(&self.host, &self.pod());
+            instance.log_path = folder.join(&status.log_path).display().to_string();
+        }
+        lastwords::read(&mut instance);
+        instance
+    }
+}
+
+/// After the agent's restart: what the API knows to be ready stays so until a probe says otherwise.
+pub(super) fn recall(pod: &Pod, memory: &mut Memory) {
+    let Some(status) = pod.status.as_ref() else { return };
+    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    for container in all {
+        let Some(id) = container.container_id.as_deref().and_then(|id| id.strip_prefix("containerd://")) else {
+            continue;
+        };
+        if container.ready {
+            memory.ready.insert(id.to_string());
+        }
+        if container.started == Some(true) {
+            memory.started.insert(id.to_string());
+        }
+    }
+}
+
+/// Containers without a startup probe have started once they run, those without a readiness probe are ready then.
+fn unprobed(pod: &Pod, memory: &mut Memory, observed: &Observed) {
+    for instance in observed.containers.iter().filter(|instance| instance.phase == Phase::Running) {
+        let Some(container) = find_container(pod, &instance.name) else { continue };
+        if container.startup_probe.is_none() && !memory.condemned.contains_key(&instance.id) {
+            memory.started.insert(instance.id.clone());
+        }
+        if container.readiness_probe.is_none() && memory.started.contains(&instance.id) {
+            memory.ready.insert(instance.id.clone());
+        }
+    }
+}
