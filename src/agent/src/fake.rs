@@ -17,6 +17,7 @@ struct State {
     sandboxes: BTreeMap<String, v1::PodSandboxStatus>,
     containers: BTreeMap<String, (String, v1::ContainerStatus)>,
     calls: Vec<String>,
+    imported: Vec<String>,
 }
 
 fn matches(labels: &std::collections::HashMap<String, String>, wanted: Labels<'_>) -> bool {
@@ -42,6 +43,11 @@ impl FakeRuntime {
                 finish(status, exit_code);
             }
         }
+    }
+
+    /// Brings an image; all but those with `missing` in their name are there from the beginning.
+    pub fn import(&self, image: &str) {
+        self.lock().imported.push(image.to_string());
     }
 
     fn id(&self, state: &mut State, kind: &str) -> (String, i64) {
@@ -208,7 +214,8 @@ impl cri::Runtime for FakeRuntime {
         Ok(Vec::new())
     }
     async fn image_status(&self, image: &str) -> Result<Option<v1::Image>, Error> {
-        Ok((!image.contains("missing")).then(|| v1::Image { id: format!("sha256:{image}"), ..Default::default() }))
+        let present = !image.contains("missing") || self.lock().imported.iter().any(|imported| imported == image);
+        Ok(present.then(|| v1::Image { id: format!("sha256:{image}"), ..Default::default() }))
     }
     async fn pull_image(&self, _: &str, _: Option<v1::AuthConfig>, limit: Duration) -> Result<String, Error> {
         Err(Error::Timeout { call: "PullImage", limit })

@@ -15,11 +15,14 @@ use tokio::sync::Semaphore;
 use crate::host::Events;
 use crate::objects::Objects;
 use crate::pod::memory::Waiting;
+use crate::selfimage::bring::Brought;
 
 pub mod gc;
 
 /// How many images are pulled at the same time.
 const PULLS_MAX: usize = 4;
+/// After the agent's start, new pods wait so long for the image of this program at most.
+const OWN_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a pull may take.
 const PULL_LIMIT: Duration = Duration::from_secs(3600);
 
@@ -27,6 +30,9 @@ const PULL_LIMIT: Duration = Duration::from_secs(3600);
 pub struct Images {
     runtime: Arc<dyn cri::Runtime>,
     pulls: Semaphore,
+    own: Brought,
+    /// Nobody waits for the program's own images after this.
+    own_until: Instant,
 }
 
 /// An image that is on the node.
@@ -41,9 +47,20 @@ pub struct Present {
 }
 
 impl Images {
-    /// The images of a runtime.
-    pub fn new(runtime: Arc<dyn cri::Runtime>) -> Self {
-        Self { runtime, pulls: Semaphore::new(PULLS_MAX) }
+    /// The images of a runtime, to which the program's own are being brought.
+    pub fn new(runtime: Arc<dyn cri::Runtime>, own: Brought) -> Self {
+        Self { runtime, pulls: Semaphore::new(PULLS_MAX), own, own_until: Instant::now() + OWN_LIMIT }
+    }
+
+    /// The program's own images.
+    pub fn own(&self) -> &Brought {
+        &self.own
+    }
+
+    /// Waits for the program's own images, within reason: sandboxes may be made from one of them, and one that is
+    /// made too early fails and has to wait before the next attempt.
+    pub async fn own_settled(&self) {
+        let _ = tokio::time::timeout_at(self.own_until.into(), self.own.wait()).await;
     }
 
     /// Brings a container's image to the node as its policy says. An error is the container's waiting reason.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::host::Host;
 use crate::pod::identity::{PodRef, is_static};
+use crate::pod::memory::SANDBOX;
 use crate::pod::observed::{self, Observed, Phase};
 use crate::pod::resources::{self, Qos};
 use crate::pod::worker::{Reports, Worker};
@@ -122,6 +123,15 @@ impl Pods {
         self.lock().complete = true;
     }
 
+    /// Images came to the node by another way than a pull: what failed for the want of them is tried again at once.
+    pub fn images_came(&self) {
+        for worker in self.workers() {
+            worker.remember(|memory| {
+                memory.forgive(|key, waiting| key == SANDBOX || waiting.is_for_image());
+            });
+        }
+    }
+
     /// All workers.
     pub fn workers(&self) -> Vec<Arc<Worker>> {
         self.lock().workers.values().cloned().collect()
@@ -148,7 +158,11 @@ impl Pods {
 
     /// Watches the runtime and tidies up until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
-        tokio::join!(self.relist(shutdown.clone()), self.tidy_often(shutdown));
+        let own_images = async {
+            self.0.host.images.own().wait().await;
+            self.images_came();
+        };
+        tokio::join!(self.relist(shutdown.clone()), self.tidy_often(shutdown), own_images);
     }
 
     async fn relist(&self, shutdown: CancellationToken) {

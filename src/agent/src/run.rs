@@ -20,15 +20,12 @@ use crate::node::Keeper;
 use crate::objects::api::ApiObjects;
 use crate::objects::{Objects, Standalone};
 use crate::pods::{Pods, Sink};
+use crate::selfimage::bring;
 use crate::source::{Statics, follow_api, keep_mirrors};
 use crate::statuses::Statuses;
 use crate::volumes::Volumes;
 use crate::{Error, connection};
 
-/// Pods wait so long for the image of this program at most.
-const IMPORT_WAIT: Duration = Duration::from_secs(30);
-/// An import that failed is tried again after this.
-const IMPORT_RETRY: Duration = Duration::from_secs(10);
 /// How long the runtime is waited for before its absence is told again.
 const RUNTIME_RETRY: Duration = Duration::from_secs(2);
 
@@ -83,11 +80,8 @@ impl Agent {
         let health = crate::health::listen(config.health_address).await?;
         tokio::spawn(crate::health::serve(health, shutdown.clone()));
         let Some(driver) = wait_for_runtime(runtime.as_ref(), &shutdown).await else { return Ok(()) };
-        let imported = tokio::spawn(import_self(runtime.clone(), config.clone(), shutdown.clone()));
-        // Sandboxes may be made from that image: one that starts before it is there would fail and wait.
-        let imported = async move {
-            let _ = tokio::time::timeout(IMPORT_WAIT, imported).await;
-        };
+        let importer = cri::Importer::new(&config.container_runtime_endpoint)?;
+        let own_images = bring::begin(runtime.clone(), importer, config.data_dir.clone(), shutdown.clone());
         let machine = Machine::read(&config.kubelet_dir);
         let (objects, events): (Arc<dyn Objects>, Events) = match &joined {
             Some(Joined { context, .. }) => {
@@ -96,13 +90,25 @@ impl Agent {
             }
             None => (Arc::new(Standalone), Events::Log),
         };
-        let host = Arc::new(host(config, addresses, runtime, driver, &machine, objects, events)?);
+        let cgroups = Cgroups::new(&config.cgroup_root, driver);
+        cgroups.prepare_node().map_err(Error::file("create cgroup", crate::cgroup::MOUNT))?;
+        let host = Arc::new(Host {
+            volumes: Volumes::new(&config.kubelet_dir),
+            images: Images::new(runtime.clone(), own_images),
+            allocatable: machine.allocatable(&config),
+            memory_bytes: machine.memory_bytes,
+            host_ips: addresses,
+            config,
+            runtime,
+            objects,
+            events,
+            cgroups,
+        });
         tokio::spawn(crate::upkeep::run(host.clone(), shutdown.clone()));
         match joined {
-            Some(joined) => run_joined(host, machine, joined, imported, shutdown).await,
+            Some(joined) => run_joined(host, machine, joined, shutdown).await,
             None => {
                 let pods = Pods::new(host, Arc::new(NoApi));
-                imported.await;
                 let statics = Statics::default();
                 let follow = statics.follow(&pods, shutdown.clone(), async || pods.complete());
                 tokio::join!(follow, pods.run(shutdown.clone()));
@@ -124,7 +130,6 @@ async fn run_joined(
     host: Arc<Host>,
     machine: Machine,
     joined: Joined,
-    imported: impl Future<Output = ()>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let Joined { identity, context, ca_pem } = joined;
@@ -137,7 +142,6 @@ async fn run_joined(
     let listener = crate::server::listen(host.config.listen_address).await?;
     let statics = Statics::default();
     let follow_api = async {
-        imported.await;
         informer.synced().await;
         follow_api(&pods, &informer);
         statics
@@ -162,46 +166,6 @@ async fn run_joined(
         } => {}
     }
     Ok(())
-}
-
-/// Brings the images of this program to the runtime; sandboxes may need one of them.
-async fn import_self(runtime: Arc<dyn cri::Runtime>, config: Config, shutdown: CancellationToken) {
-    let importer = match cri::Importer::new(&config.container_runtime_endpoint) {
-        Ok(importer) => importer,
-        Err(error) => return tracing::warn!(error = %stdx::error::chain(&error), "import the image of this program"),
-    };
-    while let Err(error) = crate::selfimage::ensure(runtime.as_ref(), &importer, &config.data_dir).await {
-        tracing::warn!(error = %stdx::error::chain(&error), "import the image of this program");
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(IMPORT_RETRY) => {}
-        }
-    }
-}
-
-fn host(
-    config: Config,
-    host_ips: Vec<IpAddr>,
-    runtime: Arc<dyn cri::Runtime>,
-    driver: Driver,
-    machine: &Machine,
-    objects: Arc<dyn Objects>,
-    events: Events,
-) -> Result<Host, Error> {
-    let cgroups = Cgroups::new(&config.cgroup_root, driver);
-    cgroups.prepare_node().map_err(Error::file("create cgroup", crate::cgroup::MOUNT))?;
-    Ok(Host {
-        volumes: Volumes::new(&config.kubelet_dir),
-        images: Images::new(runtime.clone()),
-        allocatable: machine.allocatable(&config),
-        memory_bytes: machine.memory_bytes,
-        host_ips,
-        config,
-        runtime,
-        objects,
-        events,
-        cgroups,
-    })
 }
 
 /// Waits until the runtime answers, and asks which cgroup driver it wants.

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
+pub mod bring;
+
 /// The image that addons run; its entry point is `/rkctl`.
 pub const IMAGE: &str = concat!("rkctl.local/rkctl:", env!("CARGO_PKG_VERSION"));
 /// The image of sandboxes; its entry point is `/rkctl node pause`.

@@ -7,6 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
+use super::ephemeral_as_container;
 use super::identity;
 use super::memory::{Memory, SANDBOX, VOLUMES, Verdict, Waiting};
 use super::observed::{Instance, Observed, Phase};
@@ -75,6 +76,9 @@ impl Plan {
 
 /// How many ended runs of a container are kept beside the newest; `kubectl logs --previous` reads one.
 const ENDED_RUNS_KEPT: usize = 1;
+
+/// How often an image that is waited for is looked for on the node.
+const IMAGE_LOOK: SignedDuration = SignedDuration::from_secs(1);
 
 /// How long the reason of a failed attempt is told as it is.
 const REASON_SHOWN: SignedDuration = SignedDuration::from_secs(1);
@@ -334,7 +338,7 @@ impl View<'_> {
             // The reason of the failure itself is told for a while before the back-off takes its place.
             let since = self.memory.failures.get(&container.name).map(|failure| self.now.duration_since(failure.at));
             if let Some(rest) = since.map(|since| REASON_SHOWN - since).filter(|rest| *rest > SignedDuration::ZERO) {
-                return plan.recheck(rest.min(left));
+                return plan.recheck(self.look_after(container, rest.min(left)));
             }
             let image = container.image.as_deref().unwrap_or_default();
             let waiting =
@@ -349,9 +353,14 @@ impl View<'_> {
                     _ => failure.waiting.clone(),
                 });
             plan.waiting.extend(waiting.map(|waiting| (container.name.clone(), waiting)));
-            return plan.recheck(left);
+            return plan.recheck(self.look_after(container, left));
         }
         plan.actions.push(Action::Start { name: container.name.clone(), restart_count });
+    }
+
+    /// A container that takes an image from the node does not wait out the back-off once the image is there.
+    fn look_after(&self, container: &Container, left: SignedDuration) -> SignedDuration {
+        if self.memory.lacks_image(container) { left.min(IMAGE_LOOK) } else { left }
     }
 
     fn ephemeral_containers(&self, plan: &mut Plan) {
@@ -360,7 +369,7 @@ impl View<'_> {
                 continue;
             }
             match self.memory.attempt_remaining(&container.name, self.now) {
-                Some(left) => plan.recheck(left),
+                Some(left) => plan.recheck(self.look_after(&ephemeral_as_container(container), left)),
                 None => plan.actions.push(Action::Start { name: container.name.clone(), restart_count: 0 }),
             }
         }

@@ -50,6 +50,8 @@ struct State {
     pod: Arc<Pod>,
     deleted: bool,
     ended: bool,
+    /// What former agents' runs tell has been read.
+    recalled: bool,
     memory: Memory,
     observed: Observed,
     status: Option<PodStatus>,
@@ -61,7 +63,8 @@ impl Worker {
         let mut memory = Memory::new(Timestamp::now());
         observe::recall(&pod, &mut memory);
         let deleted = pod.metadata.deletion_timestamp.is_some();
-        let state = State { pod, deleted, ended: false, memory, observed: Observed::default(), status: None };
+        let observed = Observed::default();
+        let state = State { pod, deleted, ended: false, recalled: false, memory, observed, status: None };
         Arc::new(Self { host, reports, state: Mutex::new(state), wake: Notify::new() })
     }
 
@@ -158,6 +161,7 @@ impl Worker {
                 self.pause(RETRY).await;
                 continue;
             }
+            self.look_for_images().await;
             let plan = if doomed { Plan::default() } else { self.decide() };
             self.lock().ended = doomed;
             self.publish();

@@ -70,6 +70,9 @@ impl Worker {
     }
 
     async fn create_sandbox(&self, attempt: u32) -> Result<(), Error> {
+        if self.unless_deleted(self.host.images.own_settled()).await.is_none() {
+            return Ok(());
+        }
         let pod = self.pod();
         let made = execute::create_sandbox(&self.host, &pod, attempt).await;
         let mut state = self.lock();

@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{State, Worker};
 use crate::Error;
-use crate::pod::identity::POD_UID;
+use crate::pod::identity::{self, POD_UID};
 use crate::pod::memory::Memory;
 use crate::pod::observed::{self, Instance, Observed, Phase};
-use crate::pod::{config, find_container, lastwords};
+use crate::pod::{backoff, config, find_container, lastwords, plan};
 
 impl Worker {
     /// Reads the pod's sandboxes and containers; details only of what changed.
@@ -49,9 +49,27 @@ impl Worker {
         let mut state = self.lock();
         state.memory.retain(|id| now.containers.iter().any(|instance| instance.id == id));
         state.observed = now;
-        let State { pod, memory, observed, .. } = &mut *state;
+        let State { pod, memory, observed, recalled, .. } = &mut *state;
+        if !std::mem::replace(recalled, true) {
+            recall_crashes(pod, memory, observed);
+        }
         unprobed(pod, memory, observed);
         Ok(())
+    }
+
+    /// Containers whose image has come since they failed for it need not wait any longer.
+    pub(super) async fn look_for_images(&self) {
+        let wanted: Vec<(String, String)> = {
+            let state = self.lock();
+            let failed = state.memory.failures.keys().filter_map(|name| find_container(&state.pod, name));
+            let lacking = failed.filter(|container| state.memory.lacks_image(container));
+            lacking.map(|container| (container.name, container.image.unwrap_or_default())).collect()
+        };
+        for (name, image) in wanted {
+            if let Ok(Some(_)) = self.host.runtime.image_status(&image).await {
+                self.lock().memory.succeed(&name);
+            }
+        }
     }
 
     fn detail(&self, status: &v1::ContainerStatus, sandbox_id: &str) -> Instance {
@@ -78,6 +96,23 @@ pub(super) fn recall(pod: &Pod, memory: &mut Memory) {
         }
         if container.started == Some(true) {
             memory.started.insert(id.to_string());
+        }
+    }
+}
+
+/// After the agent's restart: containers that kept ending wait on, instead of being started at once.
+fn recall_crashes(pod: &Pod, memory: &mut Memory, observed: &Observed) {
+    let Some(spec) = pod.spec.as_ref() else { return };
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let Some(latest) = observed.latest(&container.name) else { continue };
+        // A changed definition starts anew.
+        if latest.hash != identity::hash(container) {
+            continue;
+        }
+        let delay = backoff::recalled(latest, observed.previous(&container.name));
+        let begun = latest.started_at().or_else(|| latest.finished_at());
+        if let (Some(delay), Some(begun)) = (delay, begun) {
+            memory.crashes.restore(&plan::crash_key(container), delay, begun);
         }
     }
 }

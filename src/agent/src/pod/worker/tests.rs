@@ -10,6 +10,7 @@ use crate::fake::FakeRuntime;
 use crate::host::Events;
 use crate::images::Images;
 use crate::objects::Standalone;
+use crate::selfimage::bring::Brought;
 use crate::volumes::Volumes;
 
 /// A condition that takes longer than this does not come.
@@ -35,6 +36,7 @@ struct Bench {
     worker: Arc<Worker>,
     status: watch::Receiver<PodStatus>,
     gone: watch::Receiver<bool>,
+    task: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
@@ -52,7 +54,7 @@ fn bench(spec: Value) -> Bench {
         events: Events::Log,
         volumes: Volumes::new(&config.kubelet_dir),
         cgroups: Cgroups::at(folder.path(), "/", Driver::Cgroupfs),
-        images: Images::new(runtime.clone()),
+        images: Images::new(runtime.clone(), Brought::already()),
         host_ips: vec![IpAddr::from([127, 0, 0, 1])],
         allocatable: Default::default(),
         memory_bytes: 1 << 30,
@@ -60,14 +62,29 @@ fn bench(spec: Value) -> Bench {
     });
     let pod = json!({ "metadata": { "name": "web", "namespace": "default", "uid": "u1" }, "spec": spec });
     let pod: Pod = serde_json::from_value(pod).unwrap();
+    let (worker, status, gone, task) = begin(host, Arc::new(pod));
+    Bench { runtime, worker, status, gone, task, _folder: folder }
+}
+
+type Begun = (Arc<Worker>, watch::Receiver<PodStatus>, watch::Receiver<bool>, tokio::task::JoinHandle<()>);
+
+fn begin(host: Arc<Host>, pod: Arc<Pod>) -> Begun {
     let (status, statuses) = watch::channel(PodStatus::default());
     let (gone, is_gone) = watch::channel(false);
-    let worker = Worker::new(host, Arc::new(Seen { status, gone }), Arc::new(pod));
-    tokio::spawn(worker.clone().run());
-    Bench { runtime, worker, status: statuses, gone: is_gone, _folder: folder }
+    let worker = Worker::new(host, Arc::new(Seen { status, gone }), pod);
+    let task = tokio::spawn(worker.clone().run());
+    (worker, statuses, is_gone, task)
 }
 
 impl Bench {
+    /// As after a restart of the agent: a worker that knows only what the runtime has.
+    async fn restart_agent(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        let (host, pod) = (self.worker.host().clone(), self.worker.pod());
+        (self.worker, self.status, self.gone, self.task) = begin(host, pod);
+    }
+
     async fn until(&mut self, wanted: impl FnMut(&PodStatus) -> bool) -> PodStatus {
         let found = tokio::time::timeout(LIMIT, self.status.wait_for(wanted)).await;
         let calls = self.runtime.calls();
@@ -128,13 +145,44 @@ async fn a_pod_that_never_restarts_succeeds_or_fails_with_its_container() {
     }
 }
 
+fn waits_for(status: &PodStatus, reason: &str) -> bool {
+    let containers = status.container_statuses.iter().flatten();
+    let mut waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    waiting.any(|found| found == reason)
+}
+
+#[tokio::test]
+async fn a_crash_loop_waits_on_after_the_agents_restart() {
+    let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "i:1" }] }));
+    for run in 0..2 {
+        bench.until(|status| ready(status) && restarts(status) == run).await;
+        bench.runtime.end("app", 1);
+        bench.worker.wake();
+    }
+    bench.until(|status| waits_for(status, "CrashLoopBackOff")).await;
+    bench.restart_agent().await;
+    let status = bench.until(|status| ready(status) || waits_for(status, "CrashLoopBackOff")).await;
+    assert!(waits_for(&status, "CrashLoopBackOff"), "{status:?}");
+    assert_eq!(bench.runtime.calls(), ["run sandbox", "start app", "start app"]);
+}
+
+#[tokio::test]
+async fn a_container_starts_as_soon_as_its_image_is_there() {
+    for policy in ["Never", "IfNotPresent"] {
+        let mut bench =
+            bench(json!({ "containers": [{ "name": "app", "image": "missing:1", "imagePullPolicy": policy }] }));
+        let reason = if policy == "Never" { "ErrImageNeverPull" } else { "ImagePullBackOff" };
+        bench.until(|status| waits_for(status, reason)).await;
+        bench.runtime.import("missing:1");
+        let imported = tokio::time::Instant::now();
+        bench.until(ready).await;
+        assert!(imported.elapsed() < Duration::from_secs(2), "{policy}: {:?}", imported.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_the_waiting_reason() {
     let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "missing:1" }] }));
-    let reason = |status: &PodStatus| {
-        let container = status.container_statuses.as_ref()?.first()?.state.clone()?;
-        container.waiting?.reason
-    };
-    bench.until(|status| reason(status).as_deref() == Some("ErrImagePull")).await;
-    bench.until(|status| reason(status).as_deref() == Some("ImagePullBackOff")).await;
+    bench.until(|status| waits_for(status, "ErrImagePull")).await;
+    bench.until(|status| waits_for(status, "ImagePullBackOff")).await;
 }
