@@ -71,6 +71,12 @@ pub fn closure(root: &str, generate: Generate) -> Definitions {
     Definitions(found)
 }
 
+/// One of the definitions; what has none may be anything.
+pub(crate) fn schema_in<'a>(definitions: &'a Definitions, name: &str) -> &'a Schema {
+    static ANY: LazyLock<Schema> = LazyLock::new(Schema::default);
+    definitions.0.get(name).map_or(&ANY, |schema| schema)
+}
+
 /// The fields that OpenAPI declares required of a type; empty for a type that no kind asked for yet.
 fn required(name: &str) -> Arc<[String]> {
     catalog().types.get(name).map(|entry| entry.required.clone()).unwrap_or_default()

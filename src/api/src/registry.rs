@@ -22,10 +22,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta_v1;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 use machinery::gvk::GroupVersion;
 use machinery::names;
-use machinery::schema::Definitions;
+use machinery::schema::{Definitions, Schema};
 use schemars::JsonSchema;
 
-use crate::definitions::{Generate, closure, generate};
+use crate::definitions::{Generate, closure, generate, schema_in};
 use crate::kinds;
 use crate::resource::{Kind, Resource, Subresource};
 use subresources::*;
@@ -65,6 +65,11 @@ impl Body {
     /// The kind's schema and every schema it refers to; made on first use.
     pub fn definitions(&self) -> &Definitions {
         self.definitions.get_or_init(|| closure(self.schema_name, self.generate))
+    }
+
+    /// The kind's own schema, whose references [`Body::definitions`] resolves.
+    pub fn schema(&self) -> &Schema {
+        schema_in(self.definitions(), self.schema_name)
     }
 }
 

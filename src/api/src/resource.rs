@@ -2,12 +2,13 @@
 
 use std::sync::OnceLock;
 
+use machinery::apply::Reset;
 use machinery::field::FieldErrors;
 use machinery::gvk::{GroupResource, GroupVersion};
 use machinery::schema::{Definitions, Schema};
 use serde_json::Value;
 
-use crate::definitions::{Generate, closure};
+use crate::definitions::{Generate, closure, schema_in};
 use crate::{read, strategy};
 
 /// A subresource and what it answers to.
@@ -64,9 +65,20 @@ pub trait Kind: Send + Sync + 'static {
         strategy::update(object, old, self.has_generation());
     }
 
-    /// Called on update of `status`: takes metadata and status from `object` and everything else from `old`.
+    /// Called on update of `status`: takes metadata and status from `object` and everything else from `old`, of
+    /// metadata too what [`Kind::reset_fields`] names.
     fn prepare_status_update(&self, object: &mut Value, old: &Value) {
         strategy::status_update(object, old);
+        strategy::keep_metadata(object, old, self.reset_fields("status"));
+    }
+
+    /// What writes to `subresource` (empty: to the object itself) do not change, and so do not come to own.
+    fn reset_fields(&self, subresource: &str) -> Reset<'static> {
+        match subresource {
+            "" => Reset::Fields(&[&["status"]]),
+            "status" => Reset::Fields(&[&["spec"]]),
+            _ => Reset::NONE,
+        }
     }
 
     /// Called on update of a subresource whose body is the object itself (`status`, `finalize`, `approval`,
@@ -175,8 +187,7 @@ impl Resource {
 
     /// The kind's own schema, whose references [`Resource::definitions`] resolves.
     pub fn schema(&self) -> &Schema {
-        static ANY: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(Schema::default);
-        self.definitions().0.get(self.schema_name).map_or(&ANY, |schema| schema)
+        schema_in(self.definitions(), self.schema_name)
     }
 
     /// Whether the main resource answers to `verb` (`deletecollection`).

@@ -1,9 +1,13 @@
 //! What the server itself sets or keeps when objects are created and updated, the same for most kinds.
 
+use machinery::apply::Reset;
 use machinery::meta;
 use serde_json::Value;
 
 use crate::read;
+
+/// What a client may write in metadata and a subresource may not, where the kind says so.
+const CLIENTS_METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "ownerReferences"];
 
 /// A new object has no status and, where generations are counted, the first generation.
 pub fn create(object: &mut Value, has_generation: bool) {
@@ -39,6 +43,17 @@ pub fn status_update(object: &mut Value, old: &Value) {
 fn keep_generation(object: &mut Value, old: &Value) {
     let generation = read::at(old, "metadata.generation").clone();
     meta::set(object, "generation", generation);
+}
+
+/// Keeps the fields of metadata that an endpoint does not take from clients.
+pub fn keep_metadata(object: &mut Value, old: &Value, reset: Reset<'_>) {
+    let is_kept = |field: &str| match reset {
+        Reset::Fields(paths) => paths.iter().any(|path| matches!(*path, ["metadata"]) || *path == ["metadata", field]),
+        Reset::AllBut(_) => true,
+    };
+    for field in CLIENTS_METADATA.into_iter().filter(|field| is_kept(field)) {
+        meta::set(object, field, old["metadata"][field].clone());
+    }
 }
 
 /// Gives `object` the field that `old` has.
@@ -88,5 +103,9 @@ mod tests {
             new,
             json!({"metadata": {"labels": {"l": "v"}, "generation": 3}, "spec": {"a": 1}, "data": 1, "status": {"s": 1}})
         );
+        keep_metadata(&mut new, &old, Reset::Fields(&[&["spec"], &["metadata", "annotations"]]));
+        assert_eq!(new["metadata"]["labels"], json!({"l": "v"}));
+        keep_metadata(&mut new, &old, Reset::Fields(&[&["metadata", "labels"]]));
+        assert_eq!(new["metadata"], json!({"generation": 3}));
     }
 }

@@ -11,6 +11,7 @@ mod conflict;
 mod managers;
 mod merge;
 mod remove;
+mod scale;
 mod set;
 mod walk;
 
@@ -21,6 +22,7 @@ use crate::meta;
 use crate::schema::{Definitions, Schema};
 
 pub use conflict::{Conflict, Conflicts};
+pub use scale::{managers_of_scale, managers_of_workload};
 pub use set::Set;
 
 use managers::{Entry, Kind, Managers};
@@ -46,9 +48,23 @@ pub struct Operation<'a> {
     pub api_version: &'a str,
     /// The time of the write.
     pub now: Timestamp,
-    /// Fields that this endpoint does not take from clients, so that none comes to own them: `["status"]` of the
-    /// main resource, `["spec"]` of a status.
-    pub reset_fields: &'a [&'a [&'a str]],
+    /// What this endpoint does not take from clients.
+    pub reset: Reset<'a>,
+}
+
+/// Fields that an endpoint does not take from clients: no write through it changes or comes to own them. Paths of
+/// names, each with everything below; `*` stands for every element of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset<'a> {
+    /// These: `["status"]` of the main resource, `["spec"]` of a status.
+    Fields(&'a [&'a [&'a str]]),
+    /// All others: an endpoint for `["spec", "ephemeralContainers"]` alone.
+    AllBut(&'a [&'a [&'a str]]),
+}
+
+impl Reset<'_> {
+    /// Everything is taken from clients.
+    pub const NONE: Reset<'static> = Reset::Fields(&[]);
 }
 
 /// Why an apply was not carried out.
@@ -107,7 +123,8 @@ pub fn apply(
 }
 
 /// Records ownership after a create, update or patch: the manager owns what it changed or added, and others lose
-/// what was changed or removed. `old` is `None` on create; `new` is the object as it will be stored.
+/// what was changed or removed. `old` is `None` on create; `new` is the object as the client wants it, with its defaults
+/// and before the server sets anything of its own: what the server sets belongs to no one.
 ///
 /// A `managedFields` list in `new` that differs from the old one is taken as the starting point, so that clients can
 /// edit it; an empty list stops the tracking of an existing object.
@@ -123,7 +140,7 @@ pub fn update_managed(
     let kept = old.map(meta::managed_fields).unwrap_or_default();
     let has_list = meta::value_at(new, &["metadata", "managedFields"]).is_some();
     let is_reset = has_list && managers::is_reset(given);
-    let comparison = walker.compare(old, new, schema);
+    let comparison = walker.compare(old, new, schema).without(operation.reset);
     if comparison.is_empty() && !is_reset && (!has_list || given == kept) {
         // Nothing changed hands: what is there stays, unread.
         let kept = if kept.is_empty() { Value::Null } else { Value::from(kept) };
@@ -150,13 +167,9 @@ pub fn update_managed(
 
 /// What a non-apply write does to ownership.
 fn record(managers: &mut Managers, comparison: &Comparison, operation: &Operation<'_>) {
-    let mut changed = comparison.changed();
-    if changed.is_empty() && comparison.removed.is_empty() {
-        return;
-    }
+    let changed = comparison.changed();
     managers.take_away(&changed, None);
     managers.take_away(&comparison.removed, None);
-    walk::reset(&mut changed, operation.reset_fields);
     if changed.is_empty() {
         return;
     }
@@ -175,7 +188,7 @@ impl Applier<'_> {
     fn run(&self, live: Option<&Value>, patch: &Value, force: bool) -> Result<Value, Error> {
         let mut managers = self.managers_before(live)?;
         let mut applied = self.walker.field_set(patch, self.schema);
-        walk::reset(&mut applied, self.operation.reset_fields);
+        walk::reset(&mut applied, self.operation.reset);
 
         let merged = self.walker.merge(live, patch, self.schema);
         let (last, last_time) = {
@@ -185,7 +198,7 @@ impl Applier<'_> {
         };
         let mut object = self.prune(merged, patch, &managers, &last);
 
-        let comparison = self.walker.compare(live, &object, self.schema);
+        let comparison = self.walker.compare(live, &object, self.schema).without(self.operation.reset);
         let changed = comparison.changed();
         let id = managers::id(Kind::Apply, self.operation);
         let conflicts = conflict::between(&managers, &changed, &id);

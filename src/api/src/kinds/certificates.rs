@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use machinery::apply::Reset;
 use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 use serde_json::Value;
@@ -101,6 +102,15 @@ impl Kind for SigningRequest {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         strategy::update(object, old, false);
         strategy::keep(object, old, "spec");
+    }
+
+    fn reset_fields(&self, subresource: &str) -> Reset<'static> {
+        match subresource {
+            "" => Reset::Fields(&[&["spec"], &["status"]]),
+            "approval" => Reset::Fields(&[&["spec"], &["status", "certificate"]]),
+            "status" => Reset::Fields(&[&["spec"], &["status", "conditions"]]),
+            _ => Reset::NONE,
+        }
     }
 
     /// `approval` decides, `status` carries the certificate; neither can do the other's work.

@@ -1,5 +1,6 @@
 //! Deployment.
 
+use machinery::apply::Reset;
 use machinery::field::{FieldError, FieldErrors};
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ pub static DEPLOYMENT: Simple = Simple {
         ]
     },
     has_generation: true,
+    reset_in_status: Reset::Fields(&[&["spec"], &["metadata", "labels"]]),
     default,
     validate,
     validate_update,

@@ -1,5 +1,6 @@
 //! CustomResourceDefinition and APIService: stored and served.
 
+use machinery::apply::Reset;
 use serde_json::Value;
 
 use super::simple::Simple;
@@ -7,7 +8,8 @@ use crate::read;
 use crate::table::{age, age_column, name, name_column, text};
 
 /// The behaviour of CustomResourceDefinitions.
-pub static CRD: Simple = Simple { has_generation: true, ..Simple::CREATED_AT };
+pub static CRD: Simple =
+    Simple { has_generation: true, reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]), ..Simple::CREATED_AT };
 
 /// The behaviour of APIServices.
 pub static API_SERVICE: Simple = Simple {
@@ -19,6 +21,7 @@ pub static API_SERVICE: Simple = Simple {
     ],
     cells: |object, now| vec![name(object), service(object).into(), available(object).into(), age(object, now)],
     fields: &["spec.service.name", "spec.service.namespace"],
+    reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     ..Simple::PLAIN
 };
 

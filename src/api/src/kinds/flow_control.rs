@@ -1,5 +1,6 @@
 //! FlowSchema and PriorityLevelConfiguration.
 
+use machinery::apply::Reset;
 use serde_json::Value;
 
 use super::simple::Simple;
@@ -28,6 +29,7 @@ pub static FLOW_SCHEMA: Simple = Simple {
         ]
     },
     has_generation: true,
+    reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     ..Simple::PLAIN
 };
 
@@ -57,5 +59,6 @@ pub static PRIORITY_LEVEL: Simple = Simple {
         ]
     },
     has_generation: true,
+    reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     ..Simple::PLAIN
 };

@@ -1,6 +1,7 @@
 //! Namespace.
 
 use jiff::Timestamp;
+use machinery::apply::Reset;
 use machinery::field::FieldErrors;
 use machinery::{meta, names};
 use serde_json::{Value, json};
@@ -54,6 +55,18 @@ impl Kind for Namespace {
             "finalize" => strategy::keep(object, old, "status"),
             _ => self.prepare_status_update(object, old),
         }
+    }
+
+    fn reset_fields(&self, subresource: &str) -> Reset<'static> {
+        match subresource {
+            "" | "finalize" => Reset::Fields(&[&["status"]]),
+            "status" => Reset::Fields(&[&["spec"]]),
+            _ => Reset::NONE,
+        }
+    }
+
+    fn validate_subresource_update(&self, subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        if subresource == "finalize" { self.validate(object) } else { FieldErrors::new() }
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {

@@ -4,8 +4,8 @@ mod columns;
 mod update;
 
 use jiff::Timestamp;
+use machinery::apply::Reset;
 use machinery::field::FieldErrors;
-use machinery::meta;
 use serde_json::{Value, json};
 
 use crate::check::At;
@@ -44,10 +44,27 @@ impl Kind for Pod {
         set(object, "status", status);
     }
 
+    fn reset_fields(&self, subresource: &str) -> Reset<'static> {
+        match subresource {
+            "" => Reset::Fields(&[&["status"]]),
+            "status" => {
+                Reset::Fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+            }
+            "ephemeralcontainers" => Reset::AllBut(&[&["spec", "ephemeralContainers"]]),
+            "resize" => Reset::AllBut(&[
+                &["spec", "containers", "*", "resources"],
+                &["spec", "containers", "*", "resizePolicy"],
+                &["spec", "initContainers", "*", "resources"],
+                &["spec", "initContainers", "*", "resizePolicy"],
+                &["spec", "resources"],
+            ]),
+            _ => Reset::NONE,
+        }
+    }
+
     fn prepare_status_update(&self, object: &mut Value, old: &Value) {
         strategy::status_update(object, old);
-        let owners = read::at(old, "metadata.ownerReferences").clone();
-        meta::set(object, "ownerReferences", owners);
+        strategy::keep_metadata(object, old, self.reset_fields("status"));
         let class = read::at(old, "status.qosClass").clone();
         if let Some(status) = object.get_mut("status").filter(|_| !class.is_null()) {
             fill(status, "qosClass", class);
@@ -56,8 +73,14 @@ impl Kind for Pod {
 
     fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
         match subresource {
-            "ephemeralcontainers" => update::take_ephemeral_containers(object, old),
-            "resize" => update::take_resources(object, old),
+            "ephemeralcontainers" => {
+                strategy::keep_metadata(object, old, self.reset_fields(subresource));
+                update::take_ephemeral_containers(object, old);
+            }
+            "resize" => {
+                strategy::keep_metadata(object, old, self.reset_fields(subresource));
+                update::take_resources(object, old);
+            }
             _ => self.prepare_status_update(object, old),
         }
     }
@@ -79,7 +102,7 @@ impl Kind for Pod {
     fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
         match subresource {
             "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
-            "resize" => self.validate(object),
+            "resize" => update::validate_resize(object, old),
             _ => update::validate_status(object, old),
         }
     }

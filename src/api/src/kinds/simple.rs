@@ -1,6 +1,7 @@
 //! Kinds that are fully described by their columns, fields and a few functions.
 
 use jiff::Timestamp;
+use machinery::apply::Reset;
 use machinery::field::FieldErrors;
 use machinery::meta;
 use serde_json::Value;
@@ -19,6 +20,8 @@ pub struct Simple {
     pub fields: &'static [&'static str],
     /// Whether generations are counted.
     pub has_generation: bool,
+    /// What writes to `status` do not change.
+    pub reset_in_status: Reset<'static>,
     /// Defaults that depend on other fields.
     pub default: fn(&mut Value),
     /// What the server sets in new objects besides the usual.
@@ -38,6 +41,7 @@ impl Simple {
         cells: |object, now| vec![name(object), age(object, now)],
         fields: &[],
         has_generation: false,
+        reset_in_status: Reset::Fields(&[&["spec"]]),
         default: |_| {},
         prepare_create: None,
         warnings: |_| Vec::new(),
@@ -66,6 +70,14 @@ impl Kind for Simple {
         strategy::create(object, self.has_generation);
         if let Some(prepare) = self.prepare_create {
             prepare(object);
+        }
+    }
+
+    fn reset_fields(&self, subresource: &str) -> Reset<'static> {
+        match subresource {
+            "" => Reset::Fields(&[&["status"]]),
+            "status" => self.reset_in_status,
+            _ => Reset::NONE,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The kinds of storage.k8s.io that need little more than columns, and StorageVersionMigration.
 
+use machinery::apply::Reset;
+
 use super::simple::Simple;
 use crate::read;
 use crate::table::{age, age_column, column, name, name_column, text};
@@ -76,6 +78,7 @@ pub static VOLUME_ATTACHMENT: Simple = Simple {
             age(object, now),
         ]
     },
+    reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     ..Simple::PLAIN
 };
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use machinery::field::{FieldError, Path};
+use machinery::strict::Decoded;
 use machinery::{apply as ssa, meta, schema, strict};
 use serde_json::Value;
 
@@ -21,17 +22,14 @@ const ATTEMPTS: usize = 3;
 /// # Errors
 /// 400 and 422 for configurations that make no sense, 409 with the conflicts.
 pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<(StatusCode, Written)> {
-    if !options.manager_given {
-        let wrong = FieldError::required(&Path::new("fieldManager"), "is required for apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &vec![wrong]));
-    }
+    check_manager(options)?;
     let patch = read(target, bytes, options)?;
     let pinned = !meta::resource_version(&patch).is_empty();
     let force = options.force.unwrap_or(false);
     for _ in 0..ATTEMPTS {
         let changed = transact(target, options, "PatchOptions", |old| {
             let object = merged(target, Some(old), &patch, options, force)?;
-            Ok(Changed { object, pinned, by: managed::By::Apply })
+            Ok(Changed { object, pinned, by: managed::By::Recorded })
         })
         .await;
         match changed {
@@ -43,7 +41,7 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
             return Err(Status::conflict(&target.group_resource(), target.name, why));
         }
         let object = merged(target, None, &patch, options, force)?;
-        match create::insert(target, object, options, managed::By::Apply).await {
+        match create::insert(target, object, options, managed::By::Recorded).await {
             // Somebody made it meanwhile.
             Err(status) if status.reason() == "AlreadyExists" && !options.dry_run => {}
             created => return created.map(|written| (StatusCode::CREATED, written)),
@@ -52,14 +50,48 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
     Err(Status::modified(&target.group_resource(), target.name))
 }
 
-fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Value> {
+/// Whoever applies says who they are.
+///
+/// # Errors
+/// 422 where they do not.
+pub fn check_manager(options: &WriteOptions) -> Result<()> {
+    if options.manager_given {
+        return Ok(());
+    }
+    let wrong = FieldError::required(&Path::new("fieldManager"), "is required for apply patch");
+    Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &vec![wrong]))
+}
+
+/// Reads the body of an apply patch, which says of what kind it is.
+///
+/// # Errors
+/// 400.
+pub fn parse(bytes: &Bytes) -> Result<Decoded> {
     let decoded = strict::decode_yaml(bytes, bytes.len())
         .map_err(|error| Status::bad_request(format!("error decoding YAML: {}", stdx::error::chain(&error))))?;
-    let mut found: Vec<String> = decoded.messages().collect();
-    let mut patch = decoded.value;
-    if meta::api_version(&patch).is_empty() || meta::kind(&patch).is_empty() {
+    if meta::api_version(&decoded.value).is_empty() || meta::kind(&decoded.value).is_empty() {
         return Err(Status::bad_request("apiVersion and kind must be set in an apply patch"));
     }
+    Ok(decoded)
+}
+
+/// The failure of an apply.
+pub fn refusal(error: ssa::Error) -> Status {
+    match error {
+        ssa::Error::Invalid(text) => Status::bad_request(text),
+        ssa::Error::Conflicts(conflicts) => {
+            let status = Status::new(409, "Conflict", conflicts.to_string());
+            conflicts.0.iter().fold(status, |status, conflict| {
+                status.with_cause(ssa::Conflict::CAUSE, &conflict.message(), &conflict.path)
+            })
+        }
+    }
+}
+
+fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Value> {
+    let decoded = parse(bytes)?;
+    let mut found: Vec<String> = decoded.messages().collect();
+    let mut patch = decoded.value;
     let resource = target.resource;
     decode::set_type(resource, &mut patch)?;
     let unknown = schema::prune(&mut patch, resource.schema(), resource.definitions());
@@ -82,15 +114,7 @@ fn merged(
     let api_version = resource.group_version.to_string();
     let operation = managed::operation(target, &options.manager, &api_version);
     let applied = ssa::apply(live, patch, &operation, force, resource.schema(), resource.definitions());
-    let mut object = applied.map_err(|error| match error {
-        ssa::Error::Invalid(text) => Status::bad_request(text),
-        ssa::Error::Conflicts(conflicts) => {
-            let status = Status::new(409, "Conflict", conflicts.to_string());
-            conflicts.0.iter().fold(status, |status, conflict| {
-                status.with_cause(ssa::Conflict::CAUSE, &conflict.message(), &conflict.path)
-            })
-        }
-    })?;
+    let mut object = applied.map_err(refusal)?;
     decode::complete(resource, &mut object)?;
     Ok(object)
 }

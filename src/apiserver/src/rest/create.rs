@@ -61,13 +61,17 @@ pub async fn insert(
         dry_run: options.dry_run,
     };
     clear_system_fields(&mut object);
-    target.resource.behaviour.prepare_create(&mut object);
+    managed::track(target, None, &mut object, &options.manager, by);
     target.admit(&facts, &mut object).await?;
     decode::complete(target.resource, &mut object)?;
+    target.resource.behaviour.prepare_create(&mut object);
     for attempt in 1.. {
         let mut attempted = object.clone();
         let generated = name_it(&mut attempted);
-        let written = finish_insert(target, attempted, &facts, options, by).await;
+        if generated {
+            target.resource.behaviour.name_chosen(&mut attempted);
+        }
+        let written = finish_insert(target, attempted, &facts, options).await;
         match written {
             Err(status) if generated && status.reason() == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
             written => return written,
@@ -132,12 +136,10 @@ async fn finish_insert(
     mut object: Value,
     facts: &Facts<'_>,
     options: &WriteOptions,
-    by: managed::By,
 ) -> Result<Written> {
     let resource = target.resource;
     // Addresses of services are promised here and given back unless the object is kept.
     let promise = services::before_create(target, &mut object, options.dry_run).await?;
-    managed::track(target, None, &mut object, &options.manager, by);
     let name = meta::name(&object).to_string();
     let errors = api::metadata::validate_create(resource, &object);
     if !errors.is_empty() {

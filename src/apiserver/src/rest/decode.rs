@@ -59,14 +59,25 @@ pub fn object(target: &Target<'_>, decoded: Decoded, validation: FieldValidation
 /// # Errors
 /// 400 where strict and something was found.
 pub fn report(target: &Target<'_>, kind: &str, found: Vec<String>, validation: FieldValidation) -> Result<()> {
+    report_of(target, &target.resource.group_version.version, kind, found, validation)
+}
+
+/// The same for a kind that is no resource of its own.
+///
+/// # Errors
+/// 400 where strict and something was found.
+pub fn report_of(
+    target: &Target<'_>,
+    version: &str,
+    kind: &str,
+    found: Vec<String>,
+    validation: FieldValidation,
+) -> Result<()> {
     match validation {
-        FieldValidation::Strict if !found.is_empty() => {
-            let version = &target.resource.group_version.version;
-            Err(Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
-                found.join(", ")
-            )))
-        }
+        FieldValidation::Strict if !found.is_empty() => Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+            found.join(", ")
+        ))),
         FieldValidation::Warn => {
             found.into_iter().for_each(|message| target.context.warnings.add(message));
             Ok(())

@@ -1,16 +1,20 @@
 //! The scale subresource: autoscaling/v1 Scale as a view of `spec.replicas` of a workload.
 
+use api::registry;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use jiff::Timestamp;
+use machinery::apply::{Operation, Reset, managers_of_scale, managers_of_workload};
 use machinery::field::{FieldError, Path};
-use machinery::{meta, patch as patches};
+use machinery::strict::{self, Decoded};
+use machinery::{meta, patch as patches, schema};
 use serde_json::{Value, json};
 
-use super::options::WriteOptions;
+use super::options::{FieldValidation, WriteOptions};
 use super::patch::{Form, names_version, read, refusal};
 use super::target::Target;
-use super::update::{Changed, Written, transact};
-use super::{decode, managed};
+use super::update::{Changed, Written, check_name, transact};
+use super::{apply, create, decode, managed};
 use crate::accept;
 use crate::answer;
 use crate::body::{self, Body};
@@ -19,6 +23,9 @@ use crate::storage;
 
 const API_VERSION: &str = "autoscaling/v1";
 const KIND: &str = "Scale";
+const SUBRESOURCE: &str = "scale";
+/// Where workloads have their replicas.
+const REPLICAS: [&str; 2] = ["spec", "replicas"];
 
 /// The Scale of a workload.
 fn of(object: &Value) -> Value {
@@ -83,20 +90,29 @@ pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
 pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
     let options = WriteOptions::read(target.context, "UpdateOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
-    let mut scale = decode::body(&target.context.headers, &bytes, bytes.len())?.value;
-    decode::set_type_to(API_VERSION, KIND, &mut scale)?;
+    let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
+    let scale = complete(target, decoded, options.validation)?;
     let pinned = !matches!(meta::resource_version(&scale), "" | "0");
-    change(target, &options, "UpdateOptions", pinned, |_| Ok(scale.clone())).await
+    change(target, &options, "UpdateOptions", pinned, |current| tracked(current, scale.clone(), &options)).await
 }
 
 /// Answers a patch of the Scale.
 ///
 /// # Errors
-/// As for a patch of the workload; 415 for server-side apply.
+/// As for a patch of the workload.
 pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
     let form = Form::of(&decode::media_type(&target.context.headers))?;
     let options = WriteOptions::read(target.context, "PatchOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
+    if form == Form::Apply {
+        apply::check_manager(&options)?;
+        let patch = complete(target, apply::parse(&bytes)?, options.validation)?;
+        let pinned = !meta::resource_version(&patch).is_empty();
+        return change(target, &options, "PatchOptions", pinned, |current| applied(current, &patch, &options)).await;
+    }
+    if options.force.is_some() {
+        return Err(Status::bad_request("force may only be set for apply patches"));
+    }
     let patch = read(target, &bytes, options.validation)?;
     change(target, &options, "PatchOptions", names_version(form, &patch), |current| {
         let mut scale = current.clone();
@@ -106,10 +122,56 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
             Form::Merge | Form::Strategic | Form::Apply => patches::merge(&mut scale, &patch),
         };
         outcome.map_err(|error| refusal(target, error))?;
-        decode::set_type_to(API_VERSION, KIND, &mut scale)?;
-        Ok(scale)
+        let decoded = Decoded { value: scale, duplicates: Vec::new() };
+        tracked(current, complete(target, decoded, options.validation)?, &options)
     })
     .await
+}
+
+fn body_kind() -> Result<&'static registry::Body> {
+    api::registry().body("autoscaling", "v1", KIND).ok_or_else(Status::no_such_resource)
+}
+
+/// A Scale of the right kind and name with fields of the right types.
+fn complete(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) -> Result<Value> {
+    let mut found: Vec<String> = decoded.messages().collect();
+    let mut scale = decoded.value;
+    decode::set_type_to(API_VERSION, KIND, &mut scale)?;
+    let body = body_kind()?;
+    let unknown = schema::prune(&mut scale, body.schema(), body.definitions());
+    found.extend(unknown.iter().map(|path| strict::unknown_field(path)));
+    decode::report_of(target, &body.group_version.version, KIND, found, validation)?;
+    schema::decode(&mut scale, body.schema(), body.definitions()).map_err(|error| {
+        Status::bad_request(format!("{KIND} in version \"v1\" cannot be handled as a {KIND}: {error}"))
+    })?;
+    check_name(target, &mut scale)?;
+    create::set_place(target, &mut scale)?;
+    Ok(scale)
+}
+
+fn operation(options: &WriteOptions) -> Operation<'_> {
+    Operation {
+        manager: &options.manager,
+        subresource: SUBRESOURCE,
+        api_version: API_VERSION,
+        now: Timestamp::now(),
+        reset: Reset::NONE,
+    }
+}
+
+/// The new Scale with its managers after an update.
+fn tracked(current: &Value, mut scale: Value, options: &WriteOptions) -> Result<Value> {
+    let body = body_kind()?;
+    machinery::apply::update_managed(Some(current), &mut scale, &operation(options), body.schema(), body.definitions());
+    Ok(scale)
+}
+
+/// The new Scale with its managers after an apply.
+fn applied(current: &Value, patch: &Value, options: &WriteOptions) -> Result<Value> {
+    let (body, force) = (body_kind()?, options.force.unwrap_or(false));
+    let operation = operation(options);
+    machinery::apply::apply(Some(current), patch, &operation, force, body.schema(), body.definitions())
+        .map_err(apply::refusal)
 }
 
 async fn change(
@@ -122,14 +184,9 @@ async fn change(
     // To the workload it is an update of its spec.
     let parent = Target { subresource: None, ..*target };
     let written = transact(&parent, options, options_kind, |old| {
-        let scale = make(&of(old))?;
-        let replicas = replicas(&scale, target.name)?;
-        let mut object = old.clone();
-        object["spec"]["replicas"] = replicas.into();
-        if pinned {
-            meta::set_resource_version(&mut object, meta::resource_version(&scale));
-        }
-        Ok(Changed { object, pinned, by: managed::By::Update })
+        let scale = make(&with_managers(of(old), old)?)?;
+        let object = scaled(target, old, &scale, pinned)?;
+        Ok(Changed { object, pinned, by: managed::By::Recorded })
     })
     .await?;
     let object = match written {
@@ -138,6 +195,31 @@ async fn change(
     };
     let format = accept::negotiate_format(&target.context.headers)?;
     answer::value(target.context, StatusCode::OK, format, &of(&object))
+}
+
+/// The Scale with the managers of the workload's replicas.
+fn with_managers(mut scale: Value, workload: &Value) -> Result<Value> {
+    let managers = managers_of_scale(meta::managed_fields(workload), &REPLICAS).map_err(Status::internal)?;
+    meta::set(&mut scale, "managedFields", managers);
+    Ok(scale)
+}
+
+/// The workload with the replicas of the Scale, and their managers.
+fn scaled(target: &Target<'_>, old: &Value, scale: &Value, pinned: bool) -> Result<Value> {
+    let mut object = old.clone();
+    object["spec"]["replicas"] = replicas(scale, target.name)?.into();
+    let (before, version) = (meta::managed_fields(old), target.resource.group_version.to_string());
+    if !before.is_empty() {
+        let managers = managers_of_workload(before, meta::managed_fields(scale), &REPLICAS, &version);
+        meta::set(&mut object, "managedFields", managers.map_err(Status::internal)?);
+    }
+    if pinned {
+        meta::set_resource_version(&mut object, meta::resource_version(scale));
+    }
+    if !meta::uid(scale).is_empty() {
+        meta::set_uid(&mut object, meta::uid(scale));
+    }
+    Ok(object)
 }
 
 fn replicas(scale: &Value, name: &str) -> Result<i64> {

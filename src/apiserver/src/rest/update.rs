@@ -116,7 +116,8 @@ async fn step(
 ) -> Result<Option<Written>> {
     let Changed { mut object, pinned, by } = changed;
     check_version(target, old, &object, pinned)?;
-    prepare::for_update(target, &mut object, old);
+    prepare::keep_metadata(&mut object, old);
+    managed::track(target, Some(old), &mut object, &options.manager, by);
     let kind = target.kind();
     let facts = Facts {
         operation: Operation::Update,
@@ -129,10 +130,9 @@ async fn step(
     };
     target.admit(&facts, &mut object).await?;
     decode::complete(target.resource, &mut object)?;
+    prepare::for_update(target, &mut object, old);
     let promise = services::before_update(target, &mut object, old, options.dry_run).await?;
-    managed::track(target, Some(old), &mut object, &options.manager, by);
-    let mut errors = prepare::check(target, &object, old);
-    errors.extend(api::metadata::validate_update(target.resource, &object, old));
+    let errors = prepare::check(target, &object, old);
     if !errors.is_empty() {
         return Err(target.invalid(target.name, &errors));
     }

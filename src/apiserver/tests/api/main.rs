@@ -1,6 +1,7 @@
 //! The real server on a temporary store, driven over TLS by raw requests, by kube-rs and by the real kubectl.
 
 mod kubectl;
+mod ownership;
 mod raw;
 mod streams;
 mod support;

@@ -114,6 +114,43 @@ async fn pods_are_bound_once_report_status_and_end_with_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn subresources_of_a_pod_change_their_part_alone() {
+    const STRATEGIC: &str = "application/strategic-merge-patch+json";
+    let server = start().await;
+    server.create(PODS, pod("p", json!({"l": "v"}))).await;
+    let change = |subresource: &'static str, change: Value| {
+        let server = &server;
+        async move {
+            let path = format!("{PODS}/p/{subresource}?fieldManager=hand");
+            server.json("PATCH", &path, STRATEGIC, &change.to_string()).await
+        }
+    };
+    let debug = json!({"metadata": {"labels": {"l": "w"}}, "spec": {"nodeName": "n",
+        "ephemeralContainers": [{"name": "debug", "image": "d"}]}});
+    let (code, changed) = change("ephemeralcontainers", debug).await;
+    assert_eq!(code, 200, "{changed}");
+    assert_eq!(changed["spec"]["ephemeralContainers"][0]["name"], "debug");
+    assert_eq!((&changed["metadata"]["labels"]["l"], changed["spec"].get("nodeName")), (&json!("v"), None));
+    assert_eq!(changed["metadata"]["generation"], 2);
+    let entries = changed["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let entry = entries.iter().find(|entry| entry["subresource"] == "ephemeralcontainers").expect("an entry");
+    assert!(entry["fieldsV1"]["f:spec"].get("f:ephemeralContainers").is_some(), "{entry}");
+    assert!(entry["fieldsV1"].get("f:metadata").is_none() && entry["fieldsV1"]["f:spec"].get("f:nodeName").is_none());
+    let gone = json!({"spec": {"ephemeralContainers": [{"name": "debug", "$patch": "delete"}]}});
+    let (code, status) = change("ephemeralcontainers", gone).await;
+    assert!(code == 422 && status["message"].as_str().is_some_and(|text| text.contains("may not be removed")));
+    let image = json!({"spec": {"containers": [{"name": "c", "image": "other", "resizePolicy":
+        [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]}]}});
+    let (code, changed) = change("resize", image).await;
+    assert_eq!((code, &changed["spec"]["containers"][0]["image"]), (200, &json!("i")), "{changed}");
+    assert_eq!(changed["spec"]["containers"][0]["resizePolicy"][0]["resourceName"], "cpu");
+    let class = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}});
+    let (code, status) = change("resize", class).await;
+    assert!(code == 422 && status["message"].as_str().is_some_and(|text| text.contains("QOS")), "{status}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disruption_budget_stops_evictions() {
     let server = start().await;
     server.create(PODS, pod("p", json!({"app": "a"}))).await;

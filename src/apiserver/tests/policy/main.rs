@@ -93,6 +93,27 @@ async fn service_accounts_log_in_with_tokens_and_pods_get_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_admission_adds_counts_for_the_class_of_service_and_belongs_to_no_one() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    cluster.succeeds(&admin, &["create", "serviceaccount", "default"]).await;
+    let limits = json!([{"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}}]);
+    let metadata = json!({"name": "limits", "namespace": "default"});
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": limits}});
+    cluster.create(&admin, &range).await;
+    cluster.succeeds(&admin, &["run", "web", "--image=web"]).await;
+    let pod = json_of(&cluster.succeeds(&admin, &["get", "pod", "web", "-o", "json", "--show-managed-fields"]).await);
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1", "{pod}");
+    assert_eq!(pod["status"]["qosClass"], "Guaranteed", "{pod}");
+    let owned = pod["metadata"]["managedFields"].to_string();
+    assert!(owned.contains("f:image"), "{owned}");
+    for field in ["f:limits", "f:volumes", "f:tolerations", "f:priority", "f:serviceAccount", "f:status"] {
+        assert!(!owned.contains(field), "{field}: {owned}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_joins_with_a_bootstrap_token_and_its_agent_is_held_to_its_node() {
     let cluster = Cluster::start().await;
     let admin = cluster.certificate("admin", &["system:masters"]);

@@ -30,6 +30,19 @@ impl Set {
         Self { member: true, ..Self::default() }
     }
 
+    /// The set with the path of these fields alone.
+    pub(super) fn of_path(path: &[&str]) -> Self {
+        path.iter().rev().fold(Self::leaf(), |child, name| Self {
+            fields: BTreeMap::from([(name.to_string(), child)]),
+            ..Self::default()
+        })
+    }
+
+    /// Whether the path of these fields is in the set.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        path.iter().try_fold(self, |set, name| set.fields.get(*name)).is_some_and(|set| set.member)
+    }
+
     /// Reads `fieldsV1`.
     ///
     /// # Errors

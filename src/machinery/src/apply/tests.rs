@@ -14,7 +14,7 @@ fn at<'a>(manager: &'a str, time: &str) -> Operation<'a> {
         subresource: "",
         api_version: "apps/v1",
         now: time.parse().unwrap(),
-        reset_fields: &[&["status"]],
+        reset: Reset::Fields(&[&["status"]]),
     }
 }
 
@@ -125,16 +125,36 @@ fn subresources_have_entries_of_their_own() {
     let first = updated(None, json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}}), &operation("one"));
     let mut second = first.clone();
     second["status"] = json!({"replicas": 1, "conditions": [{"type": "Ready", "status": "True"}]});
-    let status = Operation { subresource: "status", reset_fields: &[&["spec"]], ..operation("one") };
+    let status = Operation { subresource: "status", reset: Reset::Fields(&[&["spec"]]), ..operation("one") };
     let second = updated(Some(&first), second, &status);
     let entries = meta::managed_fields(&second);
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[1]["subresource"], "status");
     assert_eq!(entries[1]["fieldsV1"]["f:status"]["f:conditions"]["k:{\"type\":\"Ready\"}"]["f:status"], json!({}));
-    // What an endpoint resets is owned by no one who writes there.
+    // What an endpoint resets is owned by no one who writes there, and taken from no one.
     let mut third = second.clone();
     third["status"]["replicas"] = json!(2);
-    assert!(owners(&updated(Some(&second), third, &operation("two"))).iter().all(|owner| !owner.starts_with("two")));
+    assert_eq!(owners(&updated(Some(&second), third, &operation("two"))), owners(&second));
+    let mut without = second.clone();
+    without.as_object_mut().unwrap().remove("status");
+    assert_eq!(owners(&updated(Some(&second), without, &operation("two"))), owners(&second));
+}
+
+#[test]
+fn an_endpoint_for_a_part_takes_that_part_alone() {
+    let containers = json!([{"name": "x", "image": "1"}, {"name": "y", "image": "1"}]);
+    let first =
+        updated(None, json!({"metadata": {"name": "a"}, "spec": {"containers": containers}}), &operation("one"));
+    let mut second = first.clone();
+    second["spec"]["paused"] = json!(true);
+    second["spec"]["containers"][0]["image"] = json!("2");
+    second["spec"]["containers"][1]["resources"] = json!({"limits": {"cpu": "1"}});
+    let part = Reset::AllBut(&[&["spec", "containers", "*", "resources"]]);
+    let resize = Operation { subresource: "resize", reset: part, ..operation("two") };
+    let owners = owners(&updated(Some(&first), second, &resize));
+    assert!(owners[0].contains("containers[name=\"x\"].image"), "{owners:?}");
+    assert!(owners[1].starts_with("two Update: ") && !owners[1].contains("paused"), "{owners:?}");
+    assert!(owners[1].contains("resources.limits") && !owners[1].contains("image"), "{owners:?}");
 }
 
 #[test]

@@ -4,8 +4,11 @@
 //! sets and the keys of maps are fields of their own. Metadata that the server alone writes is owned by no one and
 //! passed over.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
+use super::Reset;
 use super::set::Set;
 use crate::schema::{Definitions, ListKind, Schema, Type};
 
@@ -37,6 +40,12 @@ impl Comparison {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
+    /// Passes over what an endpoint resets.
+    pub(super) fn without(mut self, fields: Reset<'_>) -> Self {
+        [&mut self.added, &mut self.modified, &mut self.removed].into_iter().for_each(|set| reset(set, fields));
+        self
+    }
+
     /// What was added or modified.
     pub(super) fn changed(&self) -> Set {
         let mut set = self.added.clone();
@@ -58,17 +67,41 @@ impl Comparison {
     }
 }
 
-/// Takes away what an endpoint resets, with everything below.
-pub(super) fn reset(set: &mut Set, paths: &[&[&str]]) {
-    for path in paths {
-        if let Some((last, parents)) = path.split_last() {
-            let parent = parents.iter().try_fold(&mut *set, |at, name| at.fields.get_mut(*name));
-            if let Some(parent) = parent {
-                parent.fields.remove(*last);
-            }
-        }
+/// Takes away what an endpoint resets.
+pub(super) fn reset(set: &mut Set, reset: Reset<'_>) {
+    match reset {
+        Reset::Fields([]) => {}
+        Reset::Fields(paths) => *set = split(set, paths).1,
+        Reset::AllBut(paths) => *set = split(set, paths).0,
     }
-    set.fields.retain(|_, child| !child.is_empty());
+}
+
+/// What of a set lies at or below these paths, and the rest.
+fn split(set: &Set, paths: &[&[&str]]) -> (Set, Set) {
+    if paths.iter().any(|path| path.is_empty()) {
+        return (set.clone(), Set::default());
+    }
+    let (mut within, mut rest) = (Set::default(), Set { member: set.member, ..Set::default() });
+    let below = |step: &str| -> Vec<&[&str]> {
+        paths.iter().filter(|path| path.first() == Some(&step)).map(|path| &path[1..]).collect()
+    };
+    for (name, child) in &set.fields {
+        let (inner, outer) = split(child, &below(name));
+        put(&mut within.fields, name, inner);
+        put(&mut rest.fields, name, outer);
+    }
+    for (element, child) in &set.items {
+        let (inner, outer) = split(child, &below("*"));
+        put(&mut within.items, element, inner);
+        put(&mut rest.items, element, outer);
+    }
+    (within, rest)
+}
+
+fn put(into: &mut BTreeMap<String, Set>, key: &str, child: Set) {
+    if !child.is_empty() {
+        into.insert(key.to_string(), child);
+    }
 }
 
 /// How ownership sees a value of some schema.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::check::At;
 use crate::edit::{items_at, remove, set};
-use crate::podspec::spec;
+use crate::podspec::{qos, spec};
 use crate::{read, strategy};
 
 const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -142,11 +142,14 @@ pub(super) fn take_resources(object: &mut Value, old: &Value) {
         for container in items_at(object, &format!("spec.{list}")) {
             let found = read::list(&wanted, list).iter().find(|found| found["name"] == container["name"]);
             for field in ["resources", "resizePolicy"] {
-                if let Some(value) = found.and_then(|found| found.get(field)) {
-                    set(container, field, value.clone());
+                if let Some(found) = found {
+                    restore(container, found, field);
                 }
             }
         }
+    }
+    if let Some(spec) = object.get_mut("spec") {
+        restore(spec, &wanted, "resources");
     }
     raise_generation(object, old);
 }
@@ -174,6 +177,17 @@ pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Fiel
                 list.forbidden(&mut errors, &format!("existing ephemeral containers {name:?} may not be removed\n"));
             }
         }
+    }
+    errors
+}
+
+/// A pod keeps its class of service however it is resized.
+pub(super) fn validate_resize(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    spec::validate(&spec, &mut errors);
+    if qos::class(spec.value) != qos::class(read::at(old, "spec")) {
+        spec.invalid(&mut errors, "Pod QOS Class may not change as a result of resizing");
     }
     errors
 }
