@@ -1,11 +1,44 @@
 //! A container runtime in memory, for tests of what drives one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cri::{Error, EventStream, ExecOutput, Labels, v1};
+use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use crate::cgroup::{Cgroups, Driver};
+use crate::config::Config;
+use crate::host::{Events, Host};
+use crate::images::Images;
+use crate::objects::Standalone;
+use crate::selfimage::bring::Brought;
+use crate::volumes::Volumes;
+
+/// A node with that runtime whose folders are all below `folder`.
+pub fn host(runtime: Arc<FakeRuntime>, folder: &Path) -> Arc<Host> {
+    let mut config = Config::for_node("w1");
+    config.kubelet_dir = folder.join("kubelet");
+    config.pod_logs_dir = folder.join("pods");
+    config.container_logs_dir = folder.join("containers");
+    std::fs::write(folder.join("cgroup.controllers"), "").unwrap();
+    Arc::new(Host {
+        runtime: runtime.clone(),
+        objects: Arc::new(Standalone),
+        events: Events::Log,
+        volumes: Volumes::new(&config.kubelet_dir),
+        cgroups: Cgroups::at(folder, "/", Driver::Cgroupfs),
+        images: Images::new(runtime, Brought::already()),
+        host_ips: vec![IpAddr::from([127, 0, 0, 1])],
+        allocatable: Default::default(),
+        memory_bytes: 1 << 30,
+        config,
+    })
+}
 
 /// See the module. Containers run until [`FakeRuntime::end`] or until they are stopped.
 #[derive(Default)]
@@ -18,6 +51,9 @@ struct State {
     containers: BTreeMap<String, (String, v1::ContainerStatus)>,
     calls: Vec<String>,
     imported: Vec<String>,
+    listeners: Vec<mpsc::UnboundedSender<()>>,
+    without_events: bool,
+    looks: usize,
 }
 
 fn matches(labels: &std::collections::HashMap<String, String>, wanted: Labels<'_>) -> bool {
@@ -25,6 +61,16 @@ fn matches(labels: &std::collections::HashMap<String, String>, wanted: Labels<'_
 }
 
 impl FakeRuntime {
+    /// One that tells no events.
+    pub fn without_events() -> Self {
+        Self(Mutex::new(State { without_events: true, ..State::default() }))
+    }
+
+    /// How often all sandboxes were listed.
+    pub fn looks(&self) -> usize {
+        self.lock().looks
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -43,6 +89,7 @@ impl FakeRuntime {
                 finish(status, exit_code);
             }
         }
+        state.listeners.retain(|listener| listener.send(()).is_ok());
     }
 
     /// Brings an image; all but those with `missing` in their name are there from the beginning.
@@ -111,7 +158,8 @@ impl cri::Runtime for FakeRuntime {
         found.ok_or(Error::Incomplete { call: "PodSandboxStatus", field: "status" })
     }
     async fn list_sandboxes(&self, labels: Labels<'_>) -> Result<Vec<v1::PodSandbox>, Error> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.looks += usize::from(labels.is_empty());
         let found = state.sandboxes.values().filter(|sandbox| matches(&sandbox.labels, labels));
         Ok(found
             .map(|sandbox| v1::PodSandbox {
@@ -191,8 +239,14 @@ impl cri::Runtime for FakeRuntime {
     async fn update_container_resources(&self, _: &str, _: v1::LinuxContainerResources) -> Result<(), Error> {
         Ok(())
     }
-    async fn container_events(&self) -> Result<EventStream, Error> {
-        Err(Error::Incomplete { call: "GetContainerEvents", field: "events" })
+    fn container_events(&self) -> EventStream {
+        let mut state = self.lock();
+        if state.without_events {
+            return stream::iter([Err(Error::unimplemented("GetContainerEvents"))]).boxed();
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        state.listeners.push(sender);
+        stream::unfold(receiver, async |mut receiver| Some((Ok(receiver.recv().await?), receiver))).boxed()
     }
 
     async fn exec_sync(&self, _: &str, _: Vec<String>, _: Duration) -> Result<ExecOutput, Error> {

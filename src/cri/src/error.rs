@@ -56,6 +56,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The answer of a runtime that does not know a method.
+    pub fn unimplemented(call: &'static str) -> Self {
+        Self::Call { call, status: Box::new(tonic::Status::unimplemented("unknown method")) }
+    }
+
     /// True where the runtime says that the sandbox, container or image does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Call { status, .. } if status.code() == tonic::Code::NotFound)

@@ -4,6 +4,7 @@
 //! the import of image archives. What never does: any policy about pods; that is the agent's.
 
 mod error;
+mod events;
 mod import;
 mod remote;
 mod service;

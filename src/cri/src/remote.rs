@@ -5,7 +5,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
@@ -31,6 +30,7 @@ const MESSAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub struct Remote {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
+    channel: Channel,
 }
 
 impl Remote {
@@ -46,7 +46,8 @@ impl Remote {
             }));
         Ok(Self {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES),
-            images: ImageServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES),
+            images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX_BYTES),
+            channel,
         })
     }
 
@@ -204,12 +205,8 @@ impl Runtime for Remote {
             .map(drop)
     }
 
-    async fn container_events(&self) -> Result<EventStream, Error> {
-        let mut runtime = self.runtime();
-        let answer = runtime.get_container_events(v1::GetEventsRequest {});
-        let events = limited("GetContainerEvents", STATUS_LIMIT, answer).await?;
-        let call = "GetContainerEvents";
-        Ok(events.map(move |event| event.map_err(|status| Error::Call { call, status: Box::new(status) })).boxed())
+    fn container_events(&self) -> EventStream {
+        crate::events::open(self.channel.clone())
     }
 
     async fn exec_sync(&self, id: &str, command: Vec<String>, limit: Duration) -> Result<ExecOutput, Error> {

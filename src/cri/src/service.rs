@@ -7,8 +7,9 @@ use futures::stream::BoxStream;
 
 use crate::{Error, v1};
 
-/// Container events as they happen; ends with an error when the runtime goes away.
-pub type EventStream = BoxStream<'static, Result<v1::ContainerEventResponse, Error>>;
+/// An item each time something happened to a container; ends with an error when the runtime goes away. Says neither
+/// what happened nor to which: look.
+pub type EventStream = BoxStream<'static, Result<(), Error>>;
 
 /// Labels that all must match: name and value.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -68,8 +69,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn reopen_container_log(&self, id: &str) -> Result<(), Error>;
     /// Changes the limits of a running container.
     async fn update_container_resources(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<(), Error>;
-    /// Events of containers; an `is_unimplemented` error where the runtime has none.
-    async fn container_events(&self) -> Result<EventStream, Error>;
+    /// Events of containers; the first item is an `is_unimplemented` error where the runtime has none.
+    fn container_events(&self) -> EventStream;
 
     /// Runs a command in a container to its end, at most `limit`.
     async fn exec_sync(&self, id: &str, command: Vec<String>, limit: Duration) -> Result<ExecOutput, Error>;

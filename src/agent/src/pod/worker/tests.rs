@@ -1,17 +1,8 @@
-use std::net::IpAddr;
-
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::cgroup::{Cgroups, Driver};
-use crate::config::Config;
-use crate::fake::FakeRuntime;
-use crate::host::Events;
-use crate::images::Images;
-use crate::objects::Standalone;
-use crate::selfimage::bring::Brought;
-use crate::volumes::Volumes;
+use crate::fake::{self, FakeRuntime};
 
 /// A condition that takes longer than this does not come.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -42,24 +33,8 @@ struct Bench {
 
 fn bench(spec: Value) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::for_node("w1");
-    config.kubelet_dir = folder.path().join("kubelet");
-    config.pod_logs_dir = folder.path().join("pods");
-    config.container_logs_dir = folder.path().join("containers");
-    std::fs::write(folder.path().join("cgroup.controllers"), "").unwrap();
     let runtime = Arc::new(FakeRuntime::default());
-    let host = Arc::new(Host {
-        runtime: runtime.clone(),
-        objects: Arc::new(Standalone),
-        events: Events::Log,
-        volumes: Volumes::new(&config.kubelet_dir),
-        cgroups: Cgroups::at(folder.path(), "/", Driver::Cgroupfs),
-        images: Images::new(runtime.clone(), Brought::already()),
-        host_ips: vec![IpAddr::from([127, 0, 0, 1])],
-        allocatable: Default::default(),
-        memory_bytes: 1 << 30,
-        config,
-    });
+    let host = fake::host(runtime.clone(), folder.path());
     let pod = json!({ "metadata": { "name": "web", "namespace": "default", "uid": "u1" }, "spec": spec });
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let (worker, status, gone, task) = begin(host, Arc::new(pod));

@@ -1,0 +1,63 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Pods, Sink};
+use crate::fake::{self, FakeRuntime};
+
+/// A condition that takes longer than this does not come.
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Told(watch::Sender<PodStatus>);
+
+impl Sink for Told {
+    fn status(&self, _: &Arc<Pod>, status: PodStatus) {
+        self.0.send_replace(status);
+    }
+
+    fn gone(&self, _: &Arc<Pod>) {}
+}
+
+/// A pod that runs.
+async fn running(runtime: &Arc<FakeRuntime>, folder: &std::path::Path) -> watch::Receiver<PodStatus> {
+    let (told, mut status) = watch::channel(PodStatus::default());
+    let pods = Pods::new(fake::host(runtime.clone(), folder), Arc::new(Told(told)));
+    let pod = json!({ "metadata": { "name": "web", "namespace": "default", "uid": "u1" },
+        "spec": { "restartPolicy": "Never", "containers": [{ "name": "app", "image": "i:1" }] } });
+    pods.apply(Arc::new(serde_json::from_value(pod).unwrap()));
+    tokio::spawn(async move { pods.run(CancellationToken::new()).await });
+    until(&mut status, "Running", LIMIT).await;
+    status
+}
+
+async fn until(status: &mut watch::Receiver<PodStatus>, phase: &str, limit: Duration) {
+    let reached = status.wait_for(|status| status.phase.as_deref() == Some(phase));
+    tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| panic!("not {phase} in {limit:?}")).unwrap();
+}
+
+#[tokio::test]
+async fn an_idle_agent_hardly_asks_a_runtime_that_tells_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(FakeRuntime::default());
+    let mut status = running(&runtime, folder.path()).await;
+    let before = runtime.looks();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let looks = runtime.looks() - before;
+    assert!(looks <= 1, "{looks} looks in 4 s");
+    runtime.end("app", 0);
+    // Well before the next look that nobody asked for.
+    until(&mut status, "Succeeded", Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_runtime_without_events_is_looked_at_each_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(FakeRuntime::without_events());
+    let mut status = running(&runtime, folder.path()).await;
+    runtime.end("app", 0);
+    until(&mut status, "Succeeded", Duration::from_secs(5)).await;
+}
