@@ -7,11 +7,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 
 use crate::Error;
 
 pub mod api;
+pub mod references;
+pub mod watches;
+
+/// Called with each change of an object that a pod refers to; must be quick.
+pub type Changed = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module.
 #[async_trait]
@@ -24,6 +29,11 @@ pub trait Objects: Send + Sync + 'static {
     async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error>;
     /// The Services of a namespace, and the API's own of `default`.
     async fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
+    /// Tells of changes of the ConfigMaps and Secrets that a pod refers to until [`Objects::forget`]. Called again
+    /// with a new version of the pod.
+    fn follow(&self, pod: &Pod, changed: &Changed);
+    /// A pod (UID) needs its objects no more.
+    fn forget(&self, uid: &str);
 }
 
 /// A node without API servers.
@@ -46,4 +56,8 @@ impl Objects for Standalone {
     async fn services(&self, _: &str) -> Vec<Arc<Service>> {
         Vec::new()
     }
+
+    fn follow(&self, _: &Pod, _: &Changed) {}
+
+    fn forget(&self, _: &str) {}
 }

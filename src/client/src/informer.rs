@@ -95,6 +95,17 @@ impl Informers {
         self.start(K::url_path(&(), None), field_selector)
     }
 
+    /// The informer of one object of a namespaced kind, whether it is there or not: all that the Node authorizer lets
+    /// agents watch of ConfigMaps and Secrets.
+    pub fn one<K: Object>(&self, namespace: &str, name: &str) -> Informer<K> {
+        self.start(K::url_path(&(), Some(namespace)), &one(name))
+    }
+
+    /// Ends the informer of one object.
+    pub fn forget_one<K: Object>(&self, namespace: &str, name: &str) {
+        self.forget((TypeId::of::<K>(), K::url_path(&(), Some(namespace)), one(name)));
+    }
+
     /// The informer of the names, owners and finalizers of any resource of the cluster.
     pub fn metadata(&self, resource: &ServerResource) -> Informer<Metadata> {
         self.start(resource.list_path(), "")
@@ -102,7 +113,10 @@ impl Informers {
 
     /// Ends the informer of a resource that is served no longer.
     pub fn forget_metadata(&self, resource: &ServerResource) {
-        let key = (TypeId::of::<Metadata>(), resource.list_path(), String::new());
+        self.forget((TypeId::of::<Metadata>(), resource.list_path(), String::new()));
+    }
+
+    fn forget(&self, key: Key) {
         if let Some(made) = self.lock().remove(&key) {
             made.stop.cancel();
         }
@@ -125,6 +139,10 @@ impl Informers {
         tokio::spawn(reflect::run(source, cache.clone(), stop));
         Informer { cache }
     }
+}
+
+fn one(name: &str) -> String {
+    format!("metadata.name={name}")
 }
 
 impl<K: cache::Cached> Informer<K> {

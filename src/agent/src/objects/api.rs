@@ -1,32 +1,34 @@
-//! The objects that pods refer to, read from the API one by one: the Node authorizer lets an agent read no others.
+//! The objects that pods refer to, as the API has them: watched while a pod refers to them, else read one by one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use client::informer::Informer;
+use client::informer::{Informer, Object};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenRequestStatus};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use kube::api::{Api, PostParams};
-use kube::core::NamespaceResourceScope;
+use kube::core::{NamespaceResourceScope, Status};
 
-use super::Objects;
+use super::references::{self, Kind, Reference};
+use super::watches::Watches;
+use super::{Changed, Objects};
 use crate::Error;
+use crate::pod::identity::{PodRef, is_static};
 
-/// Pods that start together read an object once.
-const FRESH: Duration = Duration::from_secs(1);
-/// The cluster's CA certificate hardly ever changes and every pod mounts it.
-const FRESH_CA: Duration = Duration::from_secs(60);
-/// The ConfigMap with the cluster's CA certificate in each namespace.
-const CA_NAME: &str = "kube-root-ca.crt";
+/// A watch that has not told its object in this time is passed over: the object is read, which also tells what is wrong.
+const SYNC_LIMIT: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct ApiObjects {
     client: kube::Client,
     services: Informer<Service>,
-    config_maps: Cache<ConfigMap>,
-    secrets: Cache<Secret>,
+    config_maps: Watches<ConfigMap>,
+    secrets: Watches<Secret>,
+    /// What each pod (UID) refers to, with its namespace.
+    pods: Mutex<HashMap<String, (String, BTreeSet<Reference>)>>,
 }
 
 impl ApiObjects {
@@ -35,49 +37,42 @@ impl ApiObjects {
         Self {
             client: context.client.clone(),
             services: context.informers.all::<Service>(),
-            config_maps: Cache::default(),
-            secrets: Cache::default(),
+            config_maps: Watches::new(context.informers.clone()),
+            secrets: Watches::new(context.informers.clone()),
+            pods: Mutex::default(),
+        }
+    }
+
+    async fn read<K>(&self, watches: &Watches<K>, namespace: &str, name: &str) -> Result<Arc<K>, Error>
+    where
+        K: Object + kube::Resource<Scope = NamespaceResourceScope>,
+    {
+        let action = || format!("get {} {namespace}/{name}", K::kind(&()));
+        if let Some(informer) = watches.get(namespace, name)
+            && tokio::time::timeout(SYNC_LIMIT, informer.synced()).await.is_ok()
+        {
+            return informer.get(namespace, name).ok_or_else(|| api(action())(missing(&K::plural(&()), name)));
+        }
+        let read = Api::<K>::namespaced(self.client.clone(), namespace).get(name).await;
+        read.map(Arc::new).map_err(api(action()))
+    }
+
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, (String, BTreeSet<Reference>)>> {
+        self.pods.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn drop_reference(&self, namespace: &str, (kind, name): &Reference, uid: &str) {
+        match kind {
+            Kind::ConfigMap => self.config_maps.remove(namespace, name, uid),
+            Kind::Secret => self.secrets.remove(namespace, name, uid),
         }
     }
 }
 
-struct Cache<K>(Mutex<Held<K>>);
-
-type Held<K> = HashMap<(String, String), (Instant, Arc<K>)>;
-
-impl<K> Default for Cache<K> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K> Cache<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    async fn get(&self, client: &kube::Client, namespace: &str, name: &str) -> Result<Arc<K>, Error> {
-        let key = (namespace.to_string(), name.to_string());
-        if let Some((_, object)) = self.lock().get(&key).filter(|(read, _)| read.elapsed() < fresh(name)) {
-            return Ok(object.clone());
-        }
-        let read = Api::<K>::namespaced(client.clone(), namespace).get(name).await;
-        let object = Arc::new(read.map_err(api(format!("get {} {namespace}/{name}", K::kind(&()))))?);
-        let mut held = self.lock();
-        held.retain(|(_, name), (read, _)| read.elapsed() < fresh(name));
-        held.insert(key, (Instant::now(), object.clone()));
-        Ok(object)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held<K>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-fn fresh(name: &str) -> Duration {
-    if name == CA_NAME { FRESH_CA } else { FRESH }
+/// What the API itself would answer.
+fn missing(plural: &str, name: &str) -> kube::Error {
+    let message = format!("{plural} {name:?} not found");
+    kube::Error::Api(Box::new(Status::failure(&message, "NotFound").with_code(404)))
 }
 
 /// For `map_err` on requests.
@@ -89,11 +84,11 @@ pub fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
 #[async_trait]
 impl Objects for ApiObjects {
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Arc<ConfigMap>, Error> {
-        self.config_maps.get(&self.client, namespace, name).await
+        self.read(&self.config_maps, namespace, name).await
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Arc<Secret>, Error> {
-        self.secrets.get(&self.client, namespace, name).await
+        self.read(&self.secrets, namespace, name).await
     }
 
     async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {
@@ -113,5 +108,33 @@ impl Objects for ApiObjects {
             found.extend(self.services.get("default", "kubernetes"));
         }
         found
+    }
+
+    fn follow(&self, pod: &Pod, changed: &Changed) {
+        // The API knows no static pod of this UID, and lets the agent read nothing for it.
+        if is_static(pod) {
+            return;
+        }
+        let PodRef { namespace, uid, .. } = PodRef::of(pod);
+        let wanted = references::of(pod);
+        let mut pods = self.pods();
+        let (_, before) = pods.remove(&uid).unwrap_or_default();
+        for (kind, name) in wanted.difference(&before) {
+            match kind {
+                Kind::ConfigMap => self.config_maps.add(&namespace, name, &uid, changed),
+                Kind::Secret => self.secrets.add(&namespace, name, &uid, changed),
+            }
+        }
+        for reference in before.difference(&wanted) {
+            self.drop_reference(&namespace, reference, &uid);
+        }
+        pods.insert(uid, (namespace, wanted));
+    }
+
+    fn forget(&self, uid: &str) {
+        let Some((namespace, references)) = self.pods().remove(uid) else { return };
+        for reference in &references {
+            self.drop_reference(&namespace, reference, uid);
+        }
     }
 }

@@ -12,19 +12,20 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::Notify;
 
 use super::identity::PodRef;
-use super::memory::{Memory, Waiting};
+use super::memory::{Memory, VOLUMES, Waiting};
 use super::observed::{Observed, Phase};
 use super::plan::{self, Plan};
 use super::{find_container, status};
 use crate::host::Host;
+use crate::objects::Changed;
 use crate::probes::Probes;
 
 mod act;
 mod end;
 mod observe;
 
-/// Volumes are compared with their sources this often.
-const REFRESH: Duration = Duration::from_secs(30);
+/// Volumes are compared with their sources this often, for tokens that end; changes of objects are told.
+const REFRESH: Duration = Duration::from_secs(60);
 /// The end of an init container is what the rest of its pod waits for.
 const INIT: Duration = Duration::from_millis(200);
 /// A runtime that does not answer is asked again after this.
@@ -52,6 +53,8 @@ struct State {
     ended: bool,
     /// What former agents' runs tell has been read.
     recalled: bool,
+    /// What volumes are made from has changed.
+    stale: bool,
     memory: Memory,
     observed: Observed,
     status: Option<PodStatus>,
@@ -64,7 +67,7 @@ impl Worker {
         observe::recall(&pod, &mut memory);
         let deleted = pod.metadata.deletion_timestamp.is_some();
         let observed = Observed::default();
-        let state = State { pod, deleted, ended: false, recalled: false, memory, observed, status: None };
+        let state = State { pod, deleted, ended: false, recalled: false, stale: false, memory, observed, status: None };
         Arc::new(Self { host, reports, state: Mutex::new(state), wake: Notify::new() })
     }
 
@@ -87,9 +90,37 @@ impl Worker {
     pub fn update(&self, pod: Arc<Pod>) {
         let mut state = self.lock();
         state.deleted |= pod.metadata.deletion_timestamp.is_some();
+        let (old, new) = (&state.pod.metadata, &pod.metadata);
+        // What downwardAPI volumes show.
+        state.stale |= old.labels != new.labels || old.annotations != new.annotations;
         state.pod = pod;
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// A ConfigMap or Secret that the pod refers to has changed, or has come.
+    fn source_changed(&self) {
+        let mut state = self.lock();
+        state.stale = true;
+        state.memory.forgive(|key, waiting| key == VOLUMES || waiting.reason == "CreateContainerConfigError");
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Follows what the pod refers to, where this version of the pod is not followed yet.
+    fn follow_sources(self: &Arc<Self>, followed: &mut Option<Arc<Pod>>) {
+        let pod = self.pod();
+        if followed.as_ref().is_some_and(|before| Arc::ptr_eq(before, &pod)) {
+            return;
+        }
+        let worker = Arc::downgrade(self);
+        let changed: Changed = Arc::new(move || {
+            if let Some(worker) = worker.upgrade() {
+                worker.source_changed();
+            }
+        });
+        self.host.objects.follow(&pod, &changed);
+        *followed = Some(pod);
     }
 
     /// The pod is wanted no more.
@@ -139,7 +170,9 @@ impl Worker {
     pub async fn run(self: Arc<Self>) {
         let mut probes = Probes::default();
         let mut refreshed = tokio::time::Instant::now();
+        let mut followed = None;
         loop {
+            self.follow_sources(&mut followed);
             if let Err(error) = self.observe().await {
                 tracing::warn!(pod = %PodRef::of(&self.pod()), error = %stdx::error::chain(&error), "observe a pod");
                 self.pause(RETRY).await;
@@ -156,7 +189,7 @@ impl Worker {
             }
             if deleted {
                 if self.finish().await {
-                    return;
+                    return self.host.objects.forget(&PodRef::of(&self.pod()).uid);
                 }
                 self.pause(RETRY).await;
                 continue;
@@ -174,13 +207,14 @@ impl Worker {
                 self.carry_out(plan.actions).await;
                 continue;
             }
-            let longest = if self.is_initialising() { INIT } else { REFRESH };
-            let recheck = plan.recheck_after.map_or(longest, |after| after.unsigned_abs().min(longest));
-            self.pause(recheck.max(Duration::from_millis(50))).await;
-            if refreshed.elapsed() >= REFRESH {
+            let stale = std::mem::take(&mut self.lock().stale);
+            if stale || refreshed.elapsed() >= REFRESH {
                 refreshed = tokio::time::Instant::now();
                 self.refresh_volumes().await;
             }
+            let longest = if self.is_initialising() { INIT } else { REFRESH };
+            let recheck = plan.recheck_after.map_or(longest, |after| after.unsigned_abs().min(longest));
+            self.pause(recheck.max(Duration::from_millis(50))).await;
         }
     }
 
