@@ -19,15 +19,17 @@ pub struct Plan {
     pub delete: Vec<Arc<Pod>>,
 }
 
-/// Compares static pods with the mirrors that the API has.
-pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>]) -> Plan {
+/// Compares static pods with the mirrors that the API has. A mirror stays while its pod, which `runs` knows by its hash,
+/// is still ending, so that the end is seen.
+pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>], runs: impl Fn(&str) -> bool) -> Plan {
     let mut plan = Plan::default();
     let name = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone());
     for mirror in api_pods.iter().filter(|pod| is_mirror(pod)) {
         let fits = statics
             .iter()
             .any(|pod| name(pod) == name(mirror) && annotation(pod, CONFIG_HASH) == annotation(mirror, CONFIG_MIRROR));
-        if !fits || mirror.metadata.deletion_timestamp.is_some() {
+        let ending = !fits && annotation(mirror, CONFIG_MIRROR).is_some_and(&runs);
+        if (!fits && !ending) || mirror.metadata.deletion_timestamp.is_some() {
             plan.delete.push(mirror.clone());
         }
     }
@@ -36,8 +38,9 @@ pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>]) -> Plan {
     plan
 }
 
-/// Carries a plan out. `node` owns the mirrors it makes.
+/// Carries a plan out, as far as it can be; answers the first error. `node` owns the mirrors it makes.
 pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) -> Result<(), Error> {
+    let mut outcome = Ok(());
     for mirror in &plan.delete {
         let reference = PodRef::of(mirror);
         let preconditions = Preconditions { uid: Some(reference.uid.clone()), resource_version: None };
@@ -49,16 +52,16 @@ pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) 
         if let Err(error) = deleted.map(drop)
             && !error.is_not_found()
         {
-            return Err(error);
+            outcome = outcome.and(Err(error));
         }
     }
     for pod in &plan.create {
         let reference = PodRef::of(pod);
         let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
         let made = pods.create(&PostParams::default(), &mirror(pod, node)).await;
-        made.map_err(api(format!("create mirror pod {reference}")))?;
+        outcome = outcome.and(made.map(drop).map_err(api(format!("create mirror pod {reference}"))));
     }
-    Ok(())
+    outcome
 }
 
 fn mirror(pod: &Pod, node: Option<&Node>) -> Pod {
@@ -92,9 +95,13 @@ mod tests {
     #[test]
     fn mirrors_follow_their_pods() {
         let statics = [pod("a", json!({ CONFIG_HASH: "1" })), pod("b", json!({ CONFIG_HASH: "2" }))];
-        let mirrors =
-            [pod("a", json!({ CONFIG_MIRROR: "0" })), pod("c", json!({ CONFIG_MIRROR: "3" })), pod("d", json!({}))];
-        let plan = plan(&statics, &mirrors);
+        let mirrors = [
+            pod("a", json!({ CONFIG_MIRROR: "0" })),
+            pod("c", json!({ CONFIG_MIRROR: "3" })),
+            pod("d", json!({})),
+            pod("e", json!({ CONFIG_MIRROR: "4" })),
+        ];
+        let plan = plan(&statics, &mirrors, |hash| hash == "4");
         let names = |pods: &[Arc<Pod>]| pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>();
         assert_eq!((names(&plan.create), names(&plan.delete)), (vec!["b".into()], vec!["a".into(), "c".into()]));
     }

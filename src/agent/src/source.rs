@@ -106,7 +106,7 @@ pub async fn keep_mirrors(
     keeper: &Keeper,
     client: &kube::Client,
 ) {
-    let plan = mirror::plan(&statics.all(), &informer.list(None));
+    let plan = mirror::plan(&statics.all(), &informer.list(None), |hash| pods.has(hash));
     if plan.create.is_empty() && plan.delete.is_empty() {
         return;
     }
