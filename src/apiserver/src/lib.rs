@@ -13,6 +13,7 @@ pub mod authz;
 mod body;
 mod bootstrap;
 mod cache;
+pub mod components;
 pub mod config;
 mod discovery;
 pub mod error;

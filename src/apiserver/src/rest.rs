@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod collection;
+mod components;
 pub mod create;
 pub mod decode;
 pub mod delete;
@@ -49,7 +50,7 @@ pub async fn serve(context: &Context, request: Request<Body>, running: Option<Lo
         return review::create(&target, request).await;
     }
     if target.resource.plural == "componentstatuses" {
-        return get::component_statuses(&target).await;
+        return components::answer(&target).await;
     }
     match context.info.verb.as_str() {
         "get" => get::get(&target).await,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::BoxError;
+use crate::components::Components;
 use crate::config::Config;
 use crate::error::Error;
 use crate::handler::{self, Caller};
@@ -63,6 +64,11 @@ impl Server {
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where whoever starts components beside the server says how they stand.
+    pub fn components(&self) -> Components {
+        self.state.components.clone()
     }
 
     /// A client that needs no sockets: its requests go through the same steps as all others, as `user`.

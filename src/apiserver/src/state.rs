@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Documents;
+use crate::components::Components;
 use crate::config::Config;
 use crate::error::Error;
 use crate::health::Health;
@@ -29,6 +30,8 @@ pub struct State {
     pub metrics: Metrics,
     /// What must be done before the server is ready.
     pub health: Health,
+    /// What runs beside the server.
+    pub components: Components,
     /// Ends watches and streams.
     pub shutdown: CancellationToken,
     /// Discovery and OpenAPI documents.
@@ -56,6 +59,7 @@ impl State {
             plugins,
             metrics: Metrics::default(),
             health: Health::default(),
+            components: Components::default(),
             shutdown: CancellationToken::new(),
             documents: Documents::default(),
             services,

@@ -1,12 +1,10 @@
 //! get: one object.
 
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
 
 use super::target::Target;
 use super::{finish, paging};
 use crate::accept;
-use crate::answer;
 use crate::body::Body;
 use crate::status::Result;
 use crate::storage;
@@ -36,36 +34,4 @@ pub async fn not_older_than(target: &Target<'_>, wanted: u64) -> Result<()> {
         return Err(storage::failure(store::Error::Future { requested: wanted, current }));
     }
     Ok(())
-}
-
-/// `componentstatuses`: the one component that is not this process is the store.
-///
-/// # Errors
-/// 404 for another name.
-pub async fn component_statuses(target: &Target<'_>) -> Result<Response<Body>> {
-    let (status, message) = match target.state().store.revision().await {
-        Ok(_) => ("True", "ok".to_string()),
-        Err(error) => ("False", stdx::error::chain(&error)),
-    };
-    let component = |name: &str, status: &str, message: &str| {
-        json!({
-            "apiVersion": "v1",
-            "kind": "ComponentStatus",
-            "metadata": {"name": name},
-            "conditions": [{"type": "Healthy", "status": status, "message": message}],
-        })
-    };
-    let components = [
-        component("controller-manager", "True", "ok"),
-        component("etcd-0", status, &message),
-        component("scheduler", "True", "ok"),
-    ];
-    if target.name.is_empty() {
-        let (format, form) = accept::negotiate(&target.context.headers)?;
-        let metadata = json!({});
-        let list = super::list::shaped(target, form, metadata, components.to_vec())?;
-        return answer::value(target.context, StatusCode::OK, format, &list);
-    }
-    let found: Option<&Value> = components.iter().find(|component| component["metadata"]["name"] == target.name);
-    finish::object(target, StatusCode::OK, found.ok_or_else(|| target.not_found())?)
 }

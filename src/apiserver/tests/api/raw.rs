@@ -62,3 +62,30 @@ async fn lists_come_in_pages_at_one_version() {
     assert_eq!((code, status["message"].as_str()), (400, Some("field label not supported: data.k")));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn component_statuses_are_asked_for() {
+    const PATH: &str = "/api/v1/componentstatuses";
+    let server = start().await;
+    let (code, list) = server.get(PATH).await;
+    assert_eq!(code, 200, "{list}");
+    let condition = |list: &Value, name: &str| {
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let found = items.into_iter().find(|item| item["metadata"]["name"] == name).expect("the component");
+        found["conditions"][0].clone()
+    };
+    assert_eq!(condition(&list, "etcd-0")["status"], "True");
+    // Nothing but the API server runs here.
+    for name in ["controller-manager", "scheduler"] {
+        let condition = condition(&list, name);
+        assert_eq!(condition["status"], "False", "{condition}");
+        assert!(condition["error"].as_str().is_some_and(|why| why.contains("does not run")), "{condition}");
+    }
+    let table = server.kubectl(&["get", "cs"]).await;
+    assert!(table.contains("Unhealthy") && table.contains("Healthy"), "{table}");
+    // A store that takes no more writes is not healthy, whatever it still reads.
+    server.store.close();
+    let (_, etcd) = server.get(&format!("{PATH}/etcd-0")).await;
+    assert_eq!(etcd["conditions"][0]["status"], "False", "{etcd}");
+    server.stop().await;
+}

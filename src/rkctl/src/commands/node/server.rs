@@ -21,6 +21,9 @@ use crate::{exit, notify, runtime};
 
 /// How often the server asks itself whether it is ready while it starts.
 const READY_POLL: Duration = Duration::from_millis(5);
+/// The parts as `kubectl get componentstatuses` names them.
+const CONTROLLERS: &str = "controller-manager";
+const SCHEDULER: &str = "scheduler";
 /// The database in the data folder.
 const DATABASE: &str = "state.db";
 
@@ -65,6 +68,8 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         ..controllers.clone()
     };
     let health = controllers.client.clone();
+    let components = server.components();
+    [CONTROLLERS, SCHEDULER].into_iter().for_each(|name| components.expect(name));
     let mut parts = JoinSet::new();
     let ends = shutdown.clone();
     parts.spawn(async move { server.run(ends).await.context("the API server failed") });
@@ -72,10 +77,15 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     notify::ready();
     let controller_config =
         controllers::Config { pod_cidr: Some(config.pod_cidr.into()), ..controllers::Config::new(&config.pki_dir) };
-    parts
-        .spawn(async move { controllers::run(controller_config, controllers).await.context("the controllers failed") });
-    let scheduler_config = scheduler::Config::default();
-    parts.spawn(async move { scheduler::run(scheduler_config, scheduler).await.context("the scheduler failed") });
+    let told = components.clone();
+    parts.spawn(async move {
+        let running = controllers::run(controller_config, controllers);
+        told.run(CONTROLLERS, running).await.context("the controllers failed")
+    });
+    parts.spawn(async move {
+        let running = scheduler::run(scheduler::Config::default(), scheduler);
+        components.run(SCHEDULER, running).await.context("the scheduler failed")
+    });
     if let Some(gitops) = &config.gitops {
         let gitops = git_worker::gitops_config(&config, gitops)?;
         parts.spawn(follow_repository(gitops, follower));
