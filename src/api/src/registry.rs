@@ -303,6 +303,7 @@ fn extension_groups() -> Vec<Resource> {
     vec![
         stored::<apiregistration::APIService>(&kinds::extensions::API_SERVICE)
             .categories(CATEGORY_EXTENSIONS)
+            .named(names::path_segment)
             .with(API_SERVICE),
         stored::<apiextensions::CustomResourceDefinition>(&kinds::extensions::CRD)
             .short(&["crd", "crds"])

@@ -1,7 +1,9 @@
 //! The aggregation layer: groups that another server serves, as APIService objects say. Requests pass on to it with
 //! the user in headers; discovery shows its groups beside the built-in ones.
 
+pub mod availability;
 pub mod discovery;
+mod local;
 
 use std::sync::Arc;
 
@@ -87,6 +89,23 @@ pub async fn get(state: &Arc<State>, service: &Value, path: &str) -> Result<Valu
     let response = forward(state, request, to, None).await?;
     let bytes = body::read(response.into_body(), LIMIT_BYTES).await?;
     serde_json::from_slice(&bytes).map_err(|error| Status::new(502, "ServiceUnavailable", error.to_string()))
+}
+
+/// Whether the server of an APIService answers a GET as it should.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::result::Result<(), String> {
+    let user = User::new("system:kube-aggregator", &["system:masters"]);
+    let to = destination(state, service, path.to_string(), &user).await.map_err(|status| status.to_string())?;
+    let place = to.to;
+    let mut request = Request::new(body::empty());
+    request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(body::JSON));
+    let answer = forward(state, request, to, None).await.map_err(|status| status.to_string())?;
+    match answer.status() {
+        code if code.is_success() => Ok(()),
+        code => Err(format!("bad status from https://{place}{path}: {}", code.as_u16())),
+    }
 }
 
 async fn destination(state: &Arc<State>, service: &Value, path_and_query: String, user: &User) -> Result<Forward> {

@@ -31,6 +31,7 @@ fn itself() -> User {
 /// Starts everything; `/readyz` waits for each to have succeeded once.
 pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let client = crate::local::client(state, itself());
+    crate::aggregate::availability::start(state, client.clone(), tasks, shutdown);
     let own: [Arc<dyn Bootstrap>; 3] = [
         Arc::new(authentication::AuthenticationInfo::new(&state.config)),
         Arc::new(namespaces::SystemNamespaces),

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::start;
+use store::{Precondition, Store};
+
+use crate::support::{eventually, start};
 
 fn config_map(name: &str, labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"k": "v"}})
@@ -87,5 +89,49 @@ async fn component_statuses_are_asked_for() {
     server.store.close();
     let (_, etcd) = server.get(&format!("{PATH}/etcd-0")).await;
     assert_eq!(etcd["conditions"][0]["status"], "False", "{etcd}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_services_say_whether_they_are_available() {
+    const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let server = start().await;
+    let condition = |object: &Value| object["status"]["conditions"][0].clone();
+    let has = |name: &'static str, reason: &'static str| {
+        let server = &server;
+        eventually("the condition says so", move || async move {
+            let (_, object) = server.get(&format!("{SERVICES}/{name}")).await;
+            let found = condition(&object);
+            (found["type"] == "Available" && found["reason"] == reason).then_some(found)
+        })
+    };
+    let local = has("v1.apps", "Local").await;
+    assert_eq!(
+        (&local["status"], &local["message"]),
+        (&json!("True"), &json!("Local APIServices are always available"))
+    );
+    let remote = json!({"metadata": {"name": "v1.example.com"}, "spec": {"group": "example.com", "version": "v1",
+        "groupPriorityMinimum": 100, "versionPriority": 100, "insecureSkipTLSVerify": true,
+        "service": {"namespace": "default", "name": "backend", "port": 443}}});
+    server.create(SERVICES, remote).await;
+    let found = has("v1.example.com", "ServiceNotFound").await;
+    assert_eq!(found["message"], "service/backend in \"default\" is not present");
+    let service = json!({"metadata": {"name": "backend"}, "spec": {"ports": [{"port": 443}]}});
+    server.create("/api/v1/namespaces/default/services", service).await;
+    // Endpoints may not be on loopback, where nobody listens on port 1.
+    let endpoints = |subsets: Value| {
+        let metadata = json!({"name": "backend", "namespace": "default"});
+        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets}).to_string()
+    };
+    let key = "/registry/endpoints/default/backend";
+    let stored = server.store.put(key, endpoints(json!([])).into(), Precondition::Absent).await.expect("stored");
+    has("v1.example.com", "MissingEndpoints").await;
+    let closed = endpoints(json!([{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 1}]}]));
+    let before = Precondition::Revision(stored.mod_revision);
+    server.store.put(key, closed.into(), before).await.expect("stored");
+    let found = has("v1.example.com", "FailedDiscoveryCheck").await;
+    assert!(found["message"].as_str().is_some_and(|why| why.contains("backend.default.svc")), "{found}");
+    let table = server.kubectl(&["get", "apiservices"]).await;
+    assert!(table.contains("default/backend") && table.contains("False (FailedDiscoveryCheck)"), "{table}");
     server.stop().await;
 }

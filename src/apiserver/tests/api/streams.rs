@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{PATIENCE, TestServer, start};
+use crate::support::{PATIENCE, TestServer, eventually, start};
 
 fn roots(server: &TestServer) -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -183,5 +183,10 @@ async fn groups_of_other_servers_are_found_and_served() {
     let (code, headers, body) = server.request(request).await;
     assert_eq!((code, body.as_slice()), (200, &b"/apis/demo.example.com/v1beta1/things?a=b"[..]));
     assert_eq!(headers["x-asked-by"], "tester");
+    eventually("the group is available", || async {
+        let (_, object) = server.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.demo.example.com").await;
+        (object["status"]["conditions"][0]["reason"] == "Passed").then_some(())
+    })
+    .await;
     server.stop().await;
 }

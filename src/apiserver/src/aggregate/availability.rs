@@ -1,0 +1,247 @@
+//! The `Available` condition of APIServices: of local ones always true, of others found out by asking the server
+//! behind them for its discovery document.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::Request;
+use jiff::Timestamp;
+use machinery::meta;
+use serde_json::{Value, json};
+use store::{RangeOptions, Watch, WatchItem};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{DEFAULT_PORT, local, probe};
+use crate::state::State;
+use crate::status::{Result, Status};
+use crate::storage;
+use crate::stream::place;
+
+/// How often servers that answer are asked whether they still do.
+const RECHECK_EVERY: Duration = Duration::from_secs(30);
+/// How often those that do not are asked again.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// A change of an APIService is seldom alone.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A server that takes longer to answer is not available.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// One lost request is no outage.
+const ATTEMPTS: usize = 3;
+
+/// Keeps the conditions up until the server ends.
+pub fn start(state: &Arc<State>, client: kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let (state, shutdown) = (state.clone(), shutdown.clone());
+    tasks.spawn(async move { shutdown.run_until_cancelled(run(&state, &client)).await });
+}
+
+async fn run(state: &Arc<State>, client: &kube::Client) {
+    let Some(resource) = api::registry().get("apiregistration.k8s.io", "v1", "apiservices") else { return };
+    let prefix = storage::prefix(resource, "");
+    loop {
+        // Watched before it is read, so that nothing is missed in between.
+        let watch = state.store.watch(&prefix, None).await;
+        let pause = match round(state, client, &prefix).await {
+            Ok(true) => RECHECK_EVERY,
+            Ok(false) => RETRY_EVERY,
+            Err(status) => {
+                tracing::debug!("looking after APIServices: {status}; trying again");
+                RETRY_EVERY
+            }
+        };
+        match watch {
+            Ok(watch) => drop(tokio::time::timeout(pause, changed(watch)).await),
+            Err(store::Error::Closed) => return,
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+    }
+}
+
+/// Waits for a change, and for those that come with it.
+async fn changed(mut watch: Box<dyn Watch>) {
+    while let Ok(WatchItem::Progress(_)) = watch.next().await {}
+    tokio::time::sleep(SETTLE).await;
+}
+
+/// Looks at every APIService once; says whether all are available.
+async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Result<bool> {
+    let range = state.store.range(prefix, RangeOptions::default()).await.map_err(storage::failure)?;
+    let objects = range.entries.iter().map(storage::decode).collect::<Result<Vec<_>>>()?;
+    let missing = local::wanted().into_iter().filter(|wanted| {
+        let name = meta::name(wanted);
+        !objects.iter().any(|object| meta::name(object) == name)
+    });
+    let made = join_all(missing.map(|object| create(client, object))).await;
+    let judged = join_all(objects.iter().map(|object| async move {
+        let verdict = judge(state, object).await;
+        let is_available = verdict.status == "True";
+        write(client, object, &verdict).await.map(|()| is_available)
+    }));
+    let judged = judged.await.into_iter().collect::<Result<Vec<bool>>>()?;
+    made.into_iter().collect::<Result<()>>()?;
+    Ok(judged.into_iter().all(|is_available| is_available))
+}
+
+/// What the condition says.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn available(reason: &'static str, message: &str) -> Self {
+        Self { status: "True", reason, message: message.to_string() }
+    }
+
+    fn refused(reason: &'static str, message: String) -> Self {
+        Self { status: "False", reason, message }
+    }
+}
+
+async fn judge(state: &Arc<State>, object: &Value) -> Verdict {
+    let spec = &object["spec"];
+    if !spec["service"].is_object() {
+        return Verdict::available("Local", "Local APIServices are always available");
+    }
+    let (namespace, name) = (meta::text_at(spec, &["service", "namespace"]), meta::text_at(spec, &["service", "name"]));
+    let service = place::read(state, "services", namespace, name).await.ok();
+    let endpoints = place::read(state, "endpoints", namespace, name).await.ok();
+    if let Some(refused) = reachable(spec, service.as_ref(), endpoints.as_ref()) {
+        return refused;
+    }
+    let path = format!("/apis/{}/{}", meta::text_at(spec, &["group"]), meta::text_at(spec, &["version"]));
+    let mut why = String::new();
+    for _ in 0..ATTEMPTS {
+        why = match tokio::time::timeout(ANSWER_WITHIN, probe(state, object, &path)).await {
+            Ok(Ok(())) => return Verdict::available("Passed", "all checks passed"),
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+        };
+    }
+    let message = format!("failing or missing response from https://{name}.{namespace}.svc{path}: {why}");
+    Verdict::refused("FailedDiscoveryCheck", message)
+}
+
+/// What keeps requests from any server behind the service; `None` where one can be asked.
+fn reachable(spec: &Value, service: Option<&Value>, endpoints: Option<&Value>) -> Option<Verdict> {
+    let (namespace, name) = (meta::text_at(spec, &["service", "namespace"]), meta::text_at(spec, &["service", "name"]));
+    let port = spec["service"]["port"].as_u64().unwrap_or(DEFAULT_PORT);
+    let Some(service) = service else {
+        let message = format!("service/{name} in {namespace:?} is not present");
+        return Some(Verdict::refused("ServiceNotFound", message));
+    };
+    let listed = service["spec"]["ports"].as_array().into_iter().flatten().find(|listed| listed["port"] == port);
+    let Some(listed) = listed else {
+        let message = format!("service/{name} in {namespace:?} is not listening on port {port}");
+        return Some(Verdict::refused("ServicePortError", message));
+    };
+    let Some(endpoints) = endpoints else {
+        let message = format!("cannot find endpoints for service/{name} in {namespace:?}");
+        return Some(Verdict::refused("EndpointsNotFound", message));
+    };
+    if place::endpoints(service, endpoints, &port.to_string()).is_empty() {
+        let port_name = meta::text_at(listed, &["name"]);
+        let message =
+            format!("endpoints for service/{name} in {namespace:?} have no addresses with port name {port_name:?}");
+        return Some(Verdict::refused("MissingEndpoints", message));
+    }
+    None
+}
+
+/// The conditions with the verdict among them; `None` where they say so already.
+fn conditions(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Vec<Value>> {
+    let mut all: Vec<Value> = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let at = all.iter().position(|condition| condition["type"] == "Available");
+    let before = at.map(|at| all[at].clone()).unwrap_or_default();
+    let says = |field: &str, text: &str| before[field] == *text;
+    if says("status", verdict.status) && says("reason", verdict.reason) && says("message", &verdict.message) {
+        return None;
+    }
+    let since = if says("status", verdict.status) && before["lastTransitionTime"].is_string() {
+        before["lastTransitionTime"].clone()
+    } else {
+        meta::format_time(now).into()
+    };
+    let condition = json!({"type": "Available", "status": verdict.status, "reason": verdict.reason,
+        "message": verdict.message, "lastTransitionTime": since});
+    match at {
+        Some(at) => all[at] = condition,
+        None => all.push(condition),
+    }
+    Some(all)
+}
+
+async fn write(client: &kube::Client, object: &Value, verdict: &Verdict) -> Result<()> {
+    let Some(conditions) = conditions(object, verdict, Timestamp::now()) else { return Ok(()) };
+    let name = meta::name(object);
+    if verdict.status == "False" {
+        tracing::info!("APIService {name} is not available: {}", verdict.message);
+    }
+    let patch = json!({"metadata": {"uid": meta::uid(object)}, "status": {"conditions": conditions}});
+    let request = Request::patch(format!("/apis/apiregistration.k8s.io/v1/apiservices/{name}/status"));
+    send(client, request.header("content-type", "application/merge-patch+json"), &patch).await
+}
+
+async fn create(client: &kube::Client, object: Value) -> Result<()> {
+    let request = Request::post("/apis/apiregistration.k8s.io/v1/apiservices");
+    send(client, request.header("content-type", "application/json"), &object).await
+}
+
+async fn send(client: &kube::Client, request: http::request::Builder, body: &Value) -> Result<()> {
+    let request = request.body(body.to_string().into_bytes()).map_err(|error| Status::internal(error.to_string()))?;
+    match client.request::<Value>(request).await {
+        // Deleted, or made by another server, meanwhile.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        sent => sent.map(drop).map_err(|error| Status::internal(stdx::error::chain(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_without_a_server_behind_it_is_told_by_what_is_missing() {
+        let spec = json!({"service": {"namespace": "n", "name": "m", "port": 443}});
+        let service = |port: u64| json!({"spec": {"ports": [{"name": "https", "port": port}]}});
+        let ready = json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"name": "https", "port": 1}]}]});
+        let reason = |service: Option<&Value>, endpoints: Option<&Value>| {
+            reachable(&spec, service, endpoints).map(|verdict| (verdict.reason, verdict.message))
+        };
+        assert_eq!(reason(None, None), Some(("ServiceNotFound", "service/m in \"n\" is not present".to_string())));
+        assert_eq!(reason(Some(&service(80)), None).map(|found| found.0), Some("ServicePortError"));
+        assert_eq!(reason(Some(&service(443)), None).map(|found| found.0), Some("EndpointsNotFound"));
+        assert_eq!(
+            reason(Some(&service(443)), Some(&json!({}))),
+            Some((
+                "MissingEndpoints",
+                "endpoints for service/m in \"n\" have no addresses with port name \"https\"".to_string()
+            ))
+        );
+        assert_eq!(reason(Some(&service(443)), Some(&ready)), None);
+    }
+
+    #[test]
+    fn a_condition_is_written_when_it_says_something_new() {
+        let verdict = Verdict::available("Passed", "all checks passed");
+        let now = Timestamp::UNIX_EPOCH;
+        let first = conditions(&json!({}), &verdict, now).expect("nothing was there");
+        assert_eq!(first[0]["lastTransitionTime"], "1970-01-01T00:00:00Z");
+        let object = json!({"status": {"conditions": first}});
+        let later = now + Duration::from_secs(60);
+        assert_eq!(conditions(&object, &verdict, later), None);
+        let other = Verdict::available("Local", "x");
+        let second = conditions(&object, &other, later).expect("another reason");
+        assert_eq!((&second[0]["reason"], &second[0]["lastTransitionTime"]), (&json!("Local"), &first_time(&object)));
+        let refused = Verdict::refused("MissingEndpoints", "y".to_string());
+        let third = conditions(&object, &refused, later).expect("another status");
+        assert_eq!(third[0]["lastTransitionTime"], "1970-01-01T00:01:00Z");
+    }
+
+    fn first_time(object: &Value) -> Value {
+        object["status"]["conditions"][0]["lastTransitionTime"].clone()
+    }
+}
