@@ -7,6 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use machinery::meta;
 use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
@@ -14,7 +16,7 @@ use x509_parser::prelude::FromDer;
 use super::forbidden;
 use crate::authn::reviews::user_info;
 use crate::authz::MASTERS;
-use crate::live::text;
+use crate::live::{items, text};
 use crate::plugin::{Admission, Admit, Authorizer, Decision, Operation};
 use crate::request::Attributes;
 use crate::status::Result;
@@ -38,7 +40,13 @@ impl Admission for Certificates {
     }
 
     async fn admit(&self, request: &Admit<'_>, object: &mut Value) -> Result<()> {
-        if !concerns(request) || request.operation != Operation::Create || !object["spec"].is_object() {
+        if !concerns(request) || !object["spec"].is_object() {
+            return Ok(());
+        }
+        if request.operation == Operation::Update {
+            if matches!(request.subresource, "approval" | "status") {
+                stamp(object, request.old, &meta::format_time(Timestamp::now()));
+            }
             return Ok(());
         }
         let info = user_info(request.user);
@@ -95,6 +103,20 @@ impl Certificates {
     }
 }
 
+/// Writes down when a condition was set, and since when it has its status, where the client does not.
+fn stamp(object: &mut Value, old: Option<&Value>, now: &str) {
+    let before = old.map(|old| items(old, "/status/conditions")).unwrap_or_default();
+    for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        let since = before.iter().find(|old| old["type"] == condition["type"] && old["status"] == condition["status"]);
+        let since = since.map(|old| text(old, "/lastTransitionTime")).filter(|since| !since.is_empty());
+        for (field, time) in [("lastUpdateTime", now), ("lastTransitionTime", since.unwrap_or(now))] {
+            if !condition[field].is_string() {
+                condition[field] = time.into();
+            }
+        }
+    }
+}
+
 fn subject(request: &Admit<'_>, object: &Value) -> Result<()> {
     if text(object, "/spec/signerName") != CLIENT_SIGNER {
         return Ok(());
@@ -146,6 +168,18 @@ mod tests {
         assert_eq!(admitted["spec"]["username"], "ann");
         assert_eq!(admitted["spec"]["groups"], json!(["system:authenticated"]));
         assert!(admitted["spec"].get("uid").is_none());
+    }
+
+    #[test]
+    fn conditions_say_since_when() {
+        let old = json!({"status": {"conditions": [{"type": "A", "status": "True", "lastTransitionTime": "then"}]}});
+        let mut new = json!({"status": {"conditions": [{"type": "A", "status": "True", "lastUpdateTime": "own"},
+            {"type": "B", "status": "True"}]}});
+        stamp(&mut new, Some(&old), "now");
+        let conditions = &new["status"]["conditions"];
+        let times = |at: usize| (&conditions[at]["lastUpdateTime"], &conditions[at]["lastTransitionTime"]);
+        assert_eq!(times(0), (&json!("own"), &json!("then")));
+        assert_eq!(times(1), (&json!("now"), &json!("now")));
     }
 
     #[tokio::test]
