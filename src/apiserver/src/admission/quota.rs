@@ -43,7 +43,7 @@ impl Admission for ResourceQuota {
         for quota in quotas {
             let hard = amounts(&quota["spec"]["hard"]);
             let name = text(&quota, "/metadata/name");
-            if let Some(lacking) = unspecified(&hard, group, resource, &new) {
+            if let Some(lacking) = unspecified(&hard, group, resource, object) {
                 return Err(forbidden(request, Some(object), format!("failed quota: {name}: must specify {lacking}")));
             }
             // Only what grows is looked at: a change that asks for no more is let through in a full namespace.
@@ -182,15 +182,35 @@ fn compute(pod: &Value, cost: &mut Amounts) {
     }
 }
 
-/// The quota's limits that every pod must say something about, and this one does not.
-fn unspecified(hard: &Amounts, group: &str, resource: &str, cost: &Amounts) -> Option<String> {
-    const COMPUTE: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
-    if !group.is_empty() || resource != "pods" || !cost.contains_key("pods") {
+/// The quota's limits that every container must say something about, with the containers that do not; nothing of pods
+/// that say it for all their containers.
+fn unspecified(hard: &Amounts, group: &str, resource: &str, pod: &Value) -> Option<String> {
+    const COMPUTE: [(&str, &str, &str); 6] = [
+        ("cpu", "requests", "cpu"),
+        ("limits.cpu", "limits", "cpu"),
+        ("limits.memory", "limits", "memory"),
+        ("memory", "requests", "memory"),
+        ("requests.cpu", "requests", "cpu"),
+        ("requests.memory", "requests", "memory"),
+    ];
+    if !group.is_empty() || resource != "pods" || matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") {
         return None;
     }
-    let lacking: Vec<&str> =
-        COMPUTE.into_iter().filter(|name| hard.contains_key(*name) && !cost.contains_key(*name)).collect();
-    (!lacking.is_empty()).then(|| lacking.join(","))
+    let says = |resources: &Value, of: &str, name: &str| quantity(&resources[of][name]).is_some();
+    let containers = || items(pod, "/spec/containers").iter().chain(items(pod, "/spec/initContainers"));
+    let mut lacking = Vec::new();
+    for (limit, of, name) in COMPUTE {
+        if !hard.contains_key(limit) || says(&pod["spec"]["resources"], of, name) {
+            continue;
+        }
+        let silent = containers().filter(|container| !says(&container["resources"], of, name));
+        let mut silent: Vec<&str> = silent.map(|container| text(container, "/name")).collect();
+        silent.sort_unstable();
+        if !silent.is_empty() {
+            lacking.push(format!("{limit} for: {}", silent.join(",")));
+        }
+    }
+    (!lacking.is_empty()).then(|| lacking.join("; "))
 }
 
 /// The quota's scopes, which concern pods, hold of the object.
@@ -269,9 +289,13 @@ mod tests {
         cluster.delete("/registry/pods/ns/a").await;
         run(&plugin, &asked, Some(pod("c", "1m"))).await.expect("there is room again");
         let mut silent = pod("d", "1m");
-        silent["spec"]["containers"] = json!([{}]);
+        silent["spec"]["containers"] = json!([{"name": "x"}, {"name": "y", "resources": {"requests": {"cpu": "1m"}}}]);
         let refused = run(&plugin, &asked, Some(silent)).await.expect_err("says nothing");
-        assert!(refused.message().ends_with("failed quota: q: must specify requests.cpu"), "{}", refused.message());
+        assert!(
+            refused.message().ends_with("failed quota: q: must specify requests.cpu for: x"),
+            "{}",
+            refused.message()
+        );
     }
 
     #[tokio::test]
