@@ -112,16 +112,17 @@ pub fn patched(target: &Target<'_>, form: Form, patch: &Value, old: &Value) -> R
         Form::Strategic => patch::strategic(&mut object, patch, resource.schema(), resource.definitions()),
         Form::Merge | Form::Apply => patch::merge(&mut object, patch),
     };
-    outcome.map_err(|error| refusal(target, error))?;
+    outcome.map_err(refusal)?;
     Ok(object)
 }
 
 /// The failure of a patch.
-pub fn refusal(target: &Target<'_>, error: patch::Error) -> Status {
+pub fn refusal(error: patch::Error) -> Status {
     match error {
         patch::Error::Malformed(_) => Status::bad_request(error.to_string()),
         patch::Error::TooLarge(text) => Status::new(413, "RequestEntityTooLarge", text),
-        patch::Error::Rejected(text) => Status::new(422, "Invalid", text).about(&target.group_resource(), target.name),
+        // Without details, in place of which clients would leave the reason out.
+        patch::Error::Rejected(text) => Status::new(422, "Invalid", text),
     }
 }
 

@@ -121,7 +121,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
             // A Scale has no lists, so all merges are one.
             Form::Merge | Form::Strategic | Form::Apply => patches::merge(&mut scale, &patch),
         };
-        outcome.map_err(|error| refusal(target, error))?;
+        outcome.map_err(refusal)?;
         let decoded = Decoded { value: scale, duplicates: Vec::new() };
         tracked(current, complete(target, decoded, options.validation)?, &options)
     })

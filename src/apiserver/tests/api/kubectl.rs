@@ -93,6 +93,9 @@ async fn objects_are_changed_in_every_way() {
     server.kubectl(&["patch", "deploy", "web", "--type=merge", "-p", r#"{"spec":{"minReadySeconds":3}}"#]).await;
     let json_patch = r#"[{"op":"replace","path":"/spec/replicas","value":5}]"#;
     server.kubectl(&["patch", "deploy", "web", "--type=json", "-p", json_patch]).await;
+    let wrong = r#"[{"op":"test","path":"/spec/replicas","value":6}]"#;
+    let refused = server.kubectl_fails(&["patch", "deploy", "web", "--type=json", "-p", wrong]).await;
+    assert!(refused.contains("/spec/replicas"), "a refused patch says why: {refused}");
     server.kubectl(&["label", "deploy", "web", "tier=front"]).await;
     server.kubectl(&["annotate", "deploy", "web", "note=x"]).await;
     server.kubectl(&["set", "image", "deploy/web", "web=example/web:3"]).await;
