@@ -189,6 +189,7 @@ where
         verbs: ALL_VERBS,
         subresources: &[],
         storage: None,
+        deprecated: None,
         schema_name: schema_name::<K>(),
         name_rule: names::dns1123_subdomain,
         behaviour,
@@ -231,6 +232,11 @@ impl Resource {
         self
     }
 
+    fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecated = Some(warning);
+        self
+    }
+
     fn named(mut self, rule: fn(&str) -> Vec<String>) -> Self {
         self.name_rule = rule;
         self
@@ -264,9 +270,14 @@ fn resources() -> Vec<Resource> {
 
 fn core_group() -> Vec<Resource> {
     vec![
-        stored::<core::ComponentStatus>(&kinds::component_status::COMPONENT_STATUS).short(&["cs"]).verbs(READ_VERBS),
+        stored::<core::ComponentStatus>(&kinds::component_status::COMPONENT_STATUS)
+            .short(&["cs"])
+            .verbs(READ_VERBS)
+            .deprecated("v1 ComponentStatus is deprecated in v1.19+"),
         stored::<core::ConfigMap>(&kinds::config_map::CONFIG_MAP).short(&["cm"]),
-        stored::<core::Endpoints>(&kinds::endpoints::ENDPOINTS).short(&["ep"]),
+        stored::<core::Endpoints>(&kinds::endpoints::ENDPOINTS)
+            .short(&["ep"])
+            .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         stored::<core::Event>(&kinds::event::CoreEvent).short(&["ev"]),
         stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).short(&["limits"]),
         stored::<core::Namespace>(&kinds::namespace::Namespace)

@@ -166,6 +166,8 @@ pub struct Resource {
     pub storage: Option<(&'static str, &'static str)>,
     /// The key of the kind's schema among the definitions: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
+    /// What clients are warned of who still use the resource.
+    pub deprecated: Option<&'static str>,
     /// How Kubernetes forms a name error: a DNS-1123 subdomain for most.
     pub name_rule: fn(&str) -> Vec<String>,
     /// What the kind adds.

@@ -40,6 +40,7 @@ use target::Target;
 /// 404 and 405 for what is not served, and whatever the operation answers.
 pub async fn serve(context: &Context, request: Request<Body>, running: Option<LongRunning>) -> Result<Response<Body>> {
     let target = Target::of(context)?;
+    target.resource.deprecated.into_iter().for_each(|warning| context.warnings.add(warning));
     if let Some(subresource) = target.subresource {
         return serve_subresource(&target, subresource.name, request, running).await;
     }

@@ -114,6 +114,8 @@ async fn what_there_is_can_be_explored() {
         assert!(resources.contains(name), "{resources}");
     }
     assert!(server.kubectl(&["api-versions"]).await.contains("apps/v1"));
+    let endpoints = server.kubectl(&["get", "endpoints"]).await;
+    assert!(endpoints.contains("Warning: v1 Endpoints is deprecated in v1.33+"), "{endpoints}");
     let text = server.kubectl(&["explain", "deployment.spec.replicas"]).await;
     assert!(text.contains("replicas <integer>"), "{text}");
     assert!(server.kubectl(&["version"]).await.contains("v1.37.0+rkctl"));
