@@ -158,7 +158,11 @@ async fn carry_out(
     }
 }
 
-fn check_preconditions(target: &Target<'_>, object: &Value, name: &str, options: &DeleteOptions) -> Result<()> {
+/// Whether the object is the one that is to be deleted.
+///
+/// # Errors
+/// 409 where it is another, or another version.
+pub fn check_preconditions(target: &Target<'_>, object: &Value, name: &str, options: &DeleteOptions) -> Result<()> {
     let refused = |what: &str, wanted: &str, found: &str| {
         let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
         Err(Status::conflict(&target.group_resource(), name, why))

@@ -166,8 +166,13 @@ async fn a_disruption_budget_stops_evictions() {
     let (code, status) = server.json("POST", &format!("{PODS}/p/eviction"), "application/json", &eviction).await;
     assert_eq!((code, &status["reason"]), (429, &json!("TooManyRequests")), "{status}");
     patch(&server, &format!("{budgets}/b/status"), observed(1)).await;
+    let mut events = server.watch(&format!("{PODS}?watch=true"), "application/json").await;
+    assert_eq!(events.next_name().await, ("ADDED".to_string(), "p".to_string()));
     assert_eq!(server.json("POST", &format!("{PODS}/p/eviction"), "application/json", &eviction).await.0, 201);
     assert_eq!(server.get(&format!("{PODS}/p")).await.0, 404);
+    let marked = events.next().await.expect("an event");
+    let conditions = marked["object"]["status"]["conditions"].to_string();
+    assert!(conditions.contains("DisruptionTarget") && conditions.contains("EvictionByEvictionAPI"), "{marked}");
     server.stop().await;
 }
 

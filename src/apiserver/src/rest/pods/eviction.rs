@@ -62,9 +62,51 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     if !needs_no_budget(&pod) {
         take_from_budget(target, &pod, deletion.dry_run).await?;
     }
+    if !deletion.dry_run {
+        mark(&pods, &deletion).await?;
+        // The version that the client knew was looked at there, and is not the newest any more.
+        deletion.resource_version = None;
+    }
     delete::remove(&pods, target.name, &deletion).await?;
     let format = accept::negotiate_format(&target.context.headers)?;
     answer::value(target.context, StatusCode::CREATED, format, &status::success(None))
+}
+
+/// Writes down in the pod why it goes, for whoever has to tell a disruption from a failure (KEP-3329).
+async fn mark(pods: &Target<'_>, deletion: &DeleteOptions) -> Result<()> {
+    let store = &pods.state().store;
+    for _ in 0..ATTEMPTS {
+        let entry = store.get(&pods.key(pods.name)).await.map_err(storage::failure)?.ok_or_else(|| pods.not_found())?;
+        let pod = pods.present(&entry)?;
+        delete::check_preconditions(pods, &pod, pods.name, deletion)?;
+        let marked = disrupted(pod, Timestamp::now());
+        match store.put(&entry.key, pods.to_bytes(&marked), Precondition::Revision(entry.mod_revision)).await {
+            Ok(_) => return Ok(()),
+            Err(Error::Conflict { .. }) => {}
+            Err(error) => return Err(storage::failure(error)),
+        }
+    }
+    Err(Status::modified(&pods.group_resource(), pods.name))
+}
+
+fn disrupted(mut pod: Value, now: Timestamp) -> Value {
+    let condition = json!({
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "lastProbeTime": null,
+        "lastTransitionTime": meta::format_time(now),
+    });
+    if !pod["status"].is_object() {
+        pod["status"] = json!({});
+    }
+    match pod["status"]["conditions"].as_array_mut() {
+        Some(conditions) if conditions.iter().any(|found| found["type"] == "DisruptionTarget") => {}
+        Some(conditions) => conditions.push(condition),
+        None => pod["status"]["conditions"] = json!([condition]),
+    }
+    pod
 }
 
 /// A pod that does not run, or is on its way out already, disrupts nobody.
@@ -158,6 +200,15 @@ mod tests {
             "spec": {"selector": {"matchLabels": {"a": "b"}}},
             "status": {"disruptionsAllowed": allowed, "observedGeneration": observed, "currentHealthy": 2, "desiredHealthy": 2},
         })
+    }
+
+    #[test]
+    fn a_pod_says_once_that_it_is_evicted() {
+        let now = Timestamp::UNIX_EPOCH;
+        let once = disrupted(json!({"status": {"conditions": [{"type": "Ready"}]}}), now);
+        assert_eq!(once["status"]["conditions"][1]["reason"], "EvictionByEvictionAPI");
+        assert_eq!(disrupted(once.clone(), now), once);
+        assert_eq!(disrupted(json!({}), now)["status"]["conditions"][0]["type"], "DisruptionTarget");
     }
 
     #[test]
