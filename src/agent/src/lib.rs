@@ -37,4 +37,4 @@ mod volumes;
 pub use config::{Config, Taint};
 pub use error::Error;
 pub use run::{Agent, run};
-pub use selfimage::{IMAGE, PAUSE_IMAGE, write_archive};
+pub use selfimage::{IMAGE, PAUSE_IMAGE};
