@@ -1,4 +1,4 @@
-//! Asks hosts what they are: one script, one round trip a host.
+//! Asks hosts what they are: one script and one round trip a host, on a control-plane host a second one beside it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ mod facts;
 pub use facts::{Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
 
 const SCRIPT: &str = include_str!("observe/facts.sh");
+/// For control-plane hosts.
+const CLUSTER_SCRIPT: &str = include_str!("observe/cluster.sh");
 /// A host that takes longer is ill; its share of time must not hold up the others.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Facts are some kilobytes.
@@ -77,25 +79,29 @@ pub async fn observe(cluster: &Cluster, fleet: &Fleet) -> BTreeMap<String, Obser
 
 async fn ask(host: &Host, session: &dyn Remote) -> Result<HostFacts, Error> {
     let is_control_plane = host.role.is_control_plane() && host.state == State::Present;
-    let mut command = Command::new(SCRIPT)
-        .arg(if is_control_plane { "control-plane" } else { "worker" })
-        .timeout(TIMEOUT)
-        .output_limit_bytes(OUTPUT_LIMIT_BYTES);
-    for file in FILES {
-        command = command.arg(*file);
-    }
+    let command = FILES.iter().fold(Command::new(SCRIPT), |command, file| command.arg(*file));
     let (began, clock) = (Instant::now(), Timestamp::now());
-    let output = session.exec(command).await.map_err(Error::ssh("asking the host what it is"))?;
+    let (text, of_cluster) = tokio::try_join!(tell(session, command), async {
+        if is_control_plane { tell(session, Command::new(CLUSTER_SCRIPT)).await } else { Ok(String::new()) }
+    })?;
     let answered = clock + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
-    let mut facts = HostFacts::parse(&output.text());
-    if !facts.complete {
-        let detail = output.error_text();
-        let detail = detail.lines().last().unwrap_or("the script did not come to its end").to_owned();
-        return Err(Error::Facts { detail });
-    }
+    let mut facts = HostFacts::parse(&format!("{text}\n{of_cluster}"));
     // The host's clock was read at some moment between question and answer: within these there is no skew to tell.
     facts.asked_at = Some(facts.clock.unwrap_or(answered).clamp(clock, answered));
     Ok(facts)
+}
+
+/// What a script says, which must have come to its end.
+async fn tell(session: &dyn Remote, script: Command) -> Result<String, Error> {
+    let command = script.timeout(TIMEOUT).output_limit_bytes(OUTPUT_LIMIT_BYTES);
+    let output = session.exec(command).await.map_err(Error::ssh("asking the host what it is"))?;
+    let text = output.text();
+    if HostFacts::parse(&text).complete {
+        return Ok(text.into_owned());
+    }
+    let detail = output.error_text();
+    let detail = detail.lines().last().unwrap_or("the script did not come to its end").to_owned();
+    Err(Error::Facts { detail })
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 # Facts of a host, one a line: a key, a tab, values with tabs between. Changes nothing.
-# $1: the control plane's part is wanted when it is `control-plane`; the other parameters are files to look at.
-role=$1
-shift
+# The parameters are files to look at.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -49,22 +47,27 @@ fi
 
 # Kernel modules that are wanted, and kernel settings that are wanted.
 builtin="/lib/modules/$(uname -r)/modules.builtin"
-# $2 is a file that the module brings, $3 a function of it: a kernel without a modules folder tells no other way.
+# $2 is a file that the module brings, $3 a function of it, the rest a command that only works with it. Without a
+# folder of modules the table of the kernel's functions tells, which is long: it is asked last.
 module() {
-    if [ -e "$2" ] || [ -d "/sys/module/$1" ] || grep -q "/$1\.ko" "$builtin" 2>/dev/null ||
-        { [ ! -e "$builtin" ] && grep -q " $3\$" /proc/kallsyms 2>/dev/null; }; then
-        say module "$1	present"
-    elif has modprobe && modprobe -n -q "$1" 2>/dev/null; then
-        say module "$1	loadable"
+    name=$1 brings=$2 function=$3
+    shift 3
+    if [ -e "$brings" ] || [ -d "/sys/module/$name" ] || "$@" >/dev/null 2>&1 ||
+        grep -q "/$name\.ko" "$builtin" 2>/dev/null ||
+        { [ ! -e "$builtin" ] && grep -q " $function\$" /proc/kallsyms 2>/dev/null; }; then
+        say module "$name	present"
+    elif has modprobe && modprobe -n -q "$name" 2>/dev/null; then
+        say module "$name	loadable"
     else
-        say module "$1	missing"
+        say module "$name	missing"
     fi
 }
-module br_netfilter /proc/sys/net/bridge/bridge-nf-call-iptables br_nf_forward
-module nf_conntrack /proc/sys/net/netfilter/nf_conntrack_max nf_conntrack_in
-module nf_tables /nonexistent nf_tables_newtable
-module vxlan /nonexistent vxlan_xmit
-if grep -qw overlay /proc/filesystems; then say module "overlay	present"; else module overlay /nonexistent ovl_mkdir; fi
+vxlan_link() { ip -o link show type vxlan | grep -q .; }
+module br_netfilter /proc/sys/net/bridge/bridge-nf-call-iptables br_nf_forward false
+module nf_conntrack /proc/sys/net/netfilter/nf_conntrack_max nf_conntrack_in false
+module nf_tables /nonexistent nf_tables_newtable nft list tables
+module vxlan /nonexistent vxlan_xmit vxlan_link
+if grep -qw overlay /proc/filesystems; then say module "overlay	present"; else module overlay /nonexistent ovl_mkdir false; fi
 for key in net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables \
     fs.inotify.max_user_instances fs.inotify.max_user_watches; do
     file=/proc/sys/$(echo "$key" | tr . /)
@@ -73,34 +76,44 @@ for key in net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bri
     say sysctl "$key	$(cat "$file")	$state"
 done
 
-# Files: content and age decide what is written and what is restarted.
+# Files: content and age decide what is written and what is restarted. One call for all of them.
 for file in "$@"; do
+    shift
     if [ -L "$file" ]; then
         say link "$file	$(readlink "$file")"
     elif [ -f "$file" ]; then
         # The binary is large: while inode, size and times are those it was written with, so is its content.
-        hash=
-        if [ "$file" = /usr/local/bin/rkctl ]; then
-            known=$(cat /var/lib/rkctl/binary.sha256 2>/dev/null)
-            [ "${known%	*}" = "$(stat -c '%i %s %Y %Z' "$file")" ] && hash=${known##*	}
+        if [ "$file" = /usr/local/bin/rkctl ] && known=$(cat /var/lib/rkctl/binary.sha256 2>/dev/null) &&
+            [ "${known%	*}" = "$(stat -c '%i %s %Y %Z' "$file")" ]; then
+            say file "$file	${known##*	}	$(stat -c '%a	%Y' "$file")"
+        else
+            set -- "$@" "$file"
         fi
-        [ -n "$hash" ] || hash=$(sha256sum <"$file")
-        say file "$file	${hash%% *}	$(stat -c '%a	%Y' "$file")"
     fi
 done
+if [ $# -gt 0 ]; then
+    { stat -c '%n	%a	%Y' "$@"; sha256sum "$@"; } 2>/dev/null | awk -F '\t' '
+        NF == 3 {rest[$1] = $2 "\t" $3; next}
+        {file = substr($0, 67); if (file in rest) print "file\t" file "\t" substr($0, 1, 64) "\t" rest[file]}'
+fi
 for file in /var/lib/rkctl/original/*; do [ -e "$file" ] && say original "${file##*/}"; done
 [ -e /var/lib/rkctl/agent/kubeconfig ] && say joined yes
 sed -n '/^# BEGIN rkctl$/,/^# END rkctl$/s/^/hosts\t/p' /etc/hosts 2>/dev/null
 
-# Units.
-for unit in rkctl-server rkctl-agent containerd firewalld ufw nftables; do
-    state=$(systemctl show -p LoadState,ActiveState,UnitFileState,NRestarts,ActiveEnterTimestamp "$unit.service" 2>/dev/null) ||
-        continue
-    value() { printf '%s\n' "$state" | sed -n "s/^$1=//p"; }
-    [ "$(value LoadState)" = loaded ] || continue
-    since=$(value ActiveEnterTimestamp)
+# Units: one call for all of them, which leaves an empty line between.
+systemctl show -p Id,LoadState,ActiveState,UnitFileState,NRestarts,ActiveEnterTimestamp rkctl-server.service \
+    rkctl-agent.service containerd.service firewalld.service ufw.service nftables.service 2>/dev/null | awk '
+    function tell() {
+        if (unit["LoadState"] == "loaded")
+            print unit["Id"] "|" unit["ActiveState"] "|" unit["UnitFileState"] "|" unit["NRestarts"] "|" \
+                unit["ActiveEnterTimestamp"]
+        split("", unit)
+    }
+    /^$/ {tell(); next}
+    {at = index($0, "="); unit[substr($0, 1, at - 1)] = substr($0, at + 1)}
+    END {tell()}' | while IFS='|' read -r unit active enabled restarts since; do
     [ -n "$since" ] && since=$(date -d "$since" +%s 2>/dev/null)
-    say unit "$unit	$(value ActiveState)	$(value UnitFileState)	${since:-0}	$(value NRestarts)"
+    say unit "${unit%.service}	$active	$enabled	${since:-0}	$restarts"
 done
 
 # Who listens where something of ours will.
@@ -142,13 +155,6 @@ if has nft; then
     done
 fi
 
-# Whose host it is, and what the control plane says about itself.
+# Whose host it is.
 sed -n 's/^clusterName: "\(.*\)"$/cluster-name\t\1/p' /etc/rkctl/server.yaml 2>/dev/null
-if [ "$role" = control-plane ] && [ -x /usr/local/bin/rkctl ] && [ -s /etc/rkctl/server.yaml ]; then
-    [ -f /etc/rkctl/pki/ca.crt ] && say ca "$(tr '\n' '|' </etc/rkctl/pki/ca.crt)"
-    say pki "$(/usr/local/bin/rkctl node pki init --dry-run 2>/dev/null | tr -d '\n')"
-    if systemctl is-active -q rkctl-server.service; then
-        say cluster "$(/usr/local/bin/rkctl node facts 2>/dev/null | tr -d '\n')"
-    fi
-fi
 say end yes

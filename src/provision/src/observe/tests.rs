@@ -36,11 +36,15 @@ fn an_answer_that_was_cut_off_is_not_complete() {
 #[test]
 fn the_script_runs_under_a_plain_shell_and_comes_to_its_end() {
     let output = std::process::Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "sh", "worker", "/etc/passwd", "/etc/mtab"])
+        .args(["-c", SCRIPT, "sh", "/etc/passwd", "/nonexistent", "/etc/mtab", "/etc/hostname"])
         .output()
         .unwrap();
     let facts = HostFacts::parse(&String::from_utf8_lossy(&output.stdout));
     assert!(facts.complete, "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(facts.sha256("/etc/passwd").map(str::len), Some(64));
+    let hash = std::process::Command::new("sha256sum").arg("/etc/passwd").output().unwrap();
+    let hash = String::from_utf8_lossy(&hash.stdout).into_owned();
+    assert_eq!(facts.sha256("/etc/passwd"), hash.split_whitespace().next());
+    assert!(facts.modified_s("/etc/hostname").unwrap() > 0 && matches!(facts.files["/etc/mtab"], Found::Link(_)));
+    assert_eq!(facts.files.len(), 3);
     assert!(!facts.kernel.is_empty() && facts.uid.is_some() && facts.clock.is_some());
 }
