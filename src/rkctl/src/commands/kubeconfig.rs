@@ -61,13 +61,14 @@ fn only_controllers(cluster: &Cluster) -> Cluster {
     cluster
 }
 
-/// Writes the kubeconfig where there is none or where the one that is there no longer fits the cluster.
-pub async fn ensure(fleet: &Fleet, cluster: &Cluster, path: &Path) -> anyhow::Result<()> {
+/// Writes the kubeconfig where there is none or where the one that is there no longer fits the cluster, whose
+/// authority was found to be `ca_pem`.
+pub async fn ensure(fleet: &Fleet, cluster: &Cluster, ca_pem: Option<&str>, path: &Path) -> anyhow::Result<()> {
     if let Ok(text) = std::fs::read_to_string(path)
         && let Some(parts) = Parts::read(&text)
         && parts.server == cluster.api_url()
         && parts.is_valid()
-        && current_ca(fleet, cluster).await? == parts.ca
+        && ca_pem == Some(parts.ca.as_str())
     {
         return Ok(());
     }
@@ -100,13 +101,6 @@ impl Parts {
         pki::inspect("the kubeconfig", &self.certificate)
             .is_ok_and(|inspection| !pki::renewal_due(&inspection, Timestamp::now()))
     }
-}
-
-async fn current_ca(fleet: &Fleet, cluster: &Cluster) -> anyhow::Result<String> {
-    const CA: &str = "/etc/rkctl/pki/ca.crt";
-    const MAX_CA_BYTES: usize = 64 << 10;
-    let pem = controller(fleet, cluster)?.download(CA, MAX_CA_BYTES).await?;
-    Ok(String::from_utf8_lossy(&pem).into_owned())
 }
 
 fn controller<'a>(fleet: &'a Fleet, cluster: &Cluster) -> anyhow::Result<&'a dyn ssh::Remote> {

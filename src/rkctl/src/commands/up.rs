@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use provision::{Job, Observation, Outcome, Plan, Report};
+use provision::{HostFacts, Job, Observation, Outcome, Plan, Report};
 
 use super::cluster::Prepared;
 use super::kubeconfig;
@@ -48,11 +48,13 @@ pub fn run(args: Args) -> exit::Answer {
                 wrong = verify(&prepared);
             }
         }
-        let kubeconfig = if serves(&prepared) {
-            kubeconfig::ensure(&prepared.fleet, &cluster, &kubeconfig_path).await?;
-            Some(&kubeconfig_path)
-        } else {
-            None
+        let kubeconfig = match serving(&prepared) {
+            Some(facts) => {
+                let ca_pem = facts.ca_pem.as_deref();
+                kubeconfig::ensure(&prepared.fleet, &cluster, ca_pem, &kubeconfig_path).await?;
+                Some(&kubeconfig_path)
+            }
+            None => None,
         };
         if prepared.counts_as_failure() {
             wrong.extend(
@@ -111,11 +113,13 @@ fn verdict(report: &Report, plan: &Plan) -> Vec<String> {
     wrong
 }
 
-/// Whether there is an API server to use a kubeconfig with.
-fn serves(prepared: &Prepared<'_>) -> bool {
-    prepared.cluster.controllers().any(|host| match prepared.observed.get(&host.name) {
-        Some(Observation::Answered(facts)) => facts.cluster.as_ref().is_some_and(|cluster| cluster.ready),
-        _ => false,
+/// What was found on a host whose API server a kubeconfig can be used with.
+fn serving<'a>(prepared: &'a Prepared<'_>) -> Option<&'a HostFacts> {
+    prepared.cluster.controllers().find_map(|host| match prepared.observed.get(&host.name) {
+        Some(Observation::Answered(facts)) if facts.cluster.as_ref().is_some_and(|cluster| cluster.ready) => {
+            Some(&**facts)
+        }
+        _ => None,
     })
 }
 
