@@ -21,6 +21,9 @@ pub struct Args {
     /// The server's configuration.
     #[arg(long, global = true, default_value = SERVER_CONFIG)]
     config: PathBuf,
+    /// Where this host's administrator has its kubeconfig.
+    #[arg(long, global = true, value_name = "FILE", default_value = ADMIN_KUBECONFIG)]
+    admin_kubeconfig: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,7 +45,7 @@ enum Command {
 pub fn run(args: Args) -> exit::Answer {
     let config = ServerConfiguration::load(&args.config)?;
     match args.command {
-        Command::Init { dry_run } => init(&config, dry_run),
+        Command::Init { dry_run } => init(&config, &args.admin_kubeconfig, dry_run),
         Command::SignAdmin => sign_admin(&config),
         Command::Inspect => inspect(&config),
     }
@@ -63,7 +66,7 @@ fn read_bundle(dir: &Path) -> anyhow::Result<pki::Bundle> {
     Ok(bundle)
 }
 
-fn init(config: &ServerConfiguration, dry_run: bool) -> exit::Answer {
+fn init(config: &ServerConfiguration, admin: &Path, dry_run: bool) -> exit::Answer {
     let now = Timestamp::now();
     let wanted = config.wanted_certificates();
     let before = read_bundle(&config.pki_dir)?;
@@ -79,9 +82,9 @@ fn init(config: &ServerConfiguration, dry_run: bool) -> exit::Answer {
     if !dry_run {
         write_bundle(&config.pki_dir, &before, &bundle)?;
     }
-    if let Some(reason) = admin_reason(config, &bundle, now) {
+    if let Some(reason) = admin_reason(config, admin, &bundle, now) {
         if !dry_run {
-            write_admin(config, &bundle, now)?;
+            write_admin(config, admin, &bundle, now)?;
         }
         done.push(serde_json::json!({"file": "admin.kubeconfig", "reason": reason}));
     }
@@ -146,8 +149,8 @@ struct AdminKubeconfig {
     users: Vec<serde_json::Value>,
 }
 
-fn admin_reason(config: &ServerConfiguration, bundle: &pki::Bundle, now: Timestamp) -> Option<String> {
-    let Ok(text) = fs::read_to_string(ADMIN_KUBECONFIG) else {
+fn admin_reason(config: &ServerConfiguration, admin: &Path, bundle: &pki::Bundle, now: Timestamp) -> Option<String> {
+    let Ok(text) = fs::read_to_string(admin) else {
         return Some("it is not there".to_owned());
     };
     let decode = |value: &serde_json::Value| {
@@ -181,7 +184,7 @@ fn local_url(config: &ServerConfiguration) -> String {
     format!("https://127.0.0.1:{}", config.port)
 }
 
-fn write_admin(config: &ServerConfiguration, bundle: &pki::Bundle, now: Timestamp) -> anyhow::Result<()> {
+fn write_admin(config: &ServerConfiguration, admin: &Path, bundle: &pki::Bundle, now: Timestamp) -> anyhow::Result<()> {
     let authority = authority(bundle)?;
     let issued = authority.issue(&admin_profile(), now, &mut rand::rng())?;
     let kubeconfig = pki::Kubeconfig {
@@ -191,7 +194,7 @@ fn write_admin(config: &ServerConfiguration, bundle: &pki::Bundle, now: Timestam
         ca_pem: authority.certificate_pem().to_owned(),
         auth: pki::UserAuth::Certificate { certificate_pem: issued.certificate_pem, key_pem: issued.key_pem },
     };
-    write_file(Path::new(ADMIN_KUBECONFIG), &kubeconfig.to_yaml(), 0o600)
+    write_file(admin, &kubeconfig.to_yaml(), 0o600)
 }
 
 fn sign_admin(config: &ServerConfiguration) -> exit::Answer {
