@@ -10,6 +10,8 @@ LAB := demo
 PACKAGES := build-essential pkg-config protobuf-compiler libssl-dev zlib1g-dev \
 	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
 PACKAGES_TEST := vagrant etcd-server iputils-ping
+# Peers that are measured beside us: etcd (openssh-client is among the others).
+PACKAGES_BENCH := etcd-server
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -36,8 +38,11 @@ test: ## Everything there is: format, lints, unit, integration, end to end in a 
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/test.sh
 
-bench: setup build ## Measure, and print each figure with how it was taken
-	@cargo run --release --locked -p bench -- --rkctl $(RKCTL)
+# Both packages at once: alone, bench would build the libraries they share again with fewer features.
+bench: setup build ## Measure, and print each figure with how it was taken (BENCH="--quick --only up noop")
+	@src/xtask/setup.sh $(PACKAGES_BENCH)
+	@cargo build --release --locked -p rkctl -p bench
+	@PATH=$$PWD/target/tools:$$PATH target/$(TARGET)/release/bench --rkctl $(RKCTL) $(BENCH)
 
 clean: ## Remove what was built
 	@cargo clean

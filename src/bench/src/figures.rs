@@ -1,0 +1,81 @@
+//! The figures: one file each in `figures/`, and one line here.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::bench::Bench;
+use crate::report::Measured;
+
+mod api;
+mod idle;
+mod noop;
+mod pods;
+mod size;
+mod start;
+pub mod store;
+mod up;
+mod upload;
+
+/// The work of taking a figure.
+pub type Taking<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Measured>> + 'a>>;
+
+/// A figure.
+#[derive(Debug)]
+pub struct Figure {
+    /// One word.
+    pub name: &'static str,
+    /// What it is, with its target.
+    pub about: &'static str,
+    /// Takes it.
+    pub take: for<'a> fn(&'a mut Bench) -> Taking<'a>,
+}
+
+/// Every figure, in the order they are taken in: first those that need no hosts, then fresh hosts, then the cluster
+/// that was made on them, the idle one before the busy one.
+pub const FIGURES: &[Figure] = &[
+    Figure {
+        name: "size",
+        about: "the stripped binary; at most 40 MB",
+        take: |bench| Box::pin(async { size::take(bench) }),
+    },
+    Figure {
+        name: "start",
+        about: "`rkctl node server` from exec to /readyz; at most 300 ms",
+        take: |bench| Box::pin(start::take(bench)),
+    },
+    Figure {
+        name: "store",
+        about: "durable writes of the store; no fewer than etcd's",
+        take: |bench| Box::pin(store::take(bench)),
+    },
+    Figure {
+        name: "api",
+        about: "creates, reads, updates and lists of the API server",
+        take: |bench| Box::pin(api::take(bench)),
+    },
+    Figure {
+        name: "upload",
+        about: "copying the binary to a host; no slower than scp",
+        take: |bench| Box::pin(upload::take(bench)),
+    },
+    Figure {
+        name: "up",
+        about: "cold `rkctl up` on three fresh hosts until nodes are Ready and DNS answers; at most 20 s",
+        take: |bench| Box::pin(up::take(bench)),
+    },
+    Figure {
+        name: "noop",
+        about: "`rkctl up` with nothing to do; at most 1 s",
+        take: |bench| Box::pin(noop::take(bench)),
+    },
+    Figure {
+        name: "idle",
+        about: "resident memory and processor of an idle cluster; server at most 50 MB, agent 20 MB",
+        take: |bench| Box::pin(idle::take(bench)),
+    },
+    Figure {
+        name: "pods",
+        about: "`kubectl apply` of a pod until it runs, warm image; p99 at most 1.5 s",
+        take: |bench| Box::pin(pods::take(bench)),
+    },
+];
