@@ -11,6 +11,7 @@ mod conflict;
 mod managers;
 mod merge;
 mod remove;
+mod reset;
 mod scale;
 mod set;
 mod walk;
@@ -22,6 +23,7 @@ use crate::meta;
 use crate::schema::{Definitions, Schema};
 
 pub use conflict::{Conflict, Conflicts};
+pub use reset::Reset;
 pub use scale::{managers_of_scale, managers_of_workload};
 pub use set::Set;
 
@@ -50,21 +52,6 @@ pub struct Operation<'a> {
     pub now: Timestamp,
     /// What this endpoint does not take from clients.
     pub reset: Reset<'a>,
-}
-
-/// Fields that an endpoint does not take from clients: no write through it changes or comes to own them. Paths of
-/// names, each with everything below; `*` stands for every element of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reset<'a> {
-    /// These: `["status"]` of the main resource, `["spec"]` of a status.
-    Fields(&'a [&'a [&'a str]]),
-    /// All others: an endpoint for `["spec", "ephemeralContainers"]` alone.
-    AllBut(&'a [&'a [&'a str]]),
-}
-
-impl Reset<'_> {
-    /// Everything is taken from clients.
-    pub const NONE: Reset<'static> = Reset::Fields(&[]);
 }
 
 /// Why an apply was not carried out.
@@ -188,7 +175,7 @@ impl Applier<'_> {
     fn run(&self, live: Option<&Value>, patch: &Value, force: bool) -> Result<Value, Error> {
         let mut managers = self.managers_before(live)?;
         let mut applied = self.walker.field_set(patch, self.schema);
-        walk::reset(&mut applied, self.operation.reset);
+        reset::reset(&mut applied, self.operation.reset);
 
         let merged = self.walker.merge(live, patch, self.schema);
         let (last, last_time) = {

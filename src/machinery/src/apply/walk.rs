@@ -4,11 +4,9 @@
 //! sets and the keys of maps are fields of their own. Metadata that the server alone writes is owned by no one and
 //! passed over.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
-use super::Reset;
+use super::reset::{Reset, reset};
 use super::set::Set;
 use crate::schema::{Definitions, ListKind, Schema, Type};
 
@@ -64,43 +62,6 @@ impl Comparison {
                 *at(set) = within;
             }
         }
-    }
-}
-
-/// Takes away what an endpoint resets.
-pub(super) fn reset(set: &mut Set, reset: Reset<'_>) {
-    match reset {
-        Reset::Fields([]) => {}
-        Reset::Fields(paths) => *set = split(set, paths).1,
-        Reset::AllBut(paths) => *set = split(set, paths).0,
-    }
-}
-
-/// What of a set lies at or below these paths, and the rest.
-fn split(set: &Set, paths: &[&[&str]]) -> (Set, Set) {
-    if paths.iter().any(|path| path.is_empty()) {
-        return (set.clone(), Set::default());
-    }
-    let (mut within, mut rest) = (Set::default(), Set { member: set.member, ..Set::default() });
-    let below = |step: &str| -> Vec<&[&str]> {
-        paths.iter().filter(|path| path.first() == Some(&step)).map(|path| &path[1..]).collect()
-    };
-    for (name, child) in &set.fields {
-        let (inner, outer) = split(child, &below(name));
-        put(&mut within.fields, name, inner);
-        put(&mut rest.fields, name, outer);
-    }
-    for (element, child) in &set.items {
-        let (inner, outer) = split(child, &below("*"));
-        put(&mut within.items, element, inner);
-        put(&mut rest.items, element, outer);
-    }
-    (within, rest)
-}
-
-fn put(into: &mut BTreeMap<String, Set>, key: &str, child: Set) {
-    if !child.is_empty() {
-        into.insert(key.to_string(), child);
     }
 }
 
