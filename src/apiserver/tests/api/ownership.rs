@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, start};
+use crate::support::{TestServer, eventually, start};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const APPLY: &str = "application/apply-patch+yaml";
@@ -109,6 +109,27 @@ async fn client_side_applied_objects_go_over_to_server_side_apply() {
     // And back.
     let back = server.kubectl(&["apply", "-f", &file]).await;
     assert!(!back.to_lowercase().contains("warning"), "{back}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_again_is_not_written_again() {
+    let server = start().await;
+    // A reference is replaced as a whole, and its version filled in anew.
+    let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name":
+        "c", "image": "i", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}]}});
+    let path = "/api/v1/namespaces/default/pods/p?fieldManager=owner";
+    let (code, first) = server.json("PATCH", path, APPLY, &object.to_string()).await;
+    assert_eq!(code, 201, "{first}");
+    let first_time = first["metadata"]["managedFields"][0]["time"].clone();
+    eventually("another second has begun", || async {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        (json!(now) != first_time).then_some(())
+    })
+    .await;
+    let (code, second) = server.json("PATCH", path, APPLY, &object.to_string()).await;
+    assert_eq!(code, 200, "{second}");
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
     server.stop().await;
 }
 
