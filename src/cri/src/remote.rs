@@ -72,6 +72,11 @@ async fn limited<T>(
     }
 }
 
+/// The interface counts seconds, and nobody's grace is cut short: 2.99 s are three.
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)
+}
+
 /// What is gone is as good as stopped or removed.
 fn gone_is_fine<T>(result: Result<T, Error>) -> Result<(), Error> {
     match result {
@@ -164,7 +169,7 @@ impl Runtime for Remote {
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), Error> {
-        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        let timeout = whole_seconds(grace);
         let request = v1::StopContainerRequest { container_id: id.to_string(), timeout };
         let limit = grace.saturating_add(CALL_LIMIT);
         gone_is_fine(limited("StopContainer", limit, self.runtime().stop_container(request)).await)
@@ -258,5 +263,16 @@ impl Runtime for Remote {
     async fn image_fs_info(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {
         let request = v1::ImageFsInfoRequest {};
         Ok(limited("ImageFsInfo", CALL_LIMIT, self.images().image_fs_info(request)).await?.image_filesystems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_grace_is_cut_short() {
+        let of = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([of(0), of(1), of(2999), of(3000), of(3001)], [0, 1, 3, 3, 4]);
     }
 }
