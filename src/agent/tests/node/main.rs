@@ -1,0 +1,32 @@
+//! The agent against the real API server and a real containerd: pods through their whole lives.
+//!
+//! One node serves all cases, which run side by side; each names what a user would see.
+
+mod bench;
+mod containerd;
+mod lives;
+mod server;
+mod sources;
+
+use std::time::Duration;
+
+use bench::Bench;
+
+/// A condition that does not come about in this time never will.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_runs_pods_as_kubelet_does() {
+    let bench = Bench::start().await;
+    tokio::join!(
+        lives::init_containers_env_and_volumes(&bench),
+        lives::probes_hooks_and_grace(&bench),
+        lives::a_failed_liveness_probe_restarts_the_container(&bench),
+        lives::a_crashing_container_waits_and_a_failed_pod_tells_why(&bench),
+        sources::a_changed_config_map_reaches_its_volume_in_seconds(&bench),
+        sources::a_pod_that_waits_for_a_secret_starts_when_it_comes(&bench),
+        sources::a_pod_starts_as_soon_as_its_image_is_there(&bench),
+        sources::a_static_pod_is_seen_while_its_manifest_lies_there(&bench),
+    );
+    bench.clear().await;
+}
