@@ -50,7 +50,9 @@ fn read(file: &Path, node: &str, seen: Timestamp) -> Result<Pod, Error> {
 /// The pod in the text of a manifest, completed as the API would and with a UID made from node, file and text.
 pub fn parse(text: &str, file: &Path, node: &str, seen: Timestamp) -> Result<Pod, Error> {
     let wrong = |message: String| Error::Pod(format!("manifest {}: {message}", file.display()));
-    let mut pod: Pod = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    // By way of JSON, so that pods have one decoder in this program and not one for each format.
+    let json: serde_json::Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let mut pod: Pod = serde_json::from_str(&json.to_string()).map_err(|error| wrong(error.to_string()))?;
     let name = pod
         .metadata
         .name

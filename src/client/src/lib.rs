@@ -11,6 +11,7 @@ pub mod events;
 mod fake;
 pub mod informer;
 pub mod leader;
+pub mod list;
 pub mod queue;
 
 /// What every component is given.

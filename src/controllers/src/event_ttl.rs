@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use client::list;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
-use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::{Resource, ResourceExt};
 
 use crate::Shared;
 use crate::common::error::{Error, doing};
@@ -36,12 +37,12 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
 }
 
 async fn sweep(client: &kube::Client, ttl: Duration) -> Result<(), Error> {
-    let all: Api<Event> = Api::all(client.clone());
+    let path = Event::url_path(&(), None);
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = all.list(&params).await.map_err(doing("list events"))?;
+        let page = list::page::<Event>(client, &path, &params).await.map_err(doing("list events"))?;
         let now = Timestamp::now();
-        for event in page.items.iter().filter(|event| is_old(event, ttl, now)) {
+        for event in page.objects.iter().filter(|event| is_old(event, ttl, now)) {
             let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace().unwrap_or_default());
             let preconditions = Preconditions { uid: event.uid(), resource_version: event.resource_version() };
             let name = event.name_any();
@@ -53,10 +54,10 @@ async fn sweep(client: &kube::Client, ttl: Duration) -> Result<(), Error> {
                 }
             }
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(()),
+        if page.continue_token.is_none() {
+            return Ok(());
         }
+        params.continue_token = page.continue_token;
     }
 }
 

@@ -1,12 +1,13 @@
 //! Keeps a cache equal to the server: list in pages, watch from the list's revision, resume where a watch ended,
 //! list again only where the server has forgotten the revision.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use futures::{AsyncBufReadExt, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status};
+use kube::api::{ListParams, WatchParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,7 +15,7 @@ use stdx::backoff::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, Cached};
-use crate::{ApiError, Error};
+use crate::{ApiError, Error, list};
 
 /// Objects a page of a list: bounds the size of one answer, few enough pages for the largest clusters.
 const PAGE_OBJECTS: u32 = 500;
@@ -34,13 +35,27 @@ pub struct Source {
     pub field_selector: String,
 }
 
-/// A list of which only the envelope is decoded, so that one bad object does not hide the others.
+/// A line of a watch, whose object is decoded when its type is known.
 #[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
-    items: Option<Vec<Box<RawValue>>>,
+struct Event<'a> {
+    #[serde(rename = "type")]
+    type_: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// A bookmark carries a revision and nothing else.
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: ObjectMeta,
+}
+
+/// What a line of a watch says.
+enum Said<K> {
+    Upserted(K),
+    Removed(K),
+    Reached(String),
+    Refused(Status),
 }
 
 /// Why a watch ended.
@@ -109,12 +124,8 @@ impl Source {
             params = params.fields(&self.field_selector);
         }
         loop {
-            let what = || format!("list {}", self.path);
-            let request = Request::new(self.path.as_str())
-                .list(&params)
-                .map_err(|source| Error::request(what())(kube::Error::BuildRequest(source)))?;
-            let text = match self.client.request_text(request).await {
-                Ok(text) => text,
+            let page = match list::page(&self.client, &self.path, &params).await {
+                Ok(page) => page,
                 // The revision of the first page is gone: what was read so far is worthless.
                 Err(kube::Error::Api(status)) if status.code == 410 && params.limit.is_some() => {
                     objects.clear();
@@ -122,19 +133,14 @@ impl Source {
                     params.continue_token = None;
                     continue;
                 }
-                Err(error) => return Err(Error::request(what())(error)),
+                Err(error) => return Err(Error::request(format!("list {}", self.path))(error)),
             };
-            let page: Page = serde_json::from_str(&text).map_err(|source| Error::Decode { what: what(), source })?;
-            for raw in page.items.into_iter().flatten() {
-                match serde_json::from_str::<K>(raw.get()) {
-                    Ok(object) => objects.push(object),
-                    Err(error) => tracing::warn!(path = self.path, %error, "an object does not decode; ignored"),
-                }
+            let list::Page { objects: mut more, revision, continue_token } = page;
+            objects.append(&mut more);
+            if continue_token.is_none() {
+                return Ok((objects, revision));
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok((objects, page.metadata.resource_version.unwrap_or_default())),
-            }
+            params.continue_token = continue_token;
         }
     }
 
@@ -148,12 +154,12 @@ impl Source {
             Ok(mut request) => {
                 // kube-rs marks watches so, which exempts them from the client's read timeout.
                 request.extensions_mut().insert("watch");
-                self.client.request_events::<K>(request).await
+                self.client.request_stream(request).await
             }
             Err(error) => Err(kube::Error::BuildRequest(error)),
         };
-        let mut events = match opened {
-            Ok(events) => events.boxed(),
+        let mut lines = match opened {
+            Ok(stream) => stream.lines(),
             Err(kube::Error::Api(status)) if status.code == 410 => return (End::Expired, revision),
             Err(error) => {
                 tracing::warn!(path = self.path, error = %ApiError(error), "cannot watch; will retry");
@@ -162,37 +168,57 @@ impl Source {
         };
         let mut end = End::Failed;
         loop {
-            let event = match tokio::time::timeout(WATCH_DEAD_AFTER, events.next()).await {
-                Ok(Some(event)) => event,
+            let line = match tokio::time::timeout(WATCH_DEAD_AFTER, lines.next()).await {
+                Ok(Some(Ok(line))) => line,
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(path = self.path, %error, "watch broke; will resume");
+                    return (end, revision);
+                }
                 Ok(None) | Err(_) => return (end, revision),
             };
-            match event {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+            match read::<K>(&line) {
+                Ok(Said::Upserted(object)) => {
                     advance(&mut revision, object.metadata().resource_version.as_deref());
                     cache.upsert(object);
                 }
-                Ok(WatchEvent::Deleted(object)) => {
+                Ok(Said::Removed(object)) => {
                     advance(&mut revision, object.metadata().resource_version.as_deref());
                     cache.remove(object);
                 }
-                Ok(WatchEvent::Bookmark(mark)) => advance(&mut revision, Some(&mark.metadata.resource_version)),
-                Ok(WatchEvent::Error(status)) if status.code == 410 => return (End::Expired, revision),
-                Err(kube::Error::Api(status)) if status.code == 410 => return (End::Expired, revision),
-                Ok(WatchEvent::Error(status)) => {
+                Ok(Said::Reached(mark)) => advance(&mut revision, Some(&mark)),
+                Ok(Said::Refused(status)) if status.code == Some(410) => return (End::Expired, revision),
+                Ok(Said::Refused(status)) => {
                     tracing::warn!(path = self.path, error = status.message, "watch failed; will retry");
                     return (End::Failed, revision);
                 }
-                Err(kube::Error::SerdeError(error)) => {
-                    tracing::warn!(path = self.path, %error, "an object does not decode; ignored");
-                }
-                Err(error) => {
-                    tracing::debug!(path = self.path, error = %ApiError(error), "watch broke; will resume");
-                    return (end, revision);
-                }
+                // The connection ended within a line.
+                Err(error) if error.is_eof() => return (end, revision),
+                Err(error) => tracing::warn!(path = self.path, %error, "an object does not decode; ignored"),
             }
             end = End::Resume;
         }
     }
+}
+
+/// What a line says. Types this program does not know say nothing new.
+fn read<K: Cached>(line: &str) -> Result<Said<K>, serde_json::Error> {
+    let event: Event<'_> = serde_json::from_str(line)?;
+    let object = event.object.get();
+    Ok(match event.type_.as_ref() {
+        "ADDED" | "MODIFIED" => Said::Upserted(serde_json::from_str(object)?),
+        "DELETED" => Said::Removed(serde_json::from_str(object)?),
+        "ERROR" => Said::Refused(serde_json::from_str(object)?),
+        "BOOKMARK" => {
+            let mark: Bookmark = serde_json::from_str(object)?;
+            Said::Reached(mark.metadata.resource_version.unwrap_or_default())
+        }
+        other => {
+            return Err(serde::de::Error::unknown_variant(
+                other,
+                &["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"],
+            ));
+        }
+    })
 }
 
 fn advance(revision: &mut String, to: Option<&str>) {

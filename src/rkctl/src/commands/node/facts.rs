@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use client::list;
 use k8s_openapi::api::core::v1::{Node, Service};
+use kube::Resource as _;
 use kube::api::{Api, ListParams};
 use provision::cluster_facts::{AddonFacts, ClusterFacts, MANAGED_ANNOTATION, NodeFacts};
 
@@ -34,11 +36,10 @@ pub fn run(args: Args) -> exit::Answer {
 
 async fn facts(client: &kube::Client) -> anyhow::Result<ClusterFacts> {
     let unready = api::unready(client).await;
-    let list = ListParams::default();
-    let nodes: Api<Node> = Api::all(client.clone());
-    let (nodes, addons) = tokio::try_join!(async { Ok(nodes.list(&list).await?) }, addon_facts(client))?;
+    let nodes = async { Ok(list::page::<Node>(client, &Node::url_path(&(), None), &ListParams::default()).await?) };
+    let (nodes, addons) = tokio::try_join!(nodes, addon_facts(client))?;
     let dns_answers = if addons.contains_key("dns") { Some(dns_answers(client).await) } else { None };
-    let nodes = nodes.items.iter().filter_map(|node| Some((node.metadata.name.clone()?, node_facts(node)))).collect();
+    let nodes = nodes.objects.iter().filter_map(|node| Some((node.metadata.name.clone()?, node_facts(node)))).collect();
     Ok(ClusterFacts { ready: unready.is_none(), unready: unready.unwrap_or_default(), nodes, addons, dns_answers })
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use client::list;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Resource as _;
 use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams};
 use provision::cluster_facts::{MANAGED_ANNOTATION, NodeSettings};
 use serde_json::{Value, json};
@@ -142,11 +144,11 @@ async fn drain(client: &kube::Client, nodes: &Api<Node>, name: &str, timeout: Du
     // Nobody stops the pods of a node whose agent is silent: there is nothing to wait for.
     let waits = api::readiness(&node).is_ok();
     let deadline = Instant::now() + timeout;
-    let pods: Api<Pod> = Api::all(client.clone());
+    let pods = Pod::url_path(&(), None);
     let mine = ListParams::default().fields(&format!("spec.nodeName={name}"));
     loop {
-        let left: Vec<Pod> =
-            pods.list(&mine).await.context("list the node's pods")?.items.into_iter().filter(must_leave).collect();
+        let found = list::page(client, &pods, &mine).await.context("list the node's pods")?;
+        let left: Vec<Pod> = found.objects.into_iter().filter(must_leave).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,55 @@
+//! Lists, decoded object by object: one that does not decode is told in the log and does not hide the others. Only
+//! one decoder a kind comes out of this, which keeps the program small; `kube::Api::list` makes a second.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page<K> {
+    /// What decodes of it.
+    pub objects: Vec<K>,
+    /// The list's resource version.
+    pub revision: String,
+    /// Where the next page begins; `None` after the last.
+    pub continue_token: Option<String>,
+}
+
+/// A list of which only the envelope is decoded.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(default)]
+    items: Option<Vec<Box<RawValue>>>,
+}
+
+/// The page of the resource at `path` (`/api/v1/pods`) that `params` asks for.
+///
+/// # Errors
+/// The request was refused or did not get through, or the answer is no list.
+pub async fn page<K: DeserializeOwned>(
+    client: &kube::Client,
+    path: &str,
+    params: &ListParams,
+) -> Result<Page<K>, kube::Error> {
+    let request = Request::new(path).list(params).map_err(kube::Error::BuildRequest)?;
+    let text = client.request_text(request).await?;
+    let envelope: Envelope = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+    let decode = |raw: Box<RawValue>| match serde_json::from_str(raw.get()) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(path, %error, "an object does not decode; ignored");
+            None
+        }
+    };
+    Ok(Page {
+        objects: envelope.items.into_iter().flatten().filter_map(decode).collect(),
+        revision: envelope.metadata.resource_version.unwrap_or_default(),
+        continue_token: envelope.metadata.continue_.filter(|token| !token.is_empty()),
+    })
+}
