@@ -55,7 +55,7 @@ enum Said<K> {
     Upserted(K),
     Removed(K),
     Reached(String),
-    Refused(Status),
+    Refused(Box<Status>),
 }
 
 /// Why a watch ended.
@@ -207,7 +207,7 @@ fn read<K: Cached>(line: &str) -> Result<Said<K>, serde_json::Error> {
     Ok(match event.type_.as_ref() {
         "ADDED" | "MODIFIED" => Said::Upserted(serde_json::from_str(object)?),
         "DELETED" => Said::Removed(serde_json::from_str(object)?),
-        "ERROR" => Said::Refused(serde_json::from_str(object)?),
+        "ERROR" => Said::Refused(Box::new(serde_json::from_str(object)?)),
         "BOOKMARK" => {
             let mark: Bookmark = serde_json::from_str(object)?;
             Said::Reached(mark.metadata.resource_version.unwrap_or_default())
