@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::lab::Lab;
-use crate::rkctl::Rkctl;
+use crate::rkctl::{Rkctl, Up};
 
 /// A run.
 pub struct Bench {
@@ -14,6 +14,8 @@ pub struct Bench {
     /// Fewer rounds.
     pub quick: bool,
     lab: Option<Lab>,
+    /// `rkctl up` failed on fresh hosts: it would again, and each time takes minutes.
+    up_failed: bool,
     folder: tempfile::TempDir,
 }
 
@@ -23,7 +25,7 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("rkctl-bench-").tempdir_in(parent);
         let folder = folder.with_context(|| format!("make a folder in {}", parent.display()))?;
         let rkctl = Rkctl::copy(rkctl, folder.path()).await?;
-        Ok(Self { rkctl, quick, lab: None, folder })
+        Ok(Self { rkctl, quick, lab: None, up_failed: false, folder })
     }
 
     /// `full` rounds, or `quick` ones.
@@ -43,12 +45,20 @@ impl Bench {
         Ok(self.lab.insert(lab))
     }
 
+    /// Fresh hosts, and a cluster made on them.
+    pub async fn cold_up(&mut self) -> anyhow::Result<Up> {
+        let run = self.fresh_lab().await?.up().await;
+        self.up_failed = run.is_err();
+        run
+    }
+
     /// Hosts with a cluster on them: those of a figure before this one, or new ones.
     pub async fn cluster(&mut self) -> anyhow::Result<&Lab> {
-        let fits = self.lab.as_ref().is_some_and(|lab| lab.kubeconfig().exists());
-        if !fits {
-            let kubeconfig = self.fresh_lab().await?.up().await;
-            kubeconfig.context("make a cluster to measure")?;
+        if self.up_failed {
+            bail!("there is no cluster to measure: `rkctl up` failed before");
+        }
+        if !self.lab.as_ref().is_some_and(|lab| lab.kubeconfig().exists()) {
+            self.cold_up().await.context("make a cluster to measure")?;
         }
         self.lab.as_ref().context("there is no lab")
     }

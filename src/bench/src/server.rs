@@ -22,6 +22,9 @@ const POLL: Duration = Duration::from_millis(1);
 /// A server closes its store and ends.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const PKI_LIMIT: Duration = Duration::from_secs(30);
+/// What the `kubernetes` service is said to lead to: it may not be an address of loopback, and nobody goes there
+/// (RFC 5737).
+const ADVERTISED: &str = "192.0.2.1";
 
 /// A server that can be started and stopped; a running one is killed when this is dropped.
 pub struct Server {
@@ -42,7 +45,7 @@ impl Server {
         let text = serde_json::json!({
             "apiVersion": "rkctl.dev/v1", "kind": "ServerConfiguration", "clusterName": "bench",
             "dataDir": folder.join("data"), "pkiDir": folder.join("pki"),
-            "bindAddress": "127.0.0.1", "port": free_port()?, "advertiseAddress": "127.0.0.1", "apiSANs": [],
+            "bindAddress": "127.0.0.1", "port": free_port()?, "advertiseAddress": ADVERTISED, "apiSANs": [],
             "podCIDR": "10.42.0.0/16", "serviceCIDR": "10.43.0.0/16", "clusterDomain": "cluster.local",
             "nodePortRange": "30000-32767",
         });

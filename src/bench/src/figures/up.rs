@@ -13,7 +13,7 @@ pub async fn take(bench: &mut Bench) -> anyhow::Result<Measured> {
     let rounds = bench.rounds(3, 1);
     let mut runs = Vec::new();
     for round in 0..rounds {
-        let run = bench.fresh_lab().await?.up().await?;
+        let run = bench.cold_up().await?;
         eprintln!("bench: up: round {} of {rounds}: {:.1} s", round + 1, run.elapsed_ms / 1000.0);
         runs.push(run);
     }
