@@ -84,9 +84,12 @@ impl Keeper {
         let observed = status::observe(&self.host, &self.machine).await;
         let fresh = status::status(&self.host.config, &self.machine, &observed, node.status.as_ref(), now);
         let ready = status::is_ready(&fresh);
-        let due = told
-            .as_ref()
-            .is_none_or(|(before, at)| now.duration_since(*at) >= HEARTBEAT || !status::same(before, &fresh));
+        // The node controller writes over the conditions of a node that is silent.
+        let overwritten = node.status.as_ref().is_none_or(|found| !status::says_the_same(found, &fresh));
+        let due = overwritten
+            || told
+                .as_ref()
+                .is_none_or(|(before, at)| now.duration_since(*at) >= HEARTBEAT || !status::same(before, &fresh));
         if due {
             self.tell(&fresh).await?;
             let was = told.as_ref().map(|(before, _)| status::is_ready(before));

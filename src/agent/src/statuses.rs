@@ -3,11 +3,12 @@
 //! Only the newest matters: while one is on its way, later ones replace each other. A failed one is tried again until
 //! the object is gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use crate::pods::Sink;
 
 /// Requests on their way at the same time.
 const REQUESTS_MAX: usize = 8;
+/// A request without an answer is given up after this: a connection may hang without being closed.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// What failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -56,36 +59,45 @@ impl Statuses {
         self.changed.notify_one();
     }
 
-    /// Reports until `shutdown`.
+    /// Reports until `shutdown`. No report waits for another pod's, and each is given up after a time.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let mut busy = HashSet::new();
+        let mut sending = FuturesUnordered::new();
         loop {
-            let batch: Vec<Report> = self.lock().drain().map(|(_, report)| report).collect();
-            if batch.is_empty() {
-                tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    () = self.changed.notified() => continue,
-                }
+            while busy.len() < REQUESTS_MAX
+                && let Some((uid, report)) = self.take(&busy)
+            {
+                busy.insert(uid.clone());
+                sending.push(self.attempt(uid, report));
             }
-            let failed = std::sync::atomic::AtomicBool::new(false);
-            let sent = futures::stream::iter(batch).for_each_concurrent(REQUESTS_MAX, |report| {
-                let failed = &failed;
-                async move {
-                    if let Err(error) = self.send(&report).await {
-                        let pod = PodRef::of(&report.pod);
-                        tracing::warn!(%pod, error = %stdx::error::chain(&error), "report a pod's status");
-                        failed.store(true, std::sync::atomic::Ordering::Relaxed);
-                        self.put_back(report);
-                    }
-                }
-            });
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = sent => {}
-            }
-            if failed.into_inner() {
-                tokio::time::sleep(RETRY).await;
+                () = self.changed.notified() => {}
+                Some(uid) = sending.next() => {
+                    busy.remove(&uid);
+                }
             }
         }
+    }
+
+    /// A pending report of a pod of which none is on its way.
+    fn take(&self, busy: &HashSet<String>) -> Option<(String, Report)> {
+        let mut pending = self.lock();
+        let uid = pending.keys().find(|uid| !busy.contains(*uid))?.clone();
+        pending.remove_entry(&uid)
+    }
+
+    /// Sends a report once; one that does not get through is pending again. Answers with the pod's UID.
+    async fn attempt(&self, uid: String, report: Report) -> String {
+        let pod = PodRef::of(&report.pod);
+        match tokio::time::timeout(REQUEST_LIMIT, self.send(&report)).await {
+            Ok(Ok(())) => return uid,
+            Ok(Err(error)) => tracing::warn!(%pod, error = %stdx::error::chain(&error), "report a pod's status"),
+            Err(_) => tracing::warn!(%pod, "report a pod's status: no answer"),
+        }
+        self.put_back(report);
+        tokio::time::sleep(RETRY).await;
+        uid
     }
 
     /// A newer report that came meanwhile stays.

@@ -283,6 +283,9 @@ impl<K: Replicated> Controller<K> {
             }
             if let Some(error) = refused {
                 self.expectations.creations_less(key, left);
+                if client::is_namespace_terminating(&error) {
+                    return Ok(());
+                }
                 let error = doing(format!("create a pod of {} {key}", K::kind(&())))(error);
                 self.recorder.warning(
                     object.as_ref(),

@@ -238,6 +238,15 @@ pub fn is_ready(status: &NodeStatus) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// True where the API's status has the conditions of `fresh` that are the agent's own, with the same values.
+pub fn says_the_same(found: &NodeStatus, fresh: &NodeStatus) -> bool {
+    let value = |status: &NodeStatus, type_: &str| {
+        let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+        condition.map(|condition| condition.status.clone())
+    };
+    OWN.iter().all(|type_| value(found, type_) == value(fresh, type_))
+}
+
 /// True where two statuses differ in nothing but the time.
 pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
     let timeless = |status: &NodeStatus| {
@@ -285,6 +294,21 @@ mod tests {
         assert!(of(&unready, "Ready").message.unwrap().contains("no CNI"));
         assert_eq!(of(&unready, "Ready").last_transition_time.unwrap().0.as_second(), 20);
         assert_eq!(of(&unready, "DiskPressure").last_transition_time.unwrap().0.as_second(), 10);
+    }
+
+    #[test]
+    fn what_the_node_controller_wrote_over_is_told_again() {
+        let told = made(&healthy(), None, 10);
+        let mut found = told.clone();
+        for condition in found.conditions.iter_mut().flatten() {
+            condition.last_heartbeat_time = None;
+        }
+        assert!(says_the_same(&found, &told));
+        for condition in found.conditions.iter_mut().flatten() {
+            condition.status = "Unknown".into();
+        }
+        assert!(!says_the_same(&found, &told));
+        assert!(!says_the_same(&NodeStatus::default(), &told));
     }
 
     #[test]

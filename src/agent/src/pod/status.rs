@@ -13,7 +13,7 @@ use super::observed::{Instance, Observed, Phase};
 use super::plan::{init_failed, is_sidecar};
 use super::resources::Qos;
 
-mod conditions;
+pub mod conditions;
 
 /// What the status is made from.
 pub struct Input<'a> {

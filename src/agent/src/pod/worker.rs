@@ -58,6 +58,8 @@ struct State {
     memory: Memory,
     observed: Observed,
     status: Option<PodStatus>,
+    /// Somebody else wrote over what was told: the node controller, while this node was silent.
+    overwritten: bool,
 }
 
 impl Worker {
@@ -67,7 +69,17 @@ impl Worker {
         observe::recall(&pod, &mut memory);
         let deleted = pod.metadata.deletion_timestamp.is_some();
         let observed = Observed::default();
-        let state = State { pod, deleted, ended: false, recalled: false, stale: false, memory, observed, status: None };
+        let state = State {
+            pod,
+            deleted,
+            ended: false,
+            recalled: false,
+            stale: false,
+            memory,
+            observed,
+            status: None,
+            overwritten: false,
+        };
         Arc::new(Self { host, reports, state: Mutex::new(state), wake: Notify::new() })
     }
 
@@ -93,6 +105,8 @@ impl Worker {
         let (old, new) = (&state.pod.metadata, &pod.metadata);
         // What downwardAPI volumes show.
         state.stale |= old.labels != new.labels || old.annotations != new.annotations;
+        state.overwritten |=
+            state.status.as_ref().is_some_and(|told| status::conditions::is_overwritten(told, pod.status.as_ref()));
         state.pod = pod;
         drop(state);
         self.wake.notify_one();
@@ -278,7 +292,8 @@ impl Worker {
             ended: state.ended,
             now: Timestamp::now(),
         });
-        if state.status.as_ref() == Some(&fresh) {
+        let overwritten = std::mem::take(&mut state.overwritten);
+        if state.status.as_ref() == Some(&fresh) && !overwritten {
             return;
         }
         state.status = Some(fresh.clone());

@@ -39,6 +39,20 @@ pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_do
     list
 }
 
+/// Whether the API's status says otherwise than `told` where the agent alone has the say. A pod that has ended by the
+/// API's word stays ended.
+pub fn is_overwritten(told: &PodStatus, found: Option<&PodStatus>) -> bool {
+    let Some(found) = found else { return false };
+    if matches!(found.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return false;
+    }
+    let value = |status: &PodStatus, type_: &str| {
+        let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+        condition.map(|condition| condition.status.clone())
+    };
+    told.phase != found.phase || OWN.iter().any(|type_| value(told, type_) != value(found, type_))
+}
+
 fn plain(type_: &str, value: bool) -> PodCondition {
     let status = if value { "True" } else { "False" };
     PodCondition { type_: type_.into(), status: status.into(), ..Default::default() }

@@ -120,6 +120,20 @@ async fn a_pod_that_never_restarts_succeeds_or_fails_with_its_container() {
     }
 }
 
+#[tokio::test]
+async fn what_somebody_else_wrote_over_a_status_is_put_right() {
+    let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "i:1" }] }));
+    let mut told = bench.until(ready).await;
+    bench.status.mark_unchanged();
+    // As the node controller does while the node is silent.
+    for condition in told.conditions.iter_mut().flatten().filter(|condition| condition.type_ == "Ready") {
+        condition.status = "False".into();
+    }
+    bench.worker.update(Arc::new(Pod { status: Some(told), ..(*bench.worker.pod()).clone() }));
+    tokio::time::timeout(LIMIT, bench.status.changed()).await.unwrap().unwrap();
+    assert!(ready(&bench.status.borrow()));
+}
+
 fn waits_for(status: &PodStatus, reason: &str) -> bool {
     let containers = status.container_statuses.iter().flatten();
     let mut waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
