@@ -55,7 +55,7 @@ pub async fn connect(cluster: &Cluster) -> Fleet {
     while let Some((name, session)) = connecting.next().await {
         match session {
             Ok(session) => _ = fleet.sessions.insert(name, Box::new(session)),
-            Err(error) => _ = fleet.unreachable.insert(name, stdx::error::chain(&error)),
+            Err(error) => _ = fleet.unreachable.insert(name, error.told()),
         }
     }
     drop(connecting);
@@ -64,8 +64,7 @@ pub async fn connect(cluster: &Cluster) -> Fleet {
 
 async fn connect_host(host: &Host, config: &ClientConfig) -> Result<Session, Error> {
     let target = target(host, config).await?;
-    let doing = format!("connecting to {}", target.label());
-    let session = ssh::connect(&target).await.map_err(Error::ssh(doing))?;
+    let session = ssh::connect(&target).await.map_err(|error| Error::Reach(Box::new(error)))?;
     if host.r#become.method == Escalation::None {
         return Ok(session);
     }

@@ -12,6 +12,9 @@ pub enum Error {
         #[source]
         source: Box<ssh::Error>,
     },
+    /// The host could not be reached or did not let us in.
+    #[error(transparent)]
+    Reach(Box<ssh::Error>),
     /// A secret that the inventory refers to cannot be had; the secret itself is never shown.
     #[error("the secret {reference} cannot be read: {reason}")]
     Secret {
@@ -84,6 +87,40 @@ pub enum Error {
 }
 
 impl Error {
+    /// What an operator can do about a host that could not be reached; `None` where the error says so itself.
+    pub(crate) fn reach_remedy(&self) -> Option<&'static str> {
+        let (Self::Reach(source) | Self::Ssh { source, .. }) = self else { return None };
+        Some(match **source {
+            ssh::Error::Resolve { .. } => "correct its `address`, or make the name known to this machine",
+            ssh::Error::Connect { .. } | ssh::Error::ConnectTimeout { .. } => {
+                "see that the host is up, that `address` and `ssh.port` are right, and that no firewall is between"
+            }
+            ssh::Error::Handshake { .. } => "see that an SSH server listens at `address` and `ssh.port`",
+            ssh::Error::AuthRejected { .. } => {
+                "name the right `ssh.user` and `ssh.identityFile` or add the key to an agent, and see that the user's \
+                 ~/.ssh/authorized_keys has it"
+            }
+            ssh::Error::ReadKey { .. } | ssh::Error::DecodeKey { .. } => "correct `ssh.identityFile`",
+            ssh::Error::PassphraseWrong { .. } => "correct `ssh.passphrase`",
+            ssh::Error::Sudo { .. } => {
+                "see that sudo lets the user become root (`become.password` where it asks for one), or log in as root"
+            }
+            ssh::Error::ExecTimeout { .. } | ssh::Error::Session { .. } | ssh::Error::Closed { .. } => {
+                "see how the host is and whether the network to it holds, then run it again"
+            }
+            _ => return None,
+        })
+    }
+
+    /// The error with its causes, and what to do about it.
+    pub(crate) fn told(&self) -> String {
+        let chain = stdx::error::chain(self);
+        match self.reach_remedy() {
+            Some(remedy) => format!("{chain}; {remedy}"),
+            None => chain,
+        }
+    }
+
     /// For `map_err` of what goes over the connection.
     pub(crate) fn ssh(doing: impl Into<String>) -> impl FnOnce(ssh::Error) -> Self {
         let doing = doing.into();

@@ -19,7 +19,7 @@ const SCRIPT: &str = include_str!("observe/facts.sh");
 /// For control-plane hosts.
 const CLUSTER_SCRIPT: &str = include_str!("observe/cluster.sh");
 /// A host that takes longer is ill; its share of time must not hold up the others.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Facts are some kilobytes.
 const OUTPUT_LIMIT_BYTES: usize = 4 << 20;
 
@@ -40,7 +40,9 @@ const FILES: &[&str] = &[
     "/etc/firewalld/policies/rkctl-host.xml",
     "/etc/firewalld/policies/rkctl-forward.xml",
     "/etc/containerd/config.toml",
+    "/etc/NetworkManager/conf.d/90-rkctl.conf",
     "/etc/sysctl.d/90-rkctl.conf",
+    "/etc/systemd/network/05-rkctl.network",
     "/etc/modules-load.d/rkctl.conf",
     "/opt/cni/bin/rkctl-cni",
     "/opt/cni/bin/loopback",
@@ -68,7 +70,7 @@ pub async fn observe(cluster: &Cluster, fleet: &Fleet) -> BTreeMap<String, Obser
             };
             let observation = match observation {
                 Ok(facts) => Observation::Answered(Box::new(facts)),
-                Err(error) => Observation::Failed { cause: stdx::error::chain(&error) },
+                Err(error) => Observation::Failed { cause: error.told() },
             };
             (host.name.clone(), observation)
         })

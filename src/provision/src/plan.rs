@@ -21,6 +21,7 @@ mod firewall;
 mod identity;
 mod join;
 mod kernel;
+mod links;
 mod nodes;
 mod preflight;
 mod remove;
@@ -317,6 +318,7 @@ fn plan_present(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
     swap::plan(view, draft);
     kernel::plan(view, draft)?;
     identity::plan(view, draft);
+    links::plan(view, draft)?;
     firewall::plan(view, draft)?;
     runtime::plan(view, draft)?;
     binary::plan(view, draft);

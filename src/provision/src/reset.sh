@@ -29,6 +29,16 @@ if has ctr && systemctl is-active -q containerd; then
     for task in $(ctr_k8s tasks ls -q); do ctr_k8s tasks rm -f "$task" >/dev/null; done
     for container in $(ctr_k8s containers ls -q); do
         ctr_k8s containers rm "$container" >/dev/null || failed "cannot remove the container $container"
+        # What the runtime keeps of pods beside its containers; their mounts go first.
+        for kept in /run/containerd /var/lib/containerd; do
+            for kind in containers sandboxes; do
+                folder=$kept/io.containerd.grpc.v1.cri/$kind/$container
+                [ -d "$folder" ] || continue
+                awk -v folder="$folder/" 'index($2, folder) == 1 {print $2}' /proc/mounts | sort -r |
+                    while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null; done
+                rm -rf --one-file-system "$folder"
+            done
+        done
     done
     # The runtime gives an image a second name, its digest.
     for digest in $(ctr_k8s images ls | awk '$1 ~ /^rkctl\.local\// {print $3}' | sort -u); do
@@ -37,6 +47,11 @@ if has ctr && systemctl is-active -q containerd; then
         done
     done
 fi
+
+# Control groups of pods: empty now, innermost first.
+[ -d /sys/fs/cgroup/kubepods.slice ] && systemctl stop -q kubepods.slice 2>/dev/null
+find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o -path '*/kubepods.slice*' \) \
+    -exec rmdir {} \; 2>/dev/null
 
 # Mounts of pods, innermost first, and their network namespaces.
 awk '$2 ~ "^/var/lib/kubelet/|^/run/netns/cni-|^/var/run/netns/cni-|^/run/containerd/io.containerd.(grpc.v1.cri|runtime.v2.task)/.*(k8s.io|sandboxes)/" {print $2}' \
@@ -83,6 +98,16 @@ if [ -e /etc/systemd/system/nftables.service.d/rkctl.conf ]; then
         END {printf "%s", own}' | nft -f - || failed "cannot take the openings out of nftables"
 fi
 
+# What the host's network manager was told.
+if [ -e /etc/systemd/network/05-rkctl.network ]; then
+    rm -f /etc/systemd/network/05-rkctl.network
+    networkctl reload 2>/dev/null
+fi
+if [ -e /etc/NetworkManager/conf.d/90-rkctl.conf ]; then
+    rm -f /etc/NetworkManager/conf.d/90-rkctl.conf
+    systemctl reload NetworkManager 2>/dev/null
+fi
+
 # Kernel settings, hosts file, name, swap.
 rm -f /etc/sysctl.d/90-rkctl.conf /etc/modules-load.d/rkctl.conf
 if [ -e $original/sysctl ]; then
@@ -114,7 +139,15 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
     unit=$(cat $original/containerd-unit 2>/dev/null)
     case $unit in
     active*) systemctl restart containerd || failed "cannot restart containerd" ;;
-    ?*) systemctl stop containerd ;;
+    ?*)
+        systemctl stop containerd
+        # It had never run: what it made for itself goes too.
+        if [ -e $original/containerd-empty ]; then
+            rm -rf --one-file-system /run/containerd
+            find /var/lib/containerd -mindepth 1 -xdev -delete 2>/dev/null
+            rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
+        fi
+        ;;
     esac
     case $unit in *disabled) systemctl disable -q containerd ;; esac
 fi
@@ -122,7 +155,8 @@ fi
 # Files; the binary last, since it may be called again until then.
 rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
 [ "$(readlink /opt/cni/bin/loopback)" = /usr/local/bin/rkctl ] && rm -f /opt/cni/bin/loopback
-rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni 2>/dev/null
+rm -f /var/lib/cni/results/rkctl-* /var/lib/cni/results/cni-loopback-*
+rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /var/lib/cni/results /var/lib/cni 2>/dev/null
 for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
 rm -rf /var/log/pods/* /var/lib/kubelet/pods
 rmdir /var/log/containers /var/log/pods /var/lib/kubelet 2>/dev/null

@@ -30,19 +30,19 @@ impl Progress for Lines {
     fn end(&self, result: &StepResult) {
         if self.json {
             eprintln!("{}", serde_json::to_string(result).unwrap_or_default());
-        } else {
-            eprintln!("{}", line(result));
+        } else if let Some(line) = line(result) {
+            eprintln!("{line}");
         }
     }
 }
 
-/// `cp1: start the control plane ... done in 1.2 s`
-fn line(result: &StepResult) -> String {
+/// `cp1: start the control plane: done in 1.2 s`. A failure is told whole at the end; what is skipped follows from it.
+fn line(result: &StepResult) -> Option<String> {
     let what = format!("{}: {}", result.step.host, result.step.title);
     match &result.outcome {
-        Outcome::Done => format!("{what}: done in {:.1} s", result.elapsed_ms as f64 / 1000.0),
-        Outcome::Failed { cause, .. } => format!("{what}: FAILED: {cause}"),
-        Outcome::Skipped { reason } => format!("{what}: skipped: {reason}"),
+        Outcome::Done => Some(format!("{what}: done in {:.1} s", result.elapsed_ms as f64 / 1000.0)),
+        Outcome::Failed { cause, .. } => Some(format!("{what}: FAILED: {}", cause.lines().next().unwrap_or_default())),
+        Outcome::Skipped { .. } => None,
     }
 }
 
@@ -98,9 +98,9 @@ impl Progress for Bars {
                 Outcome::Skipped { reason } => bar.abandon_with_message(format!("stopped: {reason}")),
             }
         }
-        if let Outcome::Failed { .. } = &result.outcome {
+        if let (Outcome::Failed { .. }, Some(line)) = (&result.outcome, line(result)) {
             // Printing above the bars may fail with the terminal; the summary tells it again.
-            let _told = self.all.println(line(result));
+            let _told = self.all.println(line);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Error as KeyError, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, ssh_key};
 
 use crate::error::Error;
 use crate::host_key::Verifier;
@@ -41,12 +41,24 @@ pub(crate) async fn authenticate(handle: &mut Handle<Verifier>, target: &Target)
             return Ok(());
         }
     }
+    // Asked for nothing, the server says what it takes.
+    if attempt.tried.is_empty() && attempt.nothing().await? {
+        return Ok(());
+    }
     Err(attempt.rejected())
 }
 
 impl Attempt<'_> {
+    async fn nothing(&mut self) -> Result<bool, Error> {
+        let result = self.handle.authenticate_none(&self.target.user).await;
+        self.answer(result)
+    }
+
     fn rejected(&self) -> Error {
-        let list = |items: &[String]| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
+        let list = |items: &[String]| match items {
+            [] => "nothing, since there is no key, agent or password".to_owned(),
+            items => items.join(", "),
+        };
         Error::AuthRejected {
             host: self.target.label(),
             user: self.target.user.clone(),
@@ -213,9 +225,12 @@ fn load_key_blocking(file: &KeyFile) -> Result<Option<PrivateKey>, Error> {
     let passphrase =
         file.passphrase.as_ref().and_then(|source| source.ask(&format!("passphrase for {}", path.display())));
     match passphrase {
-        Some(passphrase) => russh::keys::decode_secret_key(&text, Some(passphrase.expose()))
-            .map(Some)
-            .map_err(|source| Error::DecodeKey { path: path.clone(), source: source.into() }),
+        Some(passphrase) => {
+            russh::keys::decode_secret_key(&text, Some(passphrase.expose())).map(Some).map_err(|source| match source {
+                KeyError::SshKey(ssh_key::Error::Crypto) => Error::PassphraseWrong { path: path.clone() },
+                source => Error::DecodeKey { path: path.clone(), source: source.into() },
+            })
+        }
         // A usual place whose key is locked is passed over, as one is that does not exist.
         None if !file.required => Ok(None),
         None => Err(Error::PassphraseNeeded { path: path.clone() }),
@@ -223,7 +238,6 @@ fn load_key_blocking(file: &KeyFile) -> Result<Option<PrivateKey>, Error> {
 }
 
 fn is_encrypted(error: &russh::keys::Error) -> bool {
-    use russh::keys::{Error as KeyError, ssh_key};
     matches!(error, KeyError::KeyIsEncrypted | KeyError::SshKey(ssh_key::Error::Encrypted))
 }
 

@@ -64,6 +64,8 @@ pub enum Error {
     KeyPermissions { path: PathBuf, mode: u32 },
     #[error("private key {path} is encrypted and no passphrase was given: add it to an agent (`ssh-add`) or name its source", path = path.display())]
     PassphraseNeeded { path: PathBuf },
+    #[error("the passphrase of the private key {path} is wrong", path = path.display())]
+    PassphraseWrong { path: PathBuf },
     #[error("{host}: user {user} was refused; tried {tried}; the server takes {accepted}")]
     AuthRejected { host: String, user: String, tried: String, accepted: String },
     #[error("{host}: authentication of {user} broke off")]

@@ -20,7 +20,11 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
         return Ok(vec![std::net::SocketAddrV6::new(address, port, 0, index).into()]);
     }
     let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(io::Error::other)?;
-    let answer = resolver.lookup_ip(literal).await.map_err(io::Error::other)?;
+    let answer = resolver.lookup_ip(literal).await.map_err(|error| match error.is_no_records_found() {
+        true => io::Error::new(io::ErrorKind::NotFound, "no such name"),
+        // The resolver's errors say their sources themselves.
+        false => io::Error::other(error.to_string()),
+    })?;
     let addresses: Vec<SocketAddr> = answer.iter().map(|address| SocketAddr::new(address, port)).collect();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));

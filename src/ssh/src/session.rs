@@ -19,6 +19,10 @@ use crate::target::{Target, Timeouts};
 /// sshd takes ten sessions on one connection unless told otherwise (MaxSessions); two are left for others.
 const COMMANDS_AT_ONCE_LIMIT: usize = 8;
 
+/// A busy host takes a while to start a session on a connection that is there; one that vanished is noticed by
+/// the signs of life it does not give.
+const CHANNEL_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A connection to a host, authenticated. It ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Session {
@@ -86,19 +90,23 @@ impl Session {
         move |source| Error::Session { host, doing, source: source.into() }
     }
 
-    /// Opens a channel within the bound for connecting: a host that vanished must not hold up its caller.
+    /// Opens a channel within a bound: a host that vanished must not hold up its caller.
     async fn open_channel(&self) -> Result<(Channel<Msg>, OwnedSemaphorePermit), Error> {
         let permit = self.inner.commands.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.failed("opening a channel")(russh::Error::Disconnect))?;
-        match timeout(self.inner.timeouts.connect, self.inner.handle.channel_open_session()).await {
+        match timeout(self.answer_timeout(), self.inner.handle.channel_open_session()).await {
             Ok(Ok(channel)) => Ok((channel, permit)),
             Ok(Err(source)) => Err(self.failed("opening a channel")(source)),
             Err(_) => Err(self.no_answer("opening a channel")),
         }
     }
 
+    fn answer_timeout(&self) -> Duration {
+        self.inner.timeouts.connect.max(CHANNEL_TIMEOUT)
+    }
+
     fn no_answer(&self, phase: &'static str) -> Error {
-        let timeout_ms = self.inner.timeouts.connect.as_millis();
+        let timeout_ms = self.answer_timeout().as_millis();
         Error::ConnectTimeout { host: self.inner.name.clone(), phase, timeout_ms }
     }
 
@@ -123,7 +131,7 @@ impl Session {
         }
         let (channel, permit) = self.open_channel().await?;
         let started = process::start(host, command.summary(), channel, permit, line, gate);
-        match timeout(self.inner.timeouts.connect, started).await {
+        match timeout(self.answer_timeout(), started).await {
             Ok(result) => result,
             Err(_) => Err(self.no_answer("starting a command")),
         }
@@ -174,7 +182,7 @@ impl Session {
     /// Opens a TCP connection from the host to `host` and `port` (`direct-tcpip`).
     pub async fn open_tcp(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, Error> {
         let open = self.inner.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        match timeout(self.inner.timeouts.connect, open).await {
+        match timeout(self.answer_timeout(), open).await {
             Ok(Ok(channel)) => Ok(channel.into_stream()),
             Ok(Err(source)) => Err(self.failed("opening a connection from the host")(source)),
             Err(_) => Err(self.no_answer("opening a connection from the host")),

@@ -280,7 +280,8 @@ fn ssh(file: &SshFile, directory: &Path, problems: &mut Problems) -> Ssh {
 }
 
 fn escalation(file: &BecomeFile, ssh: &Ssh, directory: &Path, problems: &mut Problems) -> Become {
-    let is_root = ssh.user.as_deref().is_none_or(|user| user == "root");
+    // Where no user is named, ssh_config may name one; sudo is left out where that turns out to be root.
+    let is_root = ssh.user.as_deref() == Some("root");
     let method = file.method.unwrap_or(if is_root { Escalation::None } else { Escalation::Sudo });
     Become { method, password: secret(&file.password, directory, problems) }
 }

@@ -23,6 +23,8 @@ const UNIT_START: Duration = Duration::from_secs(75);
 /// Between the command's own bound and the session's, so that the command can say what it waits for.
 const GRACE: Duration = Duration::from_secs(10);
 const JOURNAL_LINES: u32 = 15;
+/// What programs say of a disk without room (strerror of ENOSPC and EDQUOT).
+const DISK_FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 /// Life of a bootstrap token: joining takes seconds.
 const TOKEN_LIFE: &str = "10m";
 const CA: &str = "/etc/rkctl/pki/ca.crt";
@@ -95,6 +97,12 @@ pub(super) fn remedy(step: &Step, error: &Error) -> String {
     match (&step.action, error) {
         (_, Error::Ssh { source, .. }) if matches!(**source, ssh::Error::Upload { .. }) => {
             format!("see that the host's disk has room and is writable; then {again}")
+        }
+        (_, Error::Command { detail }) if DISK_FULL.iter().any(|words| detail.contains(words)) => {
+            format!("make room on the disk of {}; then {again}", step.host)
+        }
+        (_, Error::Ssh { source, .. }) if source.is_unreachable() => {
+            format!("see that {} is up and the network to it holds; then {again}", step.host)
         }
         (_, Error::Unit { unit, .. }) => {
             format!("see `journalctl -u {unit}` on {}; put right what it says, then {again}", step.host)

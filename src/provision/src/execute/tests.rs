@@ -140,3 +140,18 @@ async fn nodes_are_set_where_their_host_has_joined() {
     assert_eq!(outcome(&report, "cp1", "w2"), &Outcome::Done);
     assert_eq!(done.iter().filter(|line| line.contains("nodes set")).count(), 1);
 }
+
+#[test]
+fn a_remedy_fits_what_went_wrong() {
+    let step = step("w1", Wave::Host, "write /etc/x", Action::Reset);
+    for (detail, wanted) in [
+        ("cp: error writing 'x': No space left on device", "make room on the disk of w1"),
+        ("it broke", "run `rkctl up` again"),
+    ] {
+        let remedy = actions::remedy(&step, &crate::Error::Command { detail: detail.to_owned() });
+        assert!(remedy.contains(wanted), "{remedy}");
+    }
+    let lost = ssh::Error::ConnectTimeout { host: "w1".into(), phase: "opening a channel", timeout_ms: 1 };
+    let remedy = actions::remedy(&step, &crate::Error::Ssh { doing: "x".into(), source: Box::new(lost) });
+    assert!(remedy.contains("w1 is up and the network to it holds"), "{remedy}");
+}

@@ -102,7 +102,8 @@ sed -n '/^# BEGIN rkctl$/,/^# END rkctl$/s/^/hosts\t/p' /etc/hosts 2>/dev/null
 
 # Units: one call for all of them, which leaves an empty line between.
 systemctl show -p Id,LoadState,ActiveState,UnitFileState,NRestarts,ActiveEnterTimestamp rkctl-server.service \
-    rkctl-agent.service containerd.service firewalld.service ufw.service nftables.service 2>/dev/null | awk '
+    rkctl-agent.service containerd.service firewalld.service ufw.service nftables.service systemd-networkd.service \
+    NetworkManager.service 2>/dev/null | awk '
     function tell() {
         if (unit["LoadState"] == "loaded")
             print unit["Id"] "|" unit["ActiveState"] "|" unit["UnitFileState"] "|" unit["NRestarts"] "|" \

@@ -16,7 +16,9 @@ const RELOAD: &str = "systemctl daemon-reload";
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
     let facts = view.facts;
     let ca = facts.sha256(CA);
-    if !view.host.role.is_control_plane() && (ca.is_none() || ca != view.peers.ca_sha256.as_deref()) {
+    // Where no control-plane host answered, what is there is not known to be wrong.
+    let known = view.peers.controller_answered;
+    if !view.host.role.is_control_plane() && (ca.is_none() || known && ca != view.peers.ca_sha256.as_deref()) {
         let reason = if ca.is_some() { "it is another cluster's" } else { "it is missing" };
         draft
             .step(
@@ -97,7 +99,8 @@ fn start(view: &View<'_>, draft: &mut Draft<'_>) {
             .by(Action::Restart { unit: UNIT });
     }
     let node = view.peers.cluster.as_ref().and_then(|cluster| cluster.nodes.get(&view.host.name));
-    if reason.is_some() || !node.is_some_and(|node| node.ready) {
+    let known = view.peers.controller_answered;
+    if reason.is_some() || known && !node.is_some_and(|node| node.ready) {
         let why = match node {
             Some(node) if !node.ready => format!("it is not: {}", node.message),
             Some(_) => "the agent starts anew".to_owned(),

@@ -34,7 +34,10 @@ const CONFIGURE: &str = "set -eu
 mkdir -p /etc/containerd /var/lib/rkctl/original /opt/cni/bin /etc/cni/net.d
 if [ -e \"$1\" ] && ! grep -q '^# Written by rkctl' \"$1\"; then cp -p \"$1\" /var/lib/rkctl/original/containerd-config.toml; fi
 state=/var/lib/rkctl/original/containerd-unit
-[ -e $state ] || echo \"$(systemctl is-active containerd) $(systemctl is-enabled containerd)\" >$state
+[ -e $state ] || {
+    echo \"$(systemctl is-active containerd) $(systemctl is-enabled containerd)\" >$state
+    [ -n \"$(ls -A /var/lib/containerd 2>/dev/null)\" ] || touch /var/lib/rkctl/original/containerd-empty
+}
 cat >\"$1.rkctl-new\"
 chmod 644 \"$1.rkctl-new\"
 mv -f \"$1.rkctl-new\" \"$1\"";

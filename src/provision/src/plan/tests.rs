@@ -380,6 +380,32 @@ fn firewalls_are_opened_exactly_and_only_where_there_is_one() {
 }
 
 #[test]
+fn a_network_manager_is_told_to_leave_the_links_of_pods_alone() {
+    let cluster = cluster(LAB);
+    for (manager, path) in [
+        ("systemd-networkd", "/etc/systemd/network/05-rkctl.network"),
+        ("NetworkManager", "/etc/NetworkManager/conf.d/90-rkctl.conf"),
+    ] {
+        let mut facts = converged(&cluster);
+        facts.get_mut("w1").unwrap().units.insert(manager.into(), unit());
+        let plan = planned(&cluster, &facts);
+        assert_eq!(ids(&plan), [("w1", "links")], "{manager}");
+        let Action::Write { path: written, content, .. } = &plan.steps[0].action else { panic!() };
+        assert!(written == path && content.contains("rk*"), "{content}");
+        assert_eq!(ids(&planned(&cluster, &carried_out(&facts, &plan))), [], "{manager}");
+    }
+}
+
+#[test]
+fn where_the_control_plane_does_not_answer_its_workers_are_not_held_to_be_wrong() {
+    let cluster = cluster(LAB);
+    let mut observed = observed(&converged(&cluster));
+    observed.insert("cp1".into(), Observation::Failed { cause: "no route".into() });
+    let plan = plan(&cluster, &observed, &release(), Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(ids(&plan), []);
+}
+
+#[test]
 fn missing_programs_are_installed_by_the_hosts_own_package_manager() {
     let cluster = cluster(LAB);
     let mut facts = fleet(&cluster);

@@ -38,11 +38,15 @@ pub fn run(args: Args) -> exit::Answer {
     runtime::operator(async {
         let mut prepared = Prepared::new(&cluster).await?;
         let plan = prepared.plan()?;
-        warn(&plan, &prepared.unreachable());
+        let (mut unreachable, mut failed) = (prepared.unreachable(), prepared.counts_as_failure());
+        warn(&plan, &unreachable);
         let report = carry_out(&prepared, &plan, args.output).await;
         let mut wrong = verdict(&report, &plan);
         if !plan.steps.is_empty() {
             prepared.observe_again().await;
+            // A host that answers now did not when there was work to do.
+            failed |= prepared.counts_as_failure();
+            unreachable.extend(prepared.unreachable());
             // Where steps failed, they have been told, and what follows from them need not be.
             if wrong.is_empty() {
                 wrong = verify(&prepared);
@@ -56,10 +60,11 @@ pub fn run(args: Args) -> exit::Answer {
             }
             None => None,
         };
-        if prepared.counts_as_failure() {
-            wrong.extend(
-                prepared.unreachable().iter().map(|(host, cause)| format!("{host}: cannot be reached: {cause}")),
-            );
+        if failed {
+            // A host that was lost during a step has been told with that step.
+            let told: Vec<&str> = report.failures().map(|result| result.step.host.as_str()).collect();
+            let silent = unreachable.iter().filter(|(host, _)| !told.contains(&host.as_str()));
+            wrong.extend(silent.map(|(host, cause)| format!("{host}: cannot be reached: {cause}")));
         }
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if args.output == output::Format::Json {

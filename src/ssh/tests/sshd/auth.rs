@@ -43,7 +43,7 @@ async fn an_encrypted_key_asks_its_source_for_the_passphrase() {
     key.passphrase = Some(SecretSource::fixed(Secret::new("wrong")));
     target.auth = vec![Auth::Key(key.clone())];
     let error = stdx::error::chain(&connect(&target).await.unwrap_err());
-    assert!(error.contains("locked cannot be used") && !error.contains("wrong"), "{error}");
+    assert!(error.starts_with("the passphrase of the private key ") && error.ends_with("locked is wrong"), "{error}");
     key.passphrase = Some(SecretSource::fixed(Secret::new("open sesame")));
     target.auth = vec![Auth::Key(key)];
     assert_eq!(who(&target).await, "root");
