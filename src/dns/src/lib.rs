@@ -3,6 +3,7 @@
 //! Follows the Kubernetes DNS-based service discovery specification 1.1.0. `zone` decides what a name means and knows
 //! no network; `server` speaks DNS.
 
+mod fit;
 mod health;
 mod run;
 mod server;

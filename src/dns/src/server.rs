@@ -10,13 +10,17 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 
+use crate::fit::fit;
 use crate::zone::{Data, View, resolve, reverse};
 
 /// How long clients may keep an answer, in seconds: an endpoint may go at any time.
 const TTL_SECONDS: u32 = 5;
+/// RFC 1035, section 4.2.1. Answers carry no EDNS, so that clients expect no more.
+const DATAGRAM_BYTES: usize = 512;
 /// Aliases that lead to aliases end after this many.
 const MAX_ALIASES: usize = 8;
 
@@ -209,7 +213,14 @@ impl RequestHandler for Server {
             Ok(info) if info.metadata.op_code == OpCode::Query => {
                 let mut name = Name::from(info.query.name());
                 name.set_fqdn(true);
-                self.answer(&name, info.query.query_type()).await
+                let mut reply = self.answer(&name, info.query.query_type()).await;
+                if info.protocol == Protocol::Udp {
+                    let (answers, authorities, additionals) =
+                        (&mut reply.answers, &mut reply.authorities, &mut reply.additionals);
+                    let query = info.query.original();
+                    metadata.truncation = fit(query, answers, authorities, additionals, DATAGRAM_BYTES);
+                }
+                reply
             }
             Ok(_) => Reply::failure(ResponseCode::NotImp),
             Err(_) => Reply::failure(ResponseCode::FormErr),
