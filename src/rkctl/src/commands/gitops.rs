@@ -84,6 +84,9 @@ async fn client(context: Option<String>) -> anyhow::Result<kube::Client> {
         .context("find the cluster: set KUBECONFIG, or run `rkctl kubeconfig` first")?;
     config.connect_timeout = Some(REQUEST_TIMEOUT);
     config.read_timeout = Some(REQUEST_TIMEOUT);
+    // kube asks fifteen times, for minutes, where a server is not available; an aggregated API that is down would
+    // hold up whoever only wants to know what is served.
+    config.default_retry = false;
     kube::Client::try_from(config).context("make a client of the API")
 }
 
