@@ -17,6 +17,11 @@ use crate::error::{Error, file};
 /// Folder of all labs in each hierarchy.
 const TOP: &str = "rkctl-lab";
 
+/// Of the processor, for all labs together: twenty times a process's.
+const V1_SHARES: &str = "20480";
+/// The same as version 2 counts it, where a process has 100.
+const V2_WEIGHT: &str = "2000";
+
 /// Processes in uninterruptible sleep need a moment to see SIGKILL.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -85,6 +90,9 @@ impl Groups {
                     fs::create_dir(&here).map_err(file("making", &here))?;
                 }
                 inherit_cpuset(&here);
+                if part == TOP {
+                    weigh(&here);
+                }
             }
         }
         Ok(())
@@ -151,6 +159,15 @@ fn delegate(folder: &Path) {
         for controller in controllers.split_whitespace() {
             // Those that cannot be delegated here are missing below, as they would be on such a machine.
             let _refused = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    }
+}
+
+/// Hosts are machines: beside a compiler with ten processes a lab must not get the share of one process.
+fn weigh(folder: &Path) {
+    for (name, weight) in [("cpu.shares", V1_SHARES), ("cpu.weight", V2_WEIGHT)] {
+        if folder.join(name).exists() {
+            let _refused = fs::write(folder.join(name), weight);
         }
     }
 }
