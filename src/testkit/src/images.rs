@@ -11,10 +11,10 @@ pub use oci::{Entry, Image, archive};
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Names that lead to busybox in the images: what pods of tests call.
-const APPLETS: [&str; 42] = [
+const APPLETS: [&str; 43] = [
     "[", "arping", "awk", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df", "echo", "env", "false", "find",
     "free", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ls", "mkdir", "mount", "mv", "nc", "nslookup",
-    "ping", "ps", "rm", "sed", "seq", "sh", "sleep", "stat", "tail", "tar", "test", "true", "wget",
+    "ping", "ps", "rm", "sed", "seq", "sh", "sleep", "stat", "tail", "tar", "test", "timeout", "true", "wget",
 ];
 
 /// Answers every request for `/` with `HOSTNAME VERSION CLIENT`; an IPv4 client is named as such.
@@ -63,11 +63,18 @@ pub fn web(version: u32) -> Image {
         .command(&["/bin/serve"])
 }
 
-/// Writes `busybox:1`, `web:1` and `web:2` as one archive.
+/// `busybox:1`, `web:1` and `web:2` as one archive.
+///
+/// # Panics
+/// Where busybox-static is not installed.
+pub fn all() -> Vec<u8> {
+    archive(&[busybox(), web(1), web(2)])
+}
+
+/// Writes what [`all`] makes.
 ///
 /// # Panics
 /// Where busybox-static is not installed or the file cannot be written.
 pub fn write_all(path: &Path) {
-    std::fs::write(path, archive(&[busybox(), web(1), web(2)]))
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    std::fs::write(path, all()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -6,6 +6,7 @@
 
 pub mod images;
 pub mod kubectl;
+#[cfg(feature = "labs")]
 pub mod labs;
 pub mod net;
 pub mod netns;
@@ -13,6 +14,7 @@ pub mod tools;
 pub mod wait;
 
 pub use kubectl::Kubectl;
+#[cfg(feature = "labs")]
 pub use labs::TestLab;
 pub use net::free_port;
 pub use wait::{eventually, eventually_async};
