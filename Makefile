@@ -14,7 +14,7 @@ PACKAGES_TEST := vagrant etcd-server iputils-ping
 PACKAGES_BENCH := etcd-server
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  make \1\t/'
 
 setup: ## Install Debian's packages and kubectl (into target/tools)
 	@src/xtask/setup.sh $(PACKAGES)
@@ -37,6 +37,10 @@ check: ## The fast loop: format, lints, unit tests of what has changed
 test: ## Everything there is: format, lints, unit, integration, end to end in a lab of its own
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/test.sh
+
+e2e: ## The end-to-end drills alone; DRILLS=services chooses
+	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
+	@src/xtask/e2e.sh $(DRILLS)
 
 # Both packages at once: alone, bench would build the libraries they share again with fewer features.
 bench: setup build ## Measure, and print each figure with how it was taken (BENCH="--quick --only up noop")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything there is, cheapest first: format, lints, unit and integration tests. Each part says how long it took.
+# Everything there is, cheapest first: format, lints, unit and integration tests, the end-to-end drills. Each part says
+# how long it took.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PWD/target/tools:$PATH
@@ -14,4 +15,5 @@ part() {
 
 part "format" cargo fmt --all --check
 part "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-part "unit and integration tests" cargo test --workspace --locked
+part "unit and integration tests" cargo test --workspace --exclude e2e --locked
+part "end to end" src/xtask/e2e.sh

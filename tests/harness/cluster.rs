@@ -1,0 +1,203 @@
+//! The cluster the drills are run on: the lab's hosts, made a cluster by `rkctl up`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testkit::kubectl::Ran;
+use testkit::tools::KubectlVersion;
+use testkit::{Kubectl, images};
+
+use super::git_server::GitServer;
+use super::inventory;
+use super::lab::{Lab, Status};
+use super::program::run;
+
+/// Hosts of the cluster as it begins; the first is the controller.
+pub const HOSTS: [&str; 3] = ["cp1", "w1", "w2"];
+/// A host of the lab that is not in the cluster until a drill adds it.
+pub const SPARE: &str = "w3";
+/// `up` has bounds of its own; this one is for an `up` that hangs.
+const UP_BOUND: Duration = Duration::from_secs(300);
+/// Commands that only look.
+const LOOK_BOUND: Duration = Duration::from_secs(60);
+const NAME: &str = "drills";
+
+/// What the drills are run on.
+pub struct Cluster {
+    lab: Lab,
+    status: Status,
+    folder: PathBuf,
+    inventory: Mutex<Value>,
+    images: Vec<u8>,
+    /// The repository the cluster follows.
+    pub git: GitServer,
+}
+
+impl Cluster {
+    /// Makes lab and cluster. Files are kept in `folder`.
+    pub fn make(lab: Lab, folder: &Path) -> Self {
+        let began = Instant::now();
+        let status = lab.up(&[&HOSTS[..], &[SPARE]].concat());
+        eprintln!("drills: lab {} is up after {:.1} s", lab.name, began.elapsed().as_secs_f64());
+        let git = GitServer::start(&folder.join("git"), &status.gateway);
+        git.clear();
+        let images = images::all();
+        let inventory = Mutex::new(inventory::inventory(NAME, &HOSTS, &status, &git));
+        let cluster = Self { lab, status, folder: folder.to_owned(), inventory, images, git };
+        cluster.remember_hosts();
+        let began = Instant::now();
+        let report = cluster.up();
+        let steps = report["steps"].as_array().map_or(0, Vec::len);
+        eprintln!("drills: `rkctl up` has done {steps} steps in {:.1} s", began.elapsed().as_secs_f64());
+        cluster.import_images();
+        cluster
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl::new(self.kubeconfig())
+    }
+
+    /// The oldest kubectl that is driven.
+    pub fn old_kubectl(&self) -> Kubectl {
+        Kubectl::version(KubectlVersion::V1_20, self.kubeconfig())
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    fn inventory_path(&self) -> PathBuf {
+        self.folder.join("inventory.yaml")
+    }
+
+    /// Runs `rkctl` with a verb that takes the inventory, and what else is given.
+    pub fn rkctl(&self, verb: &str, more: &[&str], bound: Duration) -> Ran {
+        inventory::write(&self.inventory.lock().expect("drills that change it are alone"), &self.inventory_path());
+        let mut command = Command::new(&self.lab.rkctl);
+        command.arg(verb).arg(self.inventory_path()).args(more);
+        run(&mut command, bound, b"")
+    }
+
+    /// `rkctl up`, which must succeed; answers its report.
+    #[track_caller]
+    pub fn up(&self) -> Value {
+        let kubeconfig = self.kubeconfig();
+        let words = ["--output", "json", "--kubeconfig", &kubeconfig.to_string_lossy()];
+        let ran = self.rkctl("up", &words, UP_BOUND);
+        if !ran.status.success() {
+            panic!("{}\n{}", ran.report(), self.journals());
+        }
+        read_json(&ran.ok())
+    }
+
+    /// `rkctl plan`, as JSON.
+    #[track_caller]
+    pub fn plan(&self) -> Value {
+        read_json(&self.rkctl("plan", &["--output", "json"], LOOK_BOUND).ok())
+    }
+
+    /// `rkctl reset --yes`.
+    #[track_caller]
+    pub fn reset(&self) -> String {
+        self.rkctl("reset", &["--yes"], UP_BOUND).ok()
+    }
+
+    /// `rkctl gitops VERB`, whatever comes of it.
+    pub fn gitops(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(&self.lab.rkctl);
+        command.arg("gitops").args(words).env("KUBECONFIG", self.kubeconfig());
+        run(&mut command, LOOK_BOUND, b"")
+    }
+
+    /// Changes a host of the inventory for the next `up`.
+    pub fn change_host(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        change(inventory::host(&mut self.inventory.lock().expect("drills that change it are alone"), name));
+    }
+
+    /// Adds a worker to the inventory, or takes it out of it.
+    pub fn set_worker(&self, name: &str, there: bool) {
+        let mut inventory = self.inventory.lock().expect("drills that change it are alone");
+        let hosts = inventory["spec"]["hosts"].as_array_mut().expect("the hosts are a list");
+        hosts.retain(|host| host["name"] != name);
+        if there {
+            hosts.push(serde_json::json!({ "name": name, "role": "worker", "address": self.address(name) }));
+        }
+    }
+
+    /// A host's address.
+    pub fn address(&self, host: &str) -> &str {
+        self.status.addresses.get(host).unwrap_or_else(|| panic!("the lab has no host {host}"))
+    }
+
+    /// Runs a script on a host as root; it must succeed.
+    #[track_caller]
+    pub fn host(&self, host: &str, script: &str) -> String {
+        self.try_host(host, script).ok()
+    }
+
+    /// Runs a script on a host as root, whatever comes of it.
+    pub fn try_host(&self, host: &str, script: &str) -> Ran {
+        self.lab.ssh(host, script, b"")
+    }
+
+    /// `reboot`, `cut` or `heal` of a host.
+    #[track_caller]
+    pub fn host_verb(&self, verb: &str, host: &str) {
+        self.lab.host_verb(verb, host);
+    }
+
+    /// Brings the test images to the cluster's first hosts, all at once.
+    pub fn import_images(&self) {
+        std::thread::scope(|scope| {
+            for host in HOSTS {
+                scope.spawn(move || self.import_images_on(host));
+            }
+        });
+    }
+
+    /// Brings the test images to a host.
+    pub fn import_images_on(&self, host: &str) {
+        self.lab.ssh(host, "ctr -n k8s.io images import -", &self.images).ok();
+    }
+
+    /// What each host was before `up`, put down the first time; see [`Cluster::snapshot`].
+    fn remember_hosts(&self) {
+        for host in HOSTS {
+            let path = self.folder.join(format!("before-{host}"));
+            if !path.exists() {
+                std::fs::write(&path, self.snapshot(host)).expect("a file of ours");
+            }
+        }
+    }
+
+    /// What a host was before the first `up`.
+    pub fn before(&self, host: &str) -> String {
+        std::fs::read_to_string(self.folder.join(format!("before-{host}"))).expect("it was put down")
+    }
+
+    /// What of a host `up` may touch: files, links, rules, kernel settings, units, mounts and processes.
+    pub fn snapshot(&self, host: &str) -> String {
+        self.host(host, include_str!("snapshot.sh"))
+    }
+
+    /// What the hosts' units said last.
+    pub fn journals(&self) -> String {
+        let mut text = String::new();
+        for (host, units) in
+            [("cp1", "-u rkctl-server -u rkctl-agent"), ("w1", "-u rkctl-agent"), ("w2", "-u rkctl-agent")]
+        {
+            let ran = self.try_host(host, &format!("journalctl --no-pager -q -o short-precise -n 40 {units}"));
+            text.push_str(&format!("--- journal of {host}\n{}{}", ran.stdout, ran.stderr));
+        }
+        text
+    }
+}
+
+#[track_caller]
+fn read_json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
+}

@@ -1,0 +1,27 @@
+//! HTTP from this machine, which is outside the cluster, to its hosts.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::program::run;
+
+/// A request that takes longer has failed.
+const REQUEST_BOUND_S: &str = "3";
+const BOUND: Duration = Duration::from_secs(60);
+
+/// The answer's body, or what is wrong.
+pub fn get(url: &str, host: Option<&str>) -> Result<String, String> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", REQUEST_BOUND_S, url]);
+    if let Some(host) = host {
+        command.arg("--header").arg(format!("Host: {host}"));
+    }
+    let ran = run(&mut command, BOUND, b"");
+    if ran.status.success() { Ok(ran.stdout) } else { Err(ran.report()) }
+}
+
+/// The bodies of `count` answers to as many requests, each of its own connection.
+pub fn get_many(url: &str, count: usize) -> Result<Vec<String>, String> {
+    // curl fills in the numbers; the server closes the connection after each answer.
+    Ok(get(&format!("{url}?[1-{count}]"), None)?.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,53 @@
+//! The inventory the cluster is made from, as the drills change it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::git_server::GitServer;
+use super::lab::Status;
+
+/// How often the cluster looks at the repository.
+pub const GIT_INTERVAL_S: u64 = 2;
+
+/// The inventory of the lab's cluster: a host for each name, the first the controller.
+pub fn inventory(name: &str, hosts: &[&str], lab: &Status, git: &GitServer) -> Value {
+    let host = |(index, host): (usize, &&str)| {
+        let role = if index == 0 { "controller" } else { "worker" };
+        json!({ "name": host, "role": role, "address": lab.addresses[*host] })
+    };
+    json!({
+        "apiVersion": "rkctl.dev/v1",
+        "kind": "Cluster",
+        "metadata": { "name": name },
+        "spec": {
+            "defaults": { "ssh": {
+                "user": "root",
+                "identityFile": lab.key,
+                "hostKeys": { "policy": "strict", "file": lab.known_hosts },
+            } },
+            "hosts": hosts.iter().enumerate().map(host).collect::<Vec<_>>(),
+            "gitops": {
+                "url": git.url(),
+                "path": "cluster",
+                "interval": format!("{GIT_INTERVAL_S}s"),
+                "auth": {
+                    "sshKey": format!("file:{}", git.user_key().display()),
+                    "knownHosts": format!("file:{}", git.known_hosts().display()),
+                },
+            },
+        },
+    })
+}
+
+/// The host of an inventory by its name.
+pub fn host<'a>(inventory: &'a mut Value, name: &str) -> &'a mut Value {
+    let hosts = inventory["spec"]["hosts"].as_array_mut().expect("the hosts are a list");
+    hosts.iter_mut().find(|host| host["name"] == name).unwrap_or_else(|| panic!("the inventory has no host {name}"))
+}
+
+/// Writes it as YAML, of which JSON is a part.
+pub fn write(inventory: &Value, path: &Path) {
+    let text = serde_json::to_string_pretty(inventory).expect("JSON is written");
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

@@ -1,0 +1,139 @@
+//! From the command line to the exit code: which drills, on which lab, in which order.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use testkit::tools::repository;
+
+use super::cluster::Cluster;
+use super::lab::Lab;
+use super::report::report;
+use super::scene::Scene;
+use super::{Drill, shutdown};
+
+/// Drills at a time where they leave each other alone: the whole machine has two cores.
+const PARALLEL: usize = 2;
+const USAGE: u8 = 2;
+/// As cargo names the target in `.cargo/config.toml`.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Runs what the command line asks for.
+pub fn main(side_by_side: &[&'static [Drill]], alone: &[&'static [Drill]]) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let (side_by_side, alone) = (flat(side_by_side), flat(alone));
+    let all = || side_by_side.iter().chain(&alone);
+    if arguments.list || !all().any(|drill| is_chosen(&arguments, short(drill))) {
+        let trials = all().map(|drill| Trial::test(short(drill), || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let rkctl = match find_rkctl() {
+        Ok(rkctl) => rkctl,
+        Err(remedy) => {
+            eprintln!("drills: {remedy}");
+            return USAGE.into();
+        }
+    };
+    shutdown::on_signals();
+    // One line at once; the drill's own report has the rest.
+    std::panic::set_hook(Box::new(|panic| eprintln!("  {panic}")));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let cluster = Arc::new(make(rkctl));
+        let first = perform(&arguments, &side_by_side, &cluster, PARALLEL);
+        let second = perform(&arguments, &alone, &cluster, 1);
+        first & second
+    }));
+    let clean = shutdown::take_down();
+    if outcome.is_ok_and(|passed| passed) && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn flat(drills: &[&'static [Drill]]) -> Vec<&'static Drill> {
+    drills.iter().flat_map(|drills| drills.iter()).collect()
+}
+
+/// `services::web`, without the name of the whole.
+fn short(drill: &Drill) -> &'static str {
+    drill.name.split_once("::").map_or(drill.name, |(_, rest)| rest)
+}
+
+/// As libtest-mimic chooses, asked before a lab is made for nothing.
+fn is_chosen(arguments: &Arguments, name: &str) -> bool {
+    let matches = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter.as_str()) };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
+}
+
+/// The binary under test: `$RKCTL`, else the one cargo built beside this test.
+fn find_rkctl() -> Result<PathBuf, String> {
+    let remedy = "cargo build -p rkctl, or name one in RKCTL";
+    if let Some(named) = std::env::var_os("RKCTL") {
+        let path = PathBuf::from(named);
+        return if path.is_file() { Ok(path) } else { Err(format!("{} is missing: {remedy}", path.display())) };
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    let candidates = [target.join(TARGET).join("debug/rkctl"), target.join("debug/rkctl")];
+    let found = candidates.iter().find(|path| path.is_file());
+    found.cloned().ok_or_else(|| format!("{} is missing: {remedy}", candidates[0].display()))
+}
+
+/// The lab and its cluster. A lab that is asked for by name is kept, with the cluster's files.
+fn make(rkctl: PathBuf) -> Cluster {
+    let rkctl = std::path::absolute(rkctl).expect("a path that was found");
+    let kept = std::env::var("RKCTL_E2E_LAB").ok();
+    let name = kept.clone().unwrap_or_else(|| format!("e2e-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("rkctl-{name}"));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    restrict(&folder);
+    let lab = Lab { rkctl, name };
+    if kept.is_none() {
+        shutdown::arm(&lab, &folder);
+    }
+    Cluster::make(lab, &folder)
+}
+
+/// There are keys and a kubeconfig in it.
+fn restrict(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).expect("a folder of ours");
+}
+
+/// Whether all drills passed.
+fn perform(arguments: &Arguments, drills: &[&'static Drill], cluster: &Arc<Cluster>, parallel: usize) -> bool {
+    let trial = |drill: &&'static Drill| {
+        let (drill, cluster) = (*drill, cluster.clone());
+        Trial::test(short(drill), move || play(drill, cluster))
+    };
+    let arguments = Arguments { test_threads: Some(parallel), ..arguments.clone() };
+    !libtest_mimic::run(&arguments, drills.iter().map(trial).collect()).has_failed()
+}
+
+fn play(drill: &Drill, cluster: Arc<Cluster>) -> Result<(), Failed> {
+    let began = Instant::now();
+    let namespace = short(drill).replace("::", "-").replace('_', "-");
+    // A DNS label.
+    let namespace = namespace[..namespace.len().min(63)].trim_end_matches('-').to_owned();
+    let set = catch_unwind(AssertUnwindSafe(|| Scene::set(cluster.clone(), &namespace)));
+    let scene = set.map_err(|panic| Failed::from(format!("{}\n{}", said(panic.as_ref()), cluster.journals())))?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| (drill.run)(&scene)));
+    let seconds = began.elapsed().as_secs_f64();
+    let result = match outcome {
+        Ok(()) => {
+            eprintln!("  {} {seconds:.1} s", short(drill));
+            Ok(())
+        }
+        Err(panic) => {
+            let text = format!("after {seconds:.1} s: {}", said(panic.as_ref()));
+            Err(Failed::from(format!("{text}\n\n{}", report(&scene))))
+        }
+    };
+    scene.clear();
+    result
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "a panic".to_owned())
+}

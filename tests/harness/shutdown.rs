@@ -1,0 +1,65 @@
+//! The end of a run, whichever way it comes: the lab goes and it is looked whether anything is left.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::lab::Lab;
+
+/// What has to be taken down.
+struct Stage {
+    lab: Lab,
+    folder: PathBuf,
+}
+
+static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
+
+/// 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// From now on [`take_down`] removes this lab and this folder.
+pub fn arm(lab: &Lab, folder: &std::path::Path) {
+    *stage() = Some(Stage { lab: lab.clone(), folder: folder.to_owned() });
+}
+
+/// A panic elsewhere does not make the stage less true.
+fn stage() -> std::sync::MutexGuard<'static, Option<Stage>> {
+    STAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Removes the lab; answers whether nothing is left of it. Whoever comes second waits for the first.
+pub fn take_down() -> bool {
+    let mut stage = stage();
+    let Some(Stage { lab, folder }) = stage.take() else { return true };
+    let status = std::panic::catch_unwind(|| lab.status()).ok().flatten();
+    let mut left = lab.down(status.as_ref());
+    if let Err(error) = std::fs::remove_dir_all(&folder) {
+        left.push(format!("folder {}: {error}", folder.display()));
+    }
+    match left.as_slice() {
+        [] => eprintln!("drills: lab {} is removed, and nothing of it is left", lab.name),
+        left => eprintln!("drills: lab {} is not gone:\n  {}", lab.name, left.join("\n  ")),
+    }
+    left.is_empty()
+}
+
+/// Takes the lab down on SIGINT, SIGTERM and SIGHUP. Nothing is blocked: what is started inherits that.
+pub fn on_signals() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for signals");
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let mut watch = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+                .map(|kind| signal(kind).expect("signals of our own are ours to watch"));
+            let [interrupt, terminate, hangup] = &mut watch;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        eprintln!("drills: interrupted: taking the lab down");
+        take_down();
+        std::process::exit(INTERRUPTED);
+    });
+}
