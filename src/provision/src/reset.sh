@@ -57,6 +57,7 @@ find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o 
 awk '$2 ~ "^/var/lib/kubelet/|^/run/netns/cni-|^/var/run/netns/cni-|^/run/containerd/io.containerd.(grpc.v1.cri|runtime.v2.task)/.*(k8s.io|sandboxes)/" {print $2}' \
     /proc/mounts | sort -r | while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null; done
 for namespace in /run/netns/cni-*; do [ -e "$namespace" ] && rm -f "$namespace"; done
+rmdir /run/netns 2>/dev/null
 
 # Links, routes and rules of the network.
 if has ip; then
