@@ -4,6 +4,7 @@
 //! `RKCTL` names the binary; without it the one that cargo built is taken. `RKCTL_E2E_LAB=NAME` uses (or makes) the
 //! lab NAME and leaves it and its cluster standing, for whoever writes drills.
 
+mod access;
 mod apply;
 mod describe;
 mod dns;
@@ -16,6 +17,7 @@ mod logs;
 mod nodes;
 mod old_kubectl;
 mod output;
+mod recovery;
 mod reset;
 mod rollout;
 mod scheduling;
@@ -42,10 +44,11 @@ const SIDE_BY_SIDE: &[&[Drill]] = &[
     old_kubectl::DRILLS,
     lifecycle::DRILLS,
     gitops::DRILLS,
+    access::DRILLS,
 ];
 
 /// Drills that break or change the cluster: alone, in this order.
-const ALONE: &[&[Drill]] = &[scheduling::DRILLS, faults::DRILLS, up_again::DRILLS, reset::DRILLS];
+const ALONE: &[&[Drill]] = &[scheduling::DRILLS, faults::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS];
 
 fn main() -> ExitCode {
     harness::main(SIDE_BY_SIDE, ALONE)

@@ -82,6 +82,33 @@ impl Cluster {
         run(&mut command, bound, b"")
     }
 
+    /// Runs `rkctl` with a verb and an inventory of the drill's own.
+    pub fn rkctl_with(&self, verb: &str, inventory: &str, more: &[&str], bound: Duration) -> Ran {
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file");
+        std::fs::write(file.path(), inventory).expect("a file of ours");
+        run(Command::new(&self.lab.rkctl).arg(verb).arg(file.path()).args(more), bound, b"")
+    }
+
+    /// The binary under test.
+    pub fn program(&self) -> &Path {
+        &self.lab.rkctl
+    }
+
+    /// The key that root of the lab's hosts takes.
+    pub fn key(&self) -> PathBuf {
+        self.status.key.clone()
+    }
+
+    /// The host keys of the lab.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.status.known_hosts.clone()
+    }
+
+    /// A file that goes with the run.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// `rkctl up`, which must succeed; answers its report.
     #[track_caller]
     pub fn up(&self) -> Value {
