@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testkit::kubectl::Ran;
@@ -15,6 +15,8 @@ use super::program::run;
 const UP_BOUND: Duration = Duration::from_secs(300);
 /// A reboot takes some ten seconds, ending a lab about two.
 const VERB_BOUND: Duration = Duration::from_secs(120);
+/// Processes that were ended are gone within this.
+const GONE_BOUND: Duration = Duration::from_secs(10);
 /// A command on a host.
 const SSH_BOUND: Duration = Duration::from_secs(120);
 
@@ -79,7 +81,13 @@ impl Lab {
     /// Removes it. Answers what is left of it nevertheless.
     pub fn down(&self, status: Option<&Status>) -> Vec<String> {
         let down = self.verb(&["down"], VERB_BOUND);
+        // A process that has ended is seen until its parent has asked for it.
+        let deadline = Instant::now() + GONE_BOUND;
         let mut left = self.traces(status);
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            left = self.traces(status);
+        }
         if !down.status.success() {
             left.push(down.report());
         }
