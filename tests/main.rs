@@ -6,6 +6,7 @@
 
 mod access;
 mod apply;
+mod cut;
 mod describe;
 mod dns;
 mod faults;
@@ -48,7 +49,8 @@ const SIDE_BY_SIDE: &[&[Drill]] = &[
 ];
 
 /// Drills that break or change the cluster: alone, in this order.
-const ALONE: &[&[Drill]] = &[scheduling::DRILLS, faults::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS];
+const ALONE: &[&[Drill]] =
+    &[scheduling::DRILLS, faults::DRILLS, cut::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS];
 
 fn main() -> ExitCode {
     harness::main(SIDE_BY_SIDE, ALONE)
