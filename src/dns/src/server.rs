@@ -217,8 +217,7 @@ impl RequestHandler for Server {
                 if info.protocol == Protocol::Udp {
                     let (answers, authorities, additionals) =
                         (&mut reply.answers, &mut reply.authorities, &mut reply.additionals);
-                    let query = info.query.original();
-                    metadata.truncation = fit(query, answers, authorities, additionals, DATAGRAM_BYTES);
+                    metadata.truncation = fit(request, answers, authorities, additionals, DATAGRAM_BYTES);
                 }
                 reply
             }
