@@ -26,6 +26,7 @@ down)
     fi
     "$rkctl" lab down --name "$lab"
     rm -f "$kubeconfig"
+    rmdir --ignore-fail-on-non-empty .rkctl 2>/dev/null || true
     ;;
 *)
     echo "usage: demo.sh up|down RKCTL LAB" >&2
