@@ -13,6 +13,8 @@ use crate::secret::Secret;
 
 /// sudo's lecture and complaints are shorter.
 const TALK_LIMIT_BYTES: usize = 16 << 10;
+/// More than this does not come before a word that was written first: the server looks at both outputs in turn.
+const EARLY_LIMIT_BYTES: usize = 4 << 20;
 
 /// How to become root.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +42,7 @@ impl Become {
             started,
             prompts: 0,
             buffer: BytesMut::new(),
+            early: Vec::new(),
         };
         (wrapped, gate)
     }
@@ -61,6 +64,8 @@ pub(crate) struct Gate {
     started: String,
     prompts: usize,
     buffer: BytesMut,
+    /// Standard output that overtook the word that the command runs: the server reads the two outputs apart.
+    early: Vec<Bytes>,
 }
 
 impl Gate {
@@ -86,6 +91,20 @@ impl Gate {
             }
             _ => Err("the password is wrong".to_owned()),
         }
+    }
+
+    /// Keeps what came on standard output; an error is the reason to give up.
+    pub(crate) fn keep(&mut self, data: Bytes) -> Result<(), String> {
+        if self.early.iter().map(Bytes::len).sum::<usize>() + data.len() > EARLY_LIMIT_BYTES {
+            return Err("it talks without end".to_owned());
+        }
+        self.early.push(data);
+        Ok(())
+    }
+
+    /// What the command wrote to standard output before it was known to run.
+    pub(crate) fn early(self) -> impl Iterator<Item = Bytes> {
+        self.early.into_iter()
     }
 
     /// What sudo said, without the prompt.
@@ -146,8 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn output_that_overtakes_the_word_that_the_command_runs_is_kept() {
+        let mut gate = gate(None);
+        gate.keep(Bytes::from_static(b"uid=0\n")).unwrap();
+        gate.keep(Bytes::from_static(b"end\n")).unwrap();
+        let started = gate.started.clone();
+        assert!(gate.read(started.as_bytes()).unwrap().started.is_some());
+        assert_eq!(gate.early().collect::<Vec<_>>().concat(), b"uid=0\nend\n");
+    }
+
+    #[test]
     fn endless_talk_is_cut_off() {
         let mut gate = gate(None);
+        assert!(gate.keep(Bytes::from(vec![b'x'; EARLY_LIMIT_BYTES + 1])).is_err());
         assert!(gate.read(&vec![b'x'; TALK_LIMIT_BYTES + 1]).is_err());
     }
 }

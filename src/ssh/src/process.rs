@@ -1,5 +1,6 @@
 //! A command that runs on a host: its streams, its end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,8 +32,8 @@ pub struct Process {
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
     status: Option<Status>,
-    /// Standard error that came together with sudo's last word.
-    pending: Option<Bytes>,
+    /// What the command wrote before sudo's last word was read, and together with it.
+    pending: VecDeque<Event>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn start(
 ) -> Result<Process, Error> {
     let (read, write) = channel.split();
     let write = Arc::new(write);
-    let mut process = Process { host, summary, read, write, status: None, pending: None, _permit: permit };
+    let mut process = Process { host, summary, read, write, status: None, pending: VecDeque::new(), _permit: permit };
     let sent = process.write.exec(true, line).await;
     sent.map_err(|source| Error::Session {
         host: process.host.clone(),
@@ -85,11 +86,14 @@ impl Process {
                         self.write(answer).await?;
                     }
                     if let Some(rest) = step.started {
-                        self.pending = (!rest.is_empty()).then_some(rest);
+                        self.pending = gate.early().map(Event::Stdout).collect();
+                        self.pending.extend((!rest.is_empty()).then_some(Event::Stderr(rest)));
                         return Ok(());
                     }
                 }
-                Some(Event::Stdout(_)) => {}
+                Some(Event::Stdout(data)) => {
+                    gate.keep(data).map_err(|reason| gate.refusal(&self.host, reason))?;
+                }
                 None => return Err(gate.refusal(&self.host, gate.said())),
             }
         }
@@ -97,8 +101,8 @@ impl Process {
 
     /// The next thing the command does; `None` when it has ended and all its output was read.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
-        if let Some(data) = self.pending.take() {
-            return Ok(Some(Event::Stderr(data)));
+        if let Some(event) = self.pending.pop_front() {
+            return Ok(Some(event));
         }
         loop {
             match self.read.wait().await {
