@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use client::discovery::{Discovered, ServerResource, discover};
 use client::informer::Informer;
+use client::list::page;
 use client::queue::{Outcome, WorkQueue};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::Request;
@@ -129,14 +130,6 @@ fn left(resource: &ServerResource, found: &[ObjectMeta]) -> Left {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
-    items: Option<Vec<Item>>,
-}
-
-#[derive(Deserialize)]
 struct Item {
     metadata: ObjectMeta,
 }
@@ -146,21 +139,16 @@ async fn list(client: &kube::Client, resource: &ServerResource, namespace: &str)
     let mut params = ListParams::default().limit(500);
     let mut all = Vec::new();
     loop {
-        let request = Request::new(path.as_str()).list(&params).map_err(kube::Error::BuildRequest);
-        let page = match request {
-            Ok(request) => client.request::<Page>(request).await,
-            Err(error) => Err(error),
-        };
-        let page = match page {
-            Ok(page) => page,
+        let answer = match page::<Item>(client, &path, &params).await {
+            Ok(answer) => answer,
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 405 => return Ok(all),
             Err(error) => return Err(doing(format!("list {path}"))(error)),
         };
-        all.extend(page.items.into_iter().flatten().map(|item| item.metadata));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => return Ok(all),
+        all.extend(answer.objects.into_iter().map(|item| item.metadata));
+        if answer.continue_token.is_none() {
+            return Ok(all);
         }
+        params.continue_token = answer.continue_token;
     }
 }
 

@@ -46,15 +46,15 @@ pub async fn init_containers_env_and_volumes(bench: &Bench) {
     bench.secrets.create(&PostParams::default(), &secret).await.unwrap();
     let host = bench.folder.path().join("host");
     std::fs::create_dir(&host).unwrap();
-    let print = "echo $PLAIN $EXPANDED $ESCAPED $NAME $NODE $LIMIT $MAP $SECRET $P_k; cat /work/init /map/renamed /secret/s /down/labels /all/file; \
+    let print = "echo $PLAIN $EXPANDED $ESCAPED $NAME $NODE $LIMIT $MAP $SECRET $P_k; cat /made/init /map/renamed /secret/s /down/labels /all/file; \
                  echo; stat -L -c %a /map/renamed /tokens/token; echo out >/host/file; df /memory | grep -c tmpfs";
     let created = bench
         .run(
             "everything",
             json!({
                 "restartPolicy": "Never",
-                "initContainers": [{ "name": "init", "image": BUSYBOX, "command": ["sh", "-c", "echo initialised >/work/init"],
-                    "volumeMounts": [{ "name": "work", "mountPath": "/work" }] }],
+                "initContainers": [{ "name": "init", "image": BUSYBOX, "command": ["sh", "-c", "echo initialised >/made/init"],
+                    "volumeMounts": [{ "name": "work", "mountPath": "/made" }] }],
                 "containers": [{ "name": "app", "image": BUSYBOX, "imagePullPolicy": "IfNotPresent",
                     "command": ["sh", "-c"], "args": [format!("{print}; echo $(PLAIN)")],
                     "resources": { "limits": { "memory": "64Mi", "cpu": "200m" } },
@@ -70,7 +70,7 @@ pub async fn init_containers_env_and_volumes(bench: &Bench) {
                         { "name": "SECRET", "valueFrom": { "secretKeyRef": { "name": "lives", "key": "s" } } },
                     ],
                     "volumeMounts": [
-                        { "name": "work", "mountPath": "/work" }, { "name": "map", "mountPath": "/map" },
+                        { "name": "work", "mountPath": "/made" }, { "name": "map", "mountPath": "/map" },
                         { "name": "secret", "mountPath": "/secret" }, { "name": "down", "mountPath": "/down" },
                         { "name": "all", "mountPath": "/all" }, { "name": "tokens", "mountPath": "/tokens" },
                         { "name": "host", "mountPath": "/host" }, { "name": "memory", "mountPath": "/memory" },

@@ -124,7 +124,7 @@ impl Source {
             params = params.fields(&self.field_selector);
         }
         loop {
-            let page = match list::page(&self.client, &self.path, &params).await {
+            let page = match list::tolerant_page(&self.client, &self.path, &params).await {
                 Ok(page) => page,
                 // The revision of the first page is gone: what was read so far is worthless.
                 Err(kube::Error::Api(status)) if status.code == 410 && params.limit.is_some() => {
