@@ -17,7 +17,7 @@ pub fn on_a_terminal(kubectl: Command) -> Command {
         .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")))
         .collect();
     let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--flush", "--command", &words.join(" "), "/dev/null"]);
+    script.args(["--quiet", "--return", "--flush", "--command", &format!("exec {}", words.join(" ")), "/dev/null"]);
     for (name, value) in kubectl.get_envs() {
         match value {
             Some(value) => script.env(name, value),
