@@ -1,4 +1,4 @@
-//! What every drill stands on: the lab and its cluster, one namespace a drill, and what a person needs to read when
+//! What every drill stands on: labs and their clusters, one namespace a drill, and what a person needs to read when
 //! a drill fails. Nothing here knows what is drilled.
 
 mod cluster;
@@ -13,7 +13,7 @@ mod runner;
 mod scene;
 mod shutdown;
 
-pub use cluster::{HOSTS, SPARE};
+pub use cluster::{Cluster, HOSTS, SPARE};
 pub use http::{get, get_many};
 pub use inventory::GIT_INTERVAL_S;
 pub use manifests::{busybox_pod, deployment, service};
@@ -28,6 +28,29 @@ pub struct Drill {
     pub name: &'static str,
     /// The drill itself, in a namespace of its own.
     pub run: fn(&Scene),
+}
+
+/// A lab with a cluster, and the drills that are run on it.
+pub struct Stage {
+    /// What the lab's name ends with, so that stages that are kept are told apart.
+    pub suffix: &'static str,
+    /// The lab's hosts beside those of the cluster.
+    pub spare: &'static [&'static str],
+    /// Debian packages that its hosts have beyond those of every lab.
+    pub packages: &'static [&'static str],
+    /// What is done to the hosts before `rkctl up` sees them; done again where a lab was kept.
+    pub prepare: fn(&Cluster),
+    /// Drills that leave everybody else alone: each in a namespace of its own, two at a time.
+    pub side_by_side: &'static [&'static [Drill]],
+    /// Drills that break or change the cluster: alone, in this order, after the others.
+    pub alone: &'static [&'static [Drill]],
+}
+
+impl Stage {
+    /// All its drills.
+    pub fn drills(&self) -> impl Iterator<Item = &'static Drill> {
+        self.side_by_side.iter().chain(self.alone).copied().flatten()
+    }
 }
 
 /// The drills of a module, by the names of their functions.

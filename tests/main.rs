@@ -1,8 +1,8 @@
 //! The end-to-end drills: what a user does with a cluster, done with the real `rkctl`, the real kubectl and real
-//! hosts in a lab of its own. Nothing of the product is linked in here.
+//! hosts in labs of their own. Nothing of the product is linked in here.
 //!
 //! `RKCTL` names the binary; without it the one that cargo built is taken. `RKCTL_E2E_LAB=NAME` uses (or makes) the
-//! lab NAME and leaves it and its cluster standing, for whoever writes drills.
+//! lab NAME (NAME-walls for firewalls) and leaves it and its cluster standing, for whoever writes drills.
 
 mod access;
 mod apply;
@@ -10,6 +10,7 @@ mod cut;
 mod describe;
 mod dns;
 mod faults;
+mod firewall;
 mod gitops;
 mod harness;
 mod ingress;
@@ -28,30 +29,43 @@ mod up_again;
 
 use std::process::ExitCode;
 
-use harness::Drill;
+use harness::Stage;
 
-/// Drills that leave everybody else alone: each in a namespace of its own, two at a time.
-const SIDE_BY_SIDE: &[&[Drill]] = &[
-    nodes::DRILLS,
-    services::DRILLS,
-    rollout::DRILLS,
-    dns::DRILLS,
-    ingress::DRILLS,
-    logs::DRILLS,
-    streams::DRILLS,
-    describe::DRILLS,
-    apply::DRILLS,
-    output::DRILLS,
-    old_kubectl::DRILLS,
-    lifecycle::DRILLS,
-    gitops::DRILLS,
-    access::DRILLS,
+/// One lab after the other.
+const STAGES: &[Stage] = &[
+    Stage {
+        suffix: "",
+        spare: &[harness::SPARE],
+        packages: &[],
+        prepare: |_| (),
+        side_by_side: &[
+            nodes::DRILLS,
+            services::DRILLS,
+            rollout::DRILLS,
+            dns::DRILLS,
+            ingress::DRILLS,
+            logs::DRILLS,
+            streams::DRILLS,
+            describe::DRILLS,
+            apply::DRILLS,
+            output::DRILLS,
+            old_kubectl::DRILLS,
+            lifecycle::DRILLS,
+            gitops::DRILLS,
+            access::DRILLS,
+        ],
+        alone: &[scheduling::DRILLS, faults::DRILLS, cut::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS],
+    },
+    Stage {
+        suffix: "-walls",
+        spare: &[],
+        packages: &["firewalld", "ufw"],
+        prepare: firewall::raise,
+        side_by_side: &[],
+        alone: &[firewall::DRILLS],
+    },
 ];
 
-/// Drills that break or change the cluster: alone, in this order.
-const ALONE: &[&[Drill]] =
-    &[scheduling::DRILLS, faults::DRILLS, cut::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS];
-
 fn main() -> ExitCode {
-    harness::main(SIDE_BY_SIDE, ALONE)
+    harness::main(STAGES)
 }

@@ -10,6 +10,7 @@ use testkit::kubectl::Ran;
 use testkit::tools::KubectlVersion;
 use testkit::{Kubectl, images};
 
+use super::Stage;
 use super::git_server::GitServer;
 use super::inventory;
 use super::lab::{Lab, Status};
@@ -23,6 +24,9 @@ pub const SPARE: &str = "w3";
 const UP_BOUND: Duration = Duration::from_secs(300);
 /// Commands that only look.
 const LOOK_BOUND: Duration = Duration::from_secs(60);
+/// A connection to a host of this machine takes no time.
+const CONNECT_BOUND: Duration = Duration::from_secs(2);
+const API_PORT: u16 = 6443;
 const NAME: &str = "drills";
 
 /// What the drills are run on.
@@ -38,15 +42,16 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes lab and cluster. Files are kept in `folder`.
-    pub fn make(lab: Lab, folder: &Path) -> Self {
+    pub fn make(stage: &Stage, lab: Lab, folder: &Path) -> Self {
         let began = Instant::now();
-        let status = lab.up(&[&HOSTS[..], &[SPARE]].concat());
+        let status = lab.up(&[&HOSTS, stage.spare].concat(), stage.packages);
         eprintln!("drills: lab {} is up after {:.1} s", lab.name, began.elapsed().as_secs_f64());
         let git = GitServer::start(&folder.join("git"), &status.gateway);
         git.clear();
         let images = images::all();
         let inventory = Mutex::new(inventory::inventory(NAME, &HOSTS, &status, &git));
         let cluster = Self { lab, status, folder: folder.to_owned(), inventory, images, git };
+        (stage.prepare)(&cluster);
         cluster.remember_hosts();
         let began = Instant::now();
         let report = cluster.up();
@@ -153,6 +158,13 @@ impl Cluster {
         if there {
             hosts.push(serde_json::json!({ "name": name, "role": "worker", "address": self.address(name) }));
         }
+    }
+
+    /// Whether the API server can be reached. kubectl would wait for minutes where a firewall is in the way.
+    pub fn answers(&self) -> bool {
+        let address = format!("{}:{API_PORT}", self.address(HOSTS[0]));
+        let address = address.parse().expect("an address and a port");
+        std::net::TcpStream::connect_timeout(&address, CONNECT_BOUND).is_ok()
     }
 
     /// A host's address.

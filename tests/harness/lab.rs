@@ -42,9 +42,14 @@ impl Lab {
         run(Command::new(&self.rkctl).args(["lab", "--name", &self.name]).args(words), bound, b"")
     }
 
-    /// Makes it, or what is missing of it.
-    pub fn up(&self, hosts: &[&str]) -> Status {
-        self.verb(&["up", "--hosts", &hosts.join(",")], UP_BOUND).ok();
+    /// Makes it, or what is missing of it, with these packages beyond those of every lab.
+    pub fn up(&self, hosts: &[&str], packages: &[&str]) -> Status {
+        let (hosts, packages) = (hosts.join(","), packages.join(","));
+        let mut words = vec!["up", "--hosts", &hosts];
+        if !packages.is_empty() {
+            words.extend(["--packages", &packages]);
+        }
+        self.verb(&words, UP_BOUND).ok();
         self.status().unwrap_or_else(|| panic!("`rkctl lab up` has made no lab {}", self.name))
     }
 

@@ -8,6 +8,9 @@ const LINES: usize = 120;
 /// The cluster and the drill's namespace as they are now, and what the hosts said last.
 pub fn report(scene: &Scene) -> String {
     let mut text = String::new();
+    if !scene.cluster.answers() {
+        return format!("The API server cannot be reached.\n{}", scene.cluster.journals());
+    }
     for words in [
         "get nodes --output wide",
         "get pods --all-namespaces --output wide",

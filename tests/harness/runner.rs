@@ -14,7 +14,7 @@ use super::cluster::Cluster;
 use super::lab::Lab;
 use super::report::report;
 use super::scene::Scene;
-use super::{Drill, shutdown};
+use super::{Drill, Stage, shutdown};
 
 /// Drills at a time where they leave each other alone: the whole machine has two cores.
 const PARALLEL: usize = 2;
@@ -22,14 +22,14 @@ const USAGE: u8 = 2;
 /// As cargo names the target in `.cargo/config.toml`.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Runs what the command line asks for.
-pub fn main(side_by_side: &[&'static [Drill]], alone: &[&'static [Drill]]) -> ExitCode {
+/// Runs what the command line asks for, one stage after the other.
+pub fn main(stages: &[Stage]) -> ExitCode {
     let arguments = Arguments::from_args();
-    let (side_by_side, alone) = (flat(side_by_side), flat(alone));
-    let all = || side_by_side.iter().chain(&alone);
-    if arguments.list || !all().any(|drill| is_chosen(&arguments, short(drill))) {
-        let trials = all().map(|drill| Trial::test(short(drill), || Ok(()))).collect();
-        return libtest_mimic::run(&arguments, trials).exit_code();
+    let chosen = |stage: &&Stage| stage.drills().any(|drill| is_chosen(&arguments, short(drill)));
+    let chosen: Vec<&Stage> = stages.iter().filter(chosen).collect();
+    if arguments.list || chosen.is_empty() {
+        let trial = |drill| Trial::test(short(drill), || Ok(()));
+        return libtest_mimic::run(&arguments, stages.iter().flat_map(Stage::drills).map(trial).collect()).exit_code();
     }
     let rkctl = match find_rkctl() {
         Ok(rkctl) => rkctl,
@@ -41,18 +41,20 @@ pub fn main(side_by_side: &[&'static [Drill]], alone: &[&'static [Drill]]) -> Ex
     shutdown::on_signals();
     // One line at once; the drill's own report has the rest.
     std::panic::set_hook(Box::new(|panic| eprintln!("  {panic}")));
+    let failed = chosen.into_iter().filter(|stage| !play_on(stage, &arguments, &rkctl)).count();
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Makes the stage, runs what is chosen of it and takes it down. Whether all was well.
+fn play_on(stage: &Stage, arguments: &Arguments, rkctl: &Path) -> bool {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let cluster = Arc::new(make(rkctl));
-        let first = perform(&arguments, &side_by_side, &cluster, PARALLEL);
-        let second = perform(&arguments, &alone, &cluster, 1);
+        let cluster = Arc::new(make(stage, rkctl));
+        let first = perform(arguments, stage.side_by_side, &cluster, PARALLEL);
+        let second = perform(arguments, stage.alone, &cluster, 1);
         first & second
     }));
     let clean = shutdown::take_down();
-    if outcome.is_ok_and(|passed| passed) && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn flat(drills: &[&'static [Drill]]) -> Vec<&'static Drill> {
-    drills.iter().flat_map(|drills| drills.iter()).collect()
+    outcome.is_ok_and(|passed| passed) && clean
 }
 
 /// `services::web`, without the name of the whole.
@@ -80,10 +82,10 @@ fn find_rkctl() -> Result<PathBuf, String> {
 }
 
 /// The lab and its cluster. A lab that is asked for by name is kept, with the cluster's files.
-fn make(rkctl: PathBuf) -> Cluster {
+fn make(stage: &Stage, rkctl: &Path) -> Cluster {
     let rkctl = std::path::absolute(rkctl).expect("a path that was found");
     let kept = std::env::var("RKCTL_E2E_LAB").ok();
-    let name = kept.clone().unwrap_or_else(|| format!("e2e-{}", std::process::id()));
+    let name = kept.clone().unwrap_or_else(|| format!("e2e-{}", std::process::id())) + stage.suffix;
     let folder = std::env::temp_dir().join(format!("rkctl-{name}"));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     restrict(&folder);
@@ -91,7 +93,7 @@ fn make(rkctl: PathBuf) -> Cluster {
     if kept.is_none() {
         shutdown::arm(&lab, &folder);
     }
-    Cluster::make(lab, &folder)
+    Cluster::make(stage, lab, &folder)
 }
 
 /// There are keys and a kubeconfig in it.
@@ -100,14 +102,18 @@ fn restrict(folder: &Path) {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).expect("a folder of ours");
 }
 
-/// Whether all drills passed.
-fn perform(arguments: &Arguments, drills: &[&'static Drill], cluster: &Arc<Cluster>, parallel: usize) -> bool {
-    let trial = |drill: &&'static Drill| {
-        let (drill, cluster) = (*drill, cluster.clone());
+/// Whether all drills passed that are chosen.
+fn perform(arguments: &Arguments, drills: &[&'static [Drill]], cluster: &Arc<Cluster>, parallel: usize) -> bool {
+    let trial = |drill: &'static Drill| {
+        let cluster = cluster.clone();
         Trial::test(short(drill), move || play(drill, cluster))
     };
+    let trials: Vec<Trial> = drills.iter().copied().flatten().map(trial).collect();
+    if !trials.iter().any(|trial| is_chosen(arguments, trial.name())) {
+        return true;
+    }
     let arguments = Arguments { test_threads: Some(parallel), ..arguments.clone() };
-    !libtest_mimic::run(&arguments, drills.iter().map(trial).collect()).has_failed()
+    !libtest_mimic::run(&arguments, trials).has_failed()
 }
 
 fn play(drill: &Drill, cluster: Arc<Cluster>) -> Result<(), Failed> {

@@ -37,8 +37,11 @@ impl Scene {
         scene
     }
 
-    /// Lets the namespace go. Nobody waits for it.
+    /// Lets the namespace go. Nobody waits for it, nor for a cluster that is gone.
     pub fn clear(self) {
+        if !self.cluster.answers() {
+            return;
+        }
         let _gone = self.cluster.kubectl().run(&["delete", "namespace", &self.namespace, "--wait=false"]);
     }
 

@@ -8,30 +8,33 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::lab::Lab;
 
 /// What has to be taken down.
-struct Stage {
+struct Armed {
     lab: Lab,
     folder: PathBuf,
 }
 
-static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
+static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
 
 /// 128 and the number of SIGINT, as shells have it.
 const INTERRUPTED: i32 = 130;
 
 /// From now on [`take_down`] removes this lab and this folder.
 pub fn arm(lab: &Lab, folder: &std::path::Path) {
-    *stage() = Some(Stage { lab: lab.clone(), folder: folder.to_owned() });
+    *armed() = Some(Armed { lab: lab.clone(), folder: folder.to_owned() });
 }
 
-/// A panic elsewhere does not make the stage less true.
-fn stage() -> std::sync::MutexGuard<'static, Option<Stage>> {
-    STAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// A panic elsewhere does not make it less true.
+fn armed() -> std::sync::MutexGuard<'static, Option<Armed>> {
+    ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Removes the lab; answers whether nothing is left of it. Whoever comes second waits for the first.
 pub fn take_down() -> bool {
-    let mut stage = stage();
-    let Some(Stage { lab, folder }) = stage.take() else { return true };
+    remove(&mut armed())
+}
+
+fn remove(armed: &mut Option<Armed>) -> bool {
+    let Some(Armed { lab, folder }) = armed.take() else { return true };
     let status = std::panic::catch_unwind(|| lab.status()).ok().flatten();
     let mut left = lab.down(status.as_ref());
     if let Err(error) = std::fs::remove_dir_all(&folder) {
@@ -59,7 +62,9 @@ pub fn on_signals() {
             }
         });
         eprintln!("drills: interrupted: taking the lab down");
-        take_down();
+        // Held to the end: nobody makes another lab meanwhile.
+        let mut armed = armed();
+        remove(&mut armed);
         std::process::exit(INTERRUPTED);
     });
 }

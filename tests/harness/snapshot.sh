@@ -12,8 +12,8 @@ ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | sort
 echo "# routes"
 ip route show | sort
 echo "# rules"
-nft list ruleset
-iptables-save 2>/dev/null | grep -v '^#'
+nft list ruleset | sed 's/counter packets [0-9]* bytes [0-9]*/counter/'
+iptables-save 2>/dev/null | grep -v '^#' | sed 's/ \[[0-9]*:[0-9]*\]$//'
 echo "# kernel settings"
 for key in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables fs/inotify/max_user_instances \
     fs/inotify/max_user_watches net/ipv4/conf/all/forwarding vm/overcommit_memory kernel/panic; do
@@ -22,7 +22,7 @@ done
 echo "# units"
 systemctl list-unit-files --no-legend --plain --type=service | awk '{print $1, $2}' | sort
 systemctl list-units --no-legend --plain --type=service --state=running,failed |
-    awk '{print $1, $3, $4}' | grep -vE '^(user@|session-|systemd-(hostnamed|timedated|localed|tmpfiles))' | sort
+    awk '{print $1, $3, $4}' | grep -vE '^(user@|session-|polkit|systemd-(hostnamed|timedated|localed|tmpfiles))' | sort
 echo "# mounts"
 awk '{print $2, $3}' /proc/mounts | grep -v '^/run/user/' | sort
 echo "# name"
