@@ -174,7 +174,7 @@ fn is_long_running(info: &RequestInfo, query: &Query) -> bool {
         _ if !info.is_resource => false,
         "exec" | "attach" | "portforward" | "proxy" => true,
         "log" => query.flag("follow"),
-        _ => info.verb == "watch" || info.verb == "proxy",
+        _ => info.verb == "watch",
     }
 }
 

@@ -117,20 +117,31 @@ impl RequestInfo {
             .filter(|segment| !segment.is_empty())
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
             .collect();
-        let mut rest = match segments.first().map(String::as_str) {
-            Some("api") if segments.len() >= 3 => {
-                info.version = segments[1].clone();
-                &segments[2..]
-            }
-            Some("apis") if segments.len() >= 4 => {
-                info.group = segments[1].clone();
-                info.version = segments[2].clone();
-                &segments[3..]
-            }
+        let (group, version, mut rest) = match segments.first().map(String::as_str) {
+            Some("api") if segments.len() >= 3 => ("", &segments[1], &segments[2..]),
+            Some("apis") if segments.len() >= 4 => (segments[1].as_str(), &segments[2], &segments[3..]),
             _ => return info,
         };
+        // The old form of a watch: /api/v1/watch/namespaces/x/pods. Only a GET of a resource is one: whatever else
+        // is asked for below `watch` would be judged by the right to read, and is no resource.
+        let old_watch = rest[0] == "watch";
+        if old_watch {
+            rest = &rest[1..];
+            let mut within = Self::default();
+            within.take_namespace_and_resource(rest);
+            let reads = matches!(*method, Method::GET | Method::HEAD);
+            if !reads || within.resource.is_empty() || !within.subresource.is_empty() {
+                return info;
+            }
+        }
+        // Like this one, which served proxies before they were subresources and is served no more.
+        if rest[0] == "proxy" {
+            return info;
+        }
         info.is_resource = true;
+        (info.group, info.version) = (group.to_string(), version.clone());
         info.verb = match *method {
+            _ if old_watch => "watch",
             Method::POST => "create",
             Method::GET | Method::HEAD => "get",
             Method::PUT => "update",
@@ -139,15 +150,6 @@ impl RequestInfo {
             _ => "",
         }
         .to_string();
-        // The old form: /api/v1/watch/namespaces/x/pods and /api/v1/proxy/...
-        if rest[0] == "watch" || rest[0] == "proxy" {
-            if rest.len() < 2 {
-                info.is_resource = false;
-                return info;
-            }
-            info.verb = rest[0].clone();
-            rest = &rest[1..];
-        }
         info.take_namespace_and_resource(rest);
         info.take_selectors(method, query);
         info
@@ -155,7 +157,7 @@ impl RequestInfo {
 
     fn take_namespace_and_resource(&mut self, segments: &[String]) {
         let mut rest = segments;
-        if rest[0] == "namespaces" && rest.len() > 1 {
+        if rest.len() > 1 && rest[0] == "namespaces" {
             self.namespace = rest[1].clone();
             // What follows a namespace is a resource in it, except the namespace's own subresources.
             if rest.len() > 2 && !matches!(rest[2].as_str(), "status" | "finalize") {

@@ -19,6 +19,9 @@ fn resource_paths_are_understood() {
         ("GET", "/api/v1/pods?watch=true", ("watch", "", "v1", "", "pods", "", "")),
         ("GET", "/api/v1/pods?watch=0", ("list", "", "v1", "", "pods", "", "")),
         ("GET", "/api/v1/watch/namespaces/x/pods", ("watch", "", "v1", "x", "pods", "", "")),
+        ("GET", "/api/v1/watch/namespaces/x/pods/a", ("watch", "", "v1", "x", "pods", "", "a")),
+        ("HEAD", "/apis/apps/v1/watch/deployments", ("watch", "apps", "v1", "", "deployments", "", "")),
+        ("PUT", "/api/v1/namespaces/x/pods/a/proxy/b", ("update", "", "v1", "x", "pods", "proxy", "a")),
         ("POST", "/api/v1/namespaces/x/pods", ("create", "", "v1", "x", "pods", "", "")),
         ("DELETE", "/api/v1/namespaces/x/pods", ("deletecollection", "", "v1", "x", "pods", "", "")),
         ("DELETE", "/api/v1/namespaces/x/pods/a", ("delete", "", "v1", "x", "pods", "", "a")),
@@ -59,10 +62,21 @@ fn other_paths_keep_their_method() {
         ("GET", "/api/v1", "get"),
         ("GET", "/apis/apps/v1", "get"),
         ("GET", "/openapi/v3/apis/apps/v1", "get"),
+        // Nothing but a GET of a resource is a watch, so that the right to read opens nothing else.
+        ("GET", "/api/v1/watch", "get"),
+        ("POST", "/api/v1/watch/nodes/n/proxy/run/x/y/z", "post"),
+        ("GET", "/api/v1/watch/nodes/n/proxy/exec/x/y/z", "get"),
+        ("GET", "/api/v1/watch/namespaces/x/pods/a/log", "get"),
+        ("POST", "/api/v1/watch/namespaces/x/pods", "post"),
+        ("DELETE", "/apis/apps/v1/watch/namespaces/x/deployments/d", "delete"),
+        ("POST", "/apis/demo.example.com/v1/watch/things", "post"),
+        ("POST", "/api/v1/watch/proxy/nodes/n", "post"),
+        ("GET", "/api/v1/watch/proxy/nodes/n", "get"),
+        ("POST", "/api/v1/proxy/nodes/n/run", "post"),
     ] {
         let info = parse(method, uri);
         assert!(!info.is_resource, "{uri}");
-        assert_eq!(info.verb, verb, "{uri}");
+        assert_eq!((info.verb.as_str(), info.resource.as_str(), info.group.as_str()), (verb, "", ""), "{uri}");
     }
 }
 
