@@ -11,8 +11,12 @@ use super::forward::{Forward, forward, wants_upgrade};
 use super::place::{self, Named};
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
+use crate::request::RequestInfo;
 use crate::rest::target::Target;
 use crate::status::{Result, Status};
+
+/// Resource, name and `proxy`: what of a path's parts is not the tail.
+const PARTS: usize = 3;
 
 /// Answers `…/proxy` and everything below it.
 ///
@@ -25,7 +29,8 @@ pub async fn serve(
 ) -> Result<Response<Body>> {
     let context = target.context;
     let upgrades = wants_upgrade(&context.headers);
-    if context.raw_path.ends_with("/proxy") && matches!(context.method, Method::GET | Method::HEAD) && !upgrades {
+    let bare = context.info.parts.len() == PARTS && !context.raw_path.ends_with('/');
+    if bare && matches!(context.method, Method::GET | Method::HEAD) && !upgrades {
         return redirect(&context.raw_path, &context.raw_query);
     }
     let named = place::named(target.name)?;
@@ -38,7 +43,7 @@ pub async fn serve(
         "services" => service(target, &named).await?,
         _ => return Err(Status::no_such_resource()),
     };
-    let mut path_and_query = tail(&context.raw_path);
+    let mut path_and_query = tail(&context.raw_path, &context.info).to_string();
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);
     }
@@ -54,13 +59,19 @@ fn redirect(path: &str, query: &str) -> Result<Response<Body>> {
     Ok(response)
 }
 
-/// What stands behind `/proxy` in the path, still encoded.
-fn tail(path: &str) -> String {
-    // Resource, name and `proxy` come after /api/v1, and in between the namespace.
-    match path.find("/proxy/").map(|at| &path[at + "/proxy".len()..]) {
-        Some(tail) => tail.to_string(),
-        None => "/".to_string(),
+/// What stands behind the subresource `proxy` in the path, still encoded.
+fn tail<'a>(path: &'a str, info: &RequestInfo) -> &'a str {
+    // What comes before is counted in segments: names may be `proxy` as well, and slashes may be doubled.
+    let segments = path.split('/').filter(|segment| !segment.is_empty()).count();
+    let mut before = segments.saturating_sub(info.parts.len().saturating_sub(PARTS));
+    let mut rest = path;
+    while before > 0 {
+        let Some(start) = rest.find(|letter| letter != '/') else { break };
+        rest = &rest[start..];
+        rest = &rest[rest.find('/').unwrap_or(rest.len())..];
+        before -= 1;
     }
+    if rest.is_empty() { "/" } else { rest }
 }
 
 fn trust_of(named: &Named<'_>) -> Trust {
@@ -93,9 +104,19 @@ mod tests {
 
     #[test]
     fn the_tail_is_what_the_other_end_sees() {
-        assert_eq!(tail("/api/v1/namespaces/n/pods/p:80/proxy/a%20b/c"), "/a%20b/c");
-        assert_eq!(tail("/api/v1/nodes/n/proxy/"), "/");
-        assert_eq!(tail("/api/v1/nodes/n/proxy"), "/");
+        for (path, expected) in [
+            ("/api/v1/namespaces/n/pods/p:80/proxy/a%20b/c", "/a%20b/c"),
+            ("/api/v1/nodes/n/proxy/", "/"),
+            ("/api/v1/nodes/n/proxy", "/"),
+            ("/api/v1/namespaces/proxy/pods/p/proxy/a", "/a"),
+            ("/api/v1/namespaces/proxy/services/proxy/proxy/proxy/b", "/proxy/b"),
+            ("/api/v1/nodes/n/proxy/a/proxy/", "/a/proxy/"),
+            ("//api/v1/nodes//n/proxy//a//b", "//a//b"),
+            ("/api/v1/nodes/n%2Fproxy/proxy/a", "/a"),
+        ] {
+            let info = RequestInfo::parse(&Method::GET, path, &crate::request::Query::default());
+            assert_eq!(tail(path, &info), expected, "{path}");
+        }
         assert_eq!(redirect("/x/proxy", "a=b").expect("a response").headers()[LOCATION], "/x/proxy/?a=b");
     }
 }
