@@ -23,7 +23,7 @@ use crate::request::User;
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
-use crate::stream::{Forward, Trust, forward, place};
+use crate::stream::{Forward, Redirects, Trust, forward, place};
 
 /// The port of a service that an APIService does not name.
 const DEFAULT_PORT: u64 = 443;
@@ -118,7 +118,7 @@ async fn destination(state: &Arc<State>, service: &Value, path_and_query: String
     let places = place::endpoints(&object, &endpoints, &port.to_string());
     let to = *places.get(rand::random_range(0..places.len().max(1))).ok_or_else(unavailable)?;
     let trust = trust(state, spec, namespace, name)?;
-    Ok(Forward { to, trust, path_and_query, headers: user_headers(user) })
+    Ok(Forward { to, trust, path_and_query, headers: user_headers(user), redirects: Redirects::Refused })
 }
 
 fn trust(state: &State, spec: &Value, namespace: &str, name: &str) -> Result<Trust> {

@@ -9,4 +9,4 @@ pub mod pods;
 pub mod proxy;
 
 pub use connect::{Connector, Trust};
-pub use forward::{Forward, forward};
+pub use forward::{Forward, Redirects, forward};

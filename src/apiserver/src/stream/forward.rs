@@ -1,13 +1,14 @@
 //! Passing a request on to another server and its answer back, upgrades included.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, LOCATION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use url::{Host, Url};
 
 use super::connect::Trust;
 use crate::body::{self, Body, BoxError};
@@ -36,6 +37,18 @@ pub struct Forward {
     pub path_and_query: String,
     /// Headers beside the client's own.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What becomes of an answer that leads the client elsewhere.
+    pub redirects: Redirects,
+}
+
+/// What becomes of an answer that leads the client elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redirects {
+    /// It is not passed on: agents' own API and servers behind the aggregation layer have nowhere to lead to, and the
+    /// client would take this server's credentials there.
+    Refused,
+    /// Places of the same server are led to below this path (`/api/v1/nodes/n/proxy`); others are a page's own matter.
+    Below(String),
 }
 
 /// The request asks for another protocol.
@@ -67,6 +80,8 @@ pub async fn forward(
     }
     let outgoing = outgoing(parts.method, &to.path_and_query, headers, if upgrades { body::empty() } else { body })?;
     let mut answer = state.connector.send(to.to, to.trust, outgoing).await?;
+    let status = answer.status();
+    settle_location(status, answer.headers_mut(), &to.redirects, to.to, &to.path_and_query)?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (mut parts, body) = answer.into_parts();
         HOP_BY_HOP.iter().for_each(|name| drop(parts.headers.remove(*name)));
@@ -92,6 +107,59 @@ pub async fn forward(
         let _ = shutdown.run_until_cancelled(tunnel(client_side, other_side)).await;
     });
     Ok(response)
+}
+
+/// Refuses a redirect, or leads it below the path that is proxied.
+fn settle_location(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    redirects: &Redirects,
+    to: SocketAddr,
+    asked: &str,
+) -> Result<()> {
+    let Some(location) = headers.get(LOCATION) else { return Ok(()) };
+    match redirects {
+        Redirects::Refused if status.is_redirection() => {
+            let message = "the backend attempted to redirect this request, which is not permitted";
+            Err(Status::new(502, "ServiceUnavailable", message))
+        }
+        Redirects::Refused => Ok(()),
+        Redirects::Below(prefix) => {
+            let led = location.to_str().ok().and_then(|location| led_below(location, prefix, to, asked));
+            if let Some(led) = led.and_then(|led| HeaderValue::try_from(led).ok()) {
+                headers.insert(LOCATION, led);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The path below `prefix` that leads to a place of the server at `to`; `None` for places elsewhere. `asked` is what
+/// that server was asked for, which relative places start from.
+fn led_below(location: &str, prefix: &str, to: SocketAddr, asked: &str) -> Option<String> {
+    let mut base = Url::parse(&format!("http://{to}")).ok()?;
+    base.set_path(asked.split('?').next().unwrap_or_default());
+    let place = base.join(location).ok()?;
+    let ip = match place.host()? {
+        Host::Ipv4(ip) => IpAddr::from(ip),
+        Host::Ipv6(ip) => IpAddr::from(ip),
+        Host::Domain(_) => return None,
+    };
+    // A server that speaks TLS names itself with https; the base above is http whatever it speaks.
+    let same = matches!(place.scheme(), "http" | "https") && SocketAddr::new(ip, place.port_or_known_default()?) == to;
+    if !same {
+        return None;
+    }
+    let path = place.path();
+    let below = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut led = if below { path.to_string() } else { format!("{prefix}{path}") };
+    for (mark, part) in [('?', place.query()), ('#', place.fragment())] {
+        if let Some(part) = part {
+            led.push(mark);
+            led.push_str(part);
+        }
+    }
+    Some(led)
 }
 
 async fn tunnel(client: OnUpgrade, other: OnUpgrade) {
@@ -162,5 +230,38 @@ mod tests {
         assert_eq!(passed["upgrade"], "SPDY/3.1");
         assert_eq!(passed["x-stream-protocol-version"], "v4.channel.k8s.io");
         assert_eq!(passed["host"], "10.0.0.1:10250");
+    }
+
+    #[test]
+    fn redirects_of_agents_are_refused_and_those_of_pages_stay_below_their_proxy() {
+        let prefix = "/api/v1/namespaces/n/pods/p:80/proxy";
+        let to: SocketAddr = "10.42.0.5:80".parse().expect("an address");
+        let settle = |status: u16, location: &str, redirects: &Redirects| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, HeaderValue::from_str(location).expect("a header"));
+            let status = StatusCode::from_u16(status).expect("a code");
+            let settled = settle_location(status, &mut headers, redirects, to, "/a/b?c");
+            settled.map(|()| headers[LOCATION].to_str().expect("text").to_string())
+        };
+        for status in [301, 302, 303, 307, 308] {
+            let refused = settle(status, "https://evil.example/", &Redirects::Refused).expect_err("is refused");
+            assert_eq!(refused.code(), 502);
+        }
+        assert!(settle(201, "/made", &Redirects::Refused).is_ok());
+        let below = Redirects::Below(prefix.to_string());
+        for (location, expected) in [
+            ("/login?next=%2F#top", format!("{prefix}/login?next=%2F#top")),
+            ("/", format!("{prefix}/")),
+            ("d", format!("{prefix}/a/d")),
+            ("../../../../x", format!("{prefix}/x")),
+            ("http://10.42.0.5/x", format!("{prefix}/x")),
+            ("//10.42.0.5:80/x", format!("{prefix}/x")),
+            ("https://10.42.0.5:80/x", format!("{prefix}/x")),
+            (&format!("{prefix}/y"), format!("{prefix}/y")),
+            ("http://10.42.0.5:81/x", "http://10.42.0.5:81/x".to_string()),
+            ("https://example.com/x", "https://example.com/x".to_string()),
+        ] {
+            assert_eq!(settle(302, location, &below).expect("passes"), expected, "{location}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! exec, attach, port-forward and logs of pods, through the agent of their node.
 
+use std::net::SocketAddr;
+
 use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use machinery::meta;
@@ -7,7 +9,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::connect::Trust;
-use super::forward::{Forward, forward, wants_upgrade};
+use super::forward::{Forward, Redirects, forward, wants_upgrade};
 use super::place;
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
@@ -43,8 +45,7 @@ pub async fn tunnel(
     let to = place::agent(target.state(), node).await?;
     let path = agent_path(name, target.namespace, target.name, &container);
     let path_and_query = with_query(path, agent_query(name, query));
-    let state = &target.context.state;
-    forward(state, request, Forward { to, trust: Trust::Agent, path_and_query, headers: Vec::new() }, running).await
+    forward(&target.context.state, request, to_agent(to, path_and_query), running).await
 }
 
 fn check_websocket(headers: &HeaderMap) -> Result<()> {
@@ -174,13 +175,11 @@ pub async fn log(target: &Target<'_>, running: Option<LongRunning>) -> Result<Re
     let path_and_query = with_query(path, agent_query("log", query));
     let mut request = Request::new(body::empty());
     *request.method_mut() = Method::GET;
-    forward(
-        &target.context.state,
-        request,
-        Forward { to, trust: Trust::Agent, path_and_query, headers: Vec::new() },
-        running,
-    )
-    .await
+    forward(&target.context.state, request, to_agent(to, path_and_query), running).await
+}
+
+fn to_agent(to: SocketAddr, path_and_query: String) -> Forward {
+    Forward { to, trust: Trust::Agent, path_and_query, headers: Vec::new(), redirects: Redirects::Refused }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use machinery::meta;
 
 use super::connect::Trust;
-use super::forward::{Forward, forward, wants_upgrade};
+use super::forward::{Forward, Redirects, forward, wants_upgrade};
 use super::place::{self, Named};
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
@@ -43,11 +43,18 @@ pub async fn serve(
         "services" => service(target, &named).await?,
         _ => return Err(Status::no_such_resource()),
     };
-    let mut path_and_query = tail(&context.raw_path, &context.info).to_string();
+    let (prefix, tail) = split(&context.raw_path, &context.info);
+    let redirects = match trust {
+        Trust::Agent => Redirects::Refused,
+        // Doubled slashes at its beginning would make a host of what follows.
+        _ => Redirects::Below(format!("/{}", prefix.trim_start_matches('/'))),
+    };
+    let mut path_and_query = tail.to_string();
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);
     }
-    forward(&context.state, request, Forward { to, trust, path_and_query, headers: Vec::new() }, running).await
+    let to = Forward { to, trust, path_and_query, headers: Vec::new(), redirects };
+    forward(&context.state, request, to, running).await
 }
 
 /// Relative links of a page only work below a slash.
@@ -59,8 +66,8 @@ fn redirect(path: &str, query: &str) -> Result<Response<Body>> {
     Ok(response)
 }
 
-/// What stands behind the subresource `proxy` in the path, still encoded.
-fn tail<'a>(path: &'a str, info: &RequestInfo) -> &'a str {
+/// The path up to the subresource `proxy` and what stands behind it, both still encoded.
+fn split<'a>(path: &'a str, info: &RequestInfo) -> (&'a str, &'a str) {
     // What comes before is counted in segments: names may be `proxy` as well, and slashes may be doubled.
     let segments = path.split('/').filter(|segment| !segment.is_empty()).count();
     let mut before = segments.saturating_sub(info.parts.len().saturating_sub(PARTS));
@@ -71,7 +78,7 @@ fn tail<'a>(path: &'a str, info: &RequestInfo) -> &'a str {
         rest = &rest[rest.find('/').unwrap_or(rest.len())..];
         before -= 1;
     }
-    if rest.is_empty() { "/" } else { rest }
+    (&path[..path.len() - rest.len()], if rest.is_empty() { "/" } else { rest })
 }
 
 fn trust_of(named: &Named<'_>) -> Trust {
@@ -115,7 +122,9 @@ mod tests {
             ("/api/v1/nodes/n%2Fproxy/proxy/a", "/a"),
         ] {
             let info = RequestInfo::parse(&Method::GET, path, &crate::request::Query::default());
-            assert_eq!(tail(path, &info), expected, "{path}");
+            let (prefix, tail) = split(path, &info);
+            assert_eq!(tail, expected, "{path}");
+            assert!(prefix.ends_with("/proxy") && path.starts_with(prefix), "{path}: {prefix}");
         }
         assert_eq!(redirect("/x/proxy", "a=b").expect("a response").headers()[LOCATION], "/x/proxy/?a=b");
     }

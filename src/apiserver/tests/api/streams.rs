@@ -66,7 +66,11 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
     let asked = request.uri().to_string();
     let Some(protocol) = request.headers().get("upgrade").cloned() else {
         let asker = request.headers().get("x-remote-user").cloned();
-        let mut response = Response::new(Full::from(asked));
+        let mut response = Response::new(Full::from(asked.clone()));
+        if asked.contains("away") {
+            *response.status_mut() = StatusCode::FOUND;
+            response.headers_mut().insert("location", http::HeaderValue::from_static("/elsewhere"));
+        }
         if let Some(asker) = asker {
             response.headers_mut().insert("x-asked-by", asker);
         }
@@ -144,6 +148,12 @@ async fn logs_and_node_paths_come_from_the_agent() {
     assert_eq!(text, "/containerLogs/default/p/c?tailLines=3");
     let text = server.kubectl(&["get", "--raw", "/api/v1/nodes/n1/proxy/stats/summary?a=b"]).await;
     assert_eq!(text, "/stats/summary?a=b");
+    // What an agent that was taken over says of other places does not reach its clients.
+    for path in ["/api/v1/nodes/n1/proxy/away", "/api/v1/namespaces/default/pods/p/log?tailLines=away"] {
+        let (code, answer) = server.get(path).await;
+        assert_eq!(code, 502, "{path}: {answer}");
+        assert!(answer["message"].as_str().is_some_and(|text| text.contains("attempted to redirect")), "{answer}");
+    }
     server.stop().await;
 }
 
