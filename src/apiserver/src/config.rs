@@ -36,6 +36,9 @@ pub struct Config {
     pub node_port_range: RangeInclusive<u16>,
     /// What this server shows to agents; `None` refuses exec, logs and node proxying.
     pub kubelet_client: Option<KeyPair>,
+    /// Whether agents, pods and endpoints may be on addresses of this host alone, as in tests of one process. Where
+    /// agents are on other hosts, such an address would lead a proxied request back to what only this host reaches.
+    pub local_targets: bool,
     /// What this server shows to servers behind the aggregation layer; `None` passes no requests on to them.
     pub proxy_client: Option<KeyPair>,
     /// How much a client may ask for.

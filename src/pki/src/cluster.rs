@@ -104,6 +104,11 @@ impl Item {
         }
     }
 
+    /// Whether it is signed by another and may be made anew at any time.
+    pub fn is_leaf(self) -> bool {
+        self.authority().is_some()
+    }
+
     fn authority(self) -> Option<Self> {
         match self {
             Self::ClusterAuthority | Self::FrontProxyAuthority | Self::ServiceAccountKey => None,
@@ -115,9 +120,9 @@ impl Item {
     fn profile(self, wanted: &Wanted) -> Profile {
         let (common_name, organizations, sans, usage) = match self {
             Self::ApiServer => ("kube-apiserver", vec![], wanted.server_sans.clone(), Usage::Server),
-            Self::KubeletClient => {
-                ("kube-apiserver-kubelet-client", vec![crate::MASTERS_GROUP.to_owned()], vec![], Usage::Client)
-            }
+            // In no group: what agents let it do is what the role system:kubelet-api-admin says, so that an agent that
+            // leads it elsewhere gains nothing by it.
+            Self::KubeletClient => ("kube-apiserver-kubelet-client", vec![], vec![], Usage::Client),
             _ => ("front-proxy-client", vec![], vec![], Usage::Client),
         };
         Profile { common_name: common_name.to_owned(), organizations, sans, usage, lifetime: LEAF_LIFETIME }

@@ -102,6 +102,27 @@ fn only_what_must_be_renewed_is() {
 }
 
 #[test]
+fn the_certificate_for_agents_is_in_no_group_and_one_that_was_is_replaced() {
+    let wanted = wanted(&[]);
+    let mut bundle = made(&wanted);
+    let client = inspect("client", &bundle["apiserver-kubelet-client.crt"]).unwrap();
+    assert_eq!((client.common_name.as_str(), client.organizations.len()), ("kube-apiserver-kubelet-client", 0));
+    let authority = Authority::from_pem("ca.crt", &bundle["ca.crt"], &bundle["ca.key"]).unwrap();
+    let profile = Profile {
+        common_name: client.common_name,
+        organizations: vec![MASTERS_GROUP.to_owned()],
+        sans: vec![],
+        usage: Usage::Client,
+        lifetime: LEAF_LIFETIME,
+    };
+    let old = authority.issue(&profile, now(), &mut StdRng::seed_from_u64(1)).unwrap();
+    bundle.insert("apiserver-kubelet-client.crt".to_owned(), old.certificate_pem);
+    bundle.insert("apiserver-kubelet-client.key".to_owned(), old.key_pem);
+    let expected = "its subject is not the wanted one".to_owned();
+    assert_eq!(reasons(&wanted, &bundle, now()), [(Item::KubeletClient, expected)]);
+}
+
+#[test]
 fn half_an_authority_stops_instead_of_making_a_new_one() {
     let wanted = wanted(&[]);
     let mut bundle = made(&wanted);

@@ -272,6 +272,7 @@ async fn default_roles_let_everyone_do_what_is_theirs() {
     let manager = User::new("system:kube-controller-manager", &[]);
     let scheduler = User::new("system:kube-scheduler", &[]);
     let somebody = User::new("somebody", &[]);
+    let to_agents = User::new("kube-apiserver-kubelet-client", &[]);
     let anonymous = User::anonymous();
     for (user, verb, path, expected) in [
         (&anonymous, "get", "/healthz", true),
@@ -285,6 +286,12 @@ async fn default_roles_let_everyone_do_what_is_theirs() {
         (&scheduler, "create", "-/default/pods/binding:p", true),
         (&scheduler, "watch", "-/-/pods", true),
         (&scheduler, "get", "-/default/secrets:s", false),
+        (&to_agents, "create", "-/-/nodes/proxy:w1", true),
+        (&to_agents, "get", "-/-/nodes/stats:w1", true),
+        (&to_agents, "get", "-/-/nodes/metrics:w1", true),
+        (&to_agents, "get", "-/default/secrets:s", false),
+        (&to_agents, "create", "-/default/pods", false),
+        (&to_agents, "update", "-/-/nodes:w1", false),
         (&manager, "create", "-/default/pods", true),
         (&manager, "update", "apps/default/deployments/status:d", true),
         (&manager, "approve", "certificates.k8s.io/-/signers:kubernetes.io/kubelet-serving", true),

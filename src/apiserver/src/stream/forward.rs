@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use url::{Host, Url};
 
 use super::connect::Trust;
+use super::place::is_proxyable;
 use crate::body::{self, Body, BoxError};
 use crate::handler::LongRunning;
 use crate::state::State;
@@ -61,13 +62,15 @@ pub fn wants_upgrade(headers: &HeaderMap) -> bool {
 /// Passes a request on and answers with what comes back.
 ///
 /// # Errors
-/// 400 for an upgrade over a transport that has none, 502 where the other end is not reachable.
+/// 400 for an address that nothing may be passed on to, and for an upgrade over a transport that has none; 502 where
+/// the other end is not reachable.
 pub async fn forward(
     state: &Arc<State>,
     request: Request<Body>,
     to: Forward,
     running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
+    check_target(state, &to)?;
     let (mut parts, body) = request.into_parts();
     let upgrades = wants_upgrade(&parts.headers);
     let client_side = parts.extensions.remove::<OnUpgrade>();
@@ -107,6 +110,23 @@ pub async fn forward(
         let _ = shutdown.run_until_cancelled(tunnel(client_side, other_side)).await;
     });
     Ok(response)
+}
+
+/// Addresses of agents and pods come from those who report them, who must not lead requests to this host's own
+/// services or, with this server's certificate, back to this server.
+fn check_target(state: &State, to: &Forward) -> Result<()> {
+    let config = &state.config;
+    let own = SocketAddr::new(config.advertise_address, config.advertise_port.unwrap_or(state.port));
+    let refused = match to.trust {
+        // Where servers behind the aggregation layer are is what administrators say.
+        Trust::Named(..) => false,
+        Trust::Agent if to.to == own => true,
+        _ => !config.local_targets && !is_proxyable(to.to.ip()),
+    };
+    match refused {
+        true => Err(Status::bad_request(format!("address not allowed: {}", to.to))),
+        false => Ok(()),
+    }
 }
 
 /// Refuses a redirect, or leads it below the path that is proxied.

@@ -45,6 +45,17 @@ pub fn agent_of(node: &Value) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
+/// Whether a proxied request may go to an address. Those of the host itself and of its links are what nobody but the
+/// host reaches, and who writes the status of a node or pod would choose among them.
+pub fn is_proxyable(ip: IpAddr) -> bool {
+    let local = match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let ip = ip.to_canonical();
+    !(local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
+}
+
 /// The parts of `[scheme:]name[:port]` in a proxy's path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Named<'a> {
@@ -137,6 +148,30 @@ mod tests {
             assert_eq!(named(text).expect("a target"), Named { scheme, name, port });
         }
         assert!(named("a:b:c:d").is_err() && named("ftp:a:b").is_err() && named(":80").is_err());
+    }
+
+    #[test]
+    fn addresses_of_the_host_itself_are_no_targets() {
+        for (address, expected) in [
+            ("10.88.0.11", true),
+            ("192.168.1.5", true),
+            ("203.0.113.7", true),
+            ("fd00::1", true),
+            ("2001:db8::1", true),
+            ("127.0.0.1", false),
+            ("127.8.8.8", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("169.254.169.254", false),
+            ("fe80::1", false),
+            ("224.0.0.1", false),
+            ("ff02::1", false),
+            ("255.255.255.255", false),
+        ] {
+            assert_eq!(is_proxyable(address.parse().expect("an address")), expected, "{address}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{PATIENCE, TestServer, eventually, start};
+use crate::support::{PATIENCE, TestServer, eventually, start, start_strict};
 
 fn roots(server: &TestServer) -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -86,7 +86,10 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
 }
 
 async fn start_with_pod() -> TestServer {
-    let server = start().await;
+    with_pod(start().await).await
+}
+
+async fn with_pod(server: TestServer) -> TestServer {
     let agent = play_agent(&server).await;
     server.create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
     let status = json!({"status": {
@@ -154,6 +157,33 @@ async fn logs_and_node_paths_come_from_the_agent() {
         assert_eq!(code, 502, "{path}: {answer}");
         assert!(answer["message"].as_str().is_some_and(|text| text.contains("attempted to redirect")), "{answer}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_does_not_lead_requests_to_the_servers_own_host() {
+    let server = with_pod(start_strict().await).await;
+    let status = json!({"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}});
+    let path = "/api/v1/namespaces/default/pods/p/status";
+    let (code, pod) = server.json("PATCH", path, "application/merge-patch+json", &status.to_string()).await;
+    assert_eq!(code, 200, "{pod}");
+    let proxied = |what: &str| format!("/api/v1/{what}/proxy/x");
+    let pods = "namespaces/default/pods";
+    let paths = [proxied("nodes/n1"), proxied("nodes/n1:6443"), proxied(&format!("{pods}/p:80"))];
+    for path in paths.iter().map(String::as_str).chain(["/api/v1/namespaces/default/pods/p/log"]) {
+        let (code, answer) = server.get(path).await;
+        assert_eq!(code, 400, "{path}: {answer}");
+        assert!(answer["message"].as_str().is_some_and(|text| text.contains("address not allowed")), "{answer}");
+    }
+    // Nor back to the server, which would be asked with its own certificate.
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": server.port()}},
+    }});
+    let (code, node) =
+        server.json("PATCH", "/api/v1/nodes/n1/status", "application/merge-patch+json", &status.to_string()).await;
+    assert_eq!(code, 200, "{node}");
+    assert_eq!(server.get("/api/v1/nodes/n1/proxy/x").await.0, 400);
     server.stop().await;
 }
 

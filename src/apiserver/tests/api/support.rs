@@ -65,7 +65,16 @@ pub async fn start() -> TestServer {
 
 /// Starts a server with these plugins and waits until it is ready.
 pub async fn start_with(plugins: Plugins) -> TestServer {
-    let server = start_unready(plugins).await;
+    start_configured(plugins, true).await
+}
+
+/// Starts a server that passes nothing on to addresses of its own host, as servers do that are no test's.
+pub async fn start_strict() -> TestServer {
+    start_configured(Plugins::allow_all(), false).await
+}
+
+async fn start_configured(plugins: Plugins, local_targets: bool) -> TestServer {
+    let server = start_unready(plugins, local_targets).await;
     eventually("the server is ready", || async {
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
         server.client.request_text(request).await.is_ok().then_some(())
@@ -74,7 +83,7 @@ pub async fn start_with(plugins: Plugins) -> TestServer {
     server
 }
 
-async fn start_unready(plugins: Plugins) -> TestServer {
+async fn start_unready(plugins: Plugins, local_targets: bool) -> TestServer {
     let folder = TempDir::new().expect("a folder");
     let (serving, client_ca) = make_certificates(folder.path());
     let store = Embedded::open(&folder.path().join("state.db"), Options::default()).expect("a store");
@@ -91,6 +100,7 @@ async fn start_unready(plugins: Plugins) -> TestServer {
             certificate: folder.path().join("client.crt"),
             key: folder.path().join("client.key"),
         }),
+        local_targets,
         proxy_client: Some(KeyPair {
             certificate: folder.path().join("client.crt"),
             key: folder.path().join("client.key"),
@@ -199,6 +209,12 @@ impl TestServer {
         let request = http::Request::get(path).header("accept", accept).body(Vec::new()).expect("a request");
         let stream = self.client.request_stream(request).await.expect("a stream");
         Events(Box::pin(stream.lines()))
+    }
+
+    /// Where the server listens.
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.address.rsplit_once(':').expect("a port");
+        port.parse().expect("a number")
     }
 
     /// Ends the server and waits for it.

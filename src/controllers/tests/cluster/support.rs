@@ -93,6 +93,7 @@ pub async fn start() -> Cluster {
         service_cidr: "10.43.0.0/16".parse().expect("a network"),
         node_port_range: 30000..=32767,
         kubelet_client: None,
+        local_targets: false,
         proxy_client: None,
         limits: Limits::default(),
     };

@@ -62,6 +62,7 @@ impl Lab {
             service_cidr: "10.43.0.0/16".parse().unwrap(),
             node_port_range: 30000..=32767,
             kubelet_client: None,
+            local_targets: false,
             proxy_client: None,
             limits: Limits::default(),
         };

@@ -92,6 +92,27 @@ fn init(config: &ServerConfiguration, admin: &Path, dry_run: bool) -> exit::Answ
     Ok(exit::DONE)
 }
 
+/// Renews the certificates of the server that are due or do not say what they must (any more), as `init` does, and
+/// answers which. For a server that starts: what a newer version wants of them is so from its first request on.
+/// Authorities and the key of service accounts are `init`'s alone.
+///
+/// # Errors
+/// Files that cannot be read or written, and authorities that are damaged.
+pub fn renew(config: &ServerConfiguration, now: Timestamp) -> anyhow::Result<Vec<pki::Step>> {
+    let wanted = config.wanted_certificates();
+    let before = read_bundle(&config.pki_dir)?;
+    let steps = pki::plan(&wanted, &before, now)?;
+    if !steps.iter().all(|step| step.item.is_leaf()) {
+        return Ok(Vec::new());
+    }
+    let mut bundle = before.clone();
+    for step in &steps {
+        pki::carry_out(step, &wanted, &mut bundle, now, &mut rand::rng())?;
+    }
+    write_bundle(&config.pki_dir, &before, &bundle)?;
+    Ok(steps)
+}
+
 fn write_bundle(dir: &Path, before: &pki::Bundle, after: &pki::Bundle) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -221,4 +242,41 @@ fn inspect(config: &ServerConfiguration) -> exit::Answer {
     }
     output::print_json(&report)?;
     Ok(exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &Path) -> ServerConfiguration {
+        let text = serde_json::json!({"apiVersion": "rkctl.dev/v1", "kind": "ServerConfiguration",
+            "clusterName": "lab", "dataDir": dir, "pkiDir": dir.join("pki"), "bindAddress": "0.0.0.0", "port": 6443,
+            "advertiseAddress": "10.0.0.1", "podCIDR": "10.42.0.0/16", "serviceCIDR": "10.43.0.0/16",
+            "clusterDomain": "cluster.local", "nodePortRange": "30000-32767"});
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn a_server_that_starts_renews_its_certificates_and_makes_no_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, now) = (config(dir.path()), Timestamp::now());
+        assert!(renew(&config, now).unwrap().is_empty(), "authorities are made by init");
+        let (wanted, mut bundle) = (config.wanted_certificates(), pki::Bundle::new());
+        for step in pki::plan(&wanted, &bundle, now).unwrap() {
+            pki::carry_out(&step, &wanted, &mut bundle, now, &mut rand::rng()).unwrap();
+        }
+        let profile = pki::Profile { common_name: "kube-apiserver-kubelet-client".into(), ..admin_profile() };
+        let old = authority(&bundle).unwrap().issue(&profile, now, &mut rand::rng()).unwrap();
+        bundle.insert("apiserver-kubelet-client.crt".into(), old.certificate_pem);
+        bundle.insert("apiserver-kubelet-client.key".into(), old.key_pem);
+        write_bundle(&config.pki_dir, &pki::Bundle::new(), &bundle).unwrap();
+        let renewed = renew(&config, now).unwrap();
+        assert_eq!(renewed.iter().map(|step| step.item).collect::<Vec<_>>(), [pki::Item::KubeletClient]);
+        let after = read_bundle(&config.pki_dir).unwrap();
+        let client = pki::inspect("client", &after["apiserver-kubelet-client.crt"]).unwrap();
+        assert_eq!(client.organizations, Vec::<String>::new());
+        let mode = fs::metadata(config.pki_dir.join("apiserver-kubelet-client.key")).unwrap().permissions().mode();
+        assert_eq!((mode & 0o777, &after["ca.key"]), (0o600, &bundle["ca.key"]));
+        assert!(renew(&config, now).unwrap().is_empty());
+    }
 }

@@ -15,7 +15,7 @@ use store::embedded::{Embedded, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::git_worker;
+use super::{git_worker, pki};
 use crate::config::{SERVER_CONFIG, ServerConfiguration};
 use crate::{exit, notify, runtime};
 
@@ -38,10 +38,23 @@ pub struct Args {
 pub fn run(args: Args) -> exit::Answer {
     runtime::log_to_stderr("info");
     let config = ServerConfiguration::load(&args.config)?;
+    renew_certificates(&config);
     runtime::node(async move {
         serve(config, runtime::shutdown_token()?).await?;
         Ok(exit::DONE)
     })
+}
+
+/// A server whose certificates cannot be renewed works with those it has for as long as they hold.
+fn renew_certificates(config: &ServerConfiguration) {
+    match pki::renew(config, jiff::Timestamp::now()) {
+        Ok(renewed) => {
+            for step in renewed {
+                tracing::info!(file = step.item.files().0, reason = step.reason, "renewed");
+            }
+        }
+        Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot renew the server's certificates"),
+    }
 }
 
 /// Runs until `shutdown`, or until a part fails: systemd starts the whole anew then.
@@ -158,6 +171,7 @@ fn server_config(config: &ServerConfiguration) -> anyhow::Result<apiserver::Conf
         service_cidr: config.service_cidr.into(),
         node_port_range: port_range(&config.node_port_range)?,
         kubelet_client: Some(pair("apiserver-kubelet-client")),
+        local_targets: false,
         proxy_client: Some(pair("front-proxy-client")),
         limits: Limits::default(),
     })
