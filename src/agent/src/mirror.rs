@@ -38,7 +38,8 @@ pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>], runs: impl Fn(&str) -> 
     plan
 }
 
-/// Carries a plan out, as far as it can be; answers the first error. `node` owns the mirrors it makes.
+/// Carries a plan out, as far as it can be; answers the first error. `node` owns the mirrors it makes: the API takes
+/// none without that owner, so that none are made before the node is registered.
 pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) -> Result<(), Error> {
     let mut outcome = Ok(());
     for mirror in &plan.delete {
@@ -55,30 +56,33 @@ pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) 
             outcome = outcome.and(Err(error));
         }
     }
+    let Some(owner) = node.and_then(owner) else { return outcome };
     for pod in &plan.create {
         let reference = PodRef::of(pod);
         let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
-        let made = pods.create(&PostParams::default(), &mirror(pod, node)).await;
+        let made = pods.create(&PostParams::default(), &mirror(pod, owner.clone())).await;
         outcome = outcome.and(made.map(drop).map_err(api(format!("create mirror pod {reference}"))));
     }
     outcome
 }
 
-fn mirror(pod: &Pod, node: Option<&Node>) -> Pod {
+fn owner(node: &Node) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: node.metadata.name.clone()?,
+        uid: node.metadata.uid.clone()?,
+        controller: Some(true),
+        block_owner_deletion: None,
+    })
+}
+
+fn mirror(pod: &Pod, owner: OwnerReference) -> Pod {
     let mut mirror = pod.clone();
     let hash = annotation(pod, CONFIG_HASH).unwrap_or_default().to_string();
     mirror.metadata.uid = None;
     mirror.metadata.annotations.get_or_insert_default().insert(CONFIG_MIRROR.into(), hash);
-    mirror.metadata.owner_references = node.and_then(|node| {
-        Some(vec![OwnerReference {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            name: node.metadata.name.clone()?,
-            uid: node.metadata.uid.clone()?,
-            controller: Some(true),
-            block_owner_deletion: None,
-        }])
-    });
+    mirror.metadata.owner_references = Some(vec![owner]);
     mirror
 }
 

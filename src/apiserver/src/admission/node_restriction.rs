@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::forbidden;
 use crate::authz::node::node_of;
 use crate::authz::references::{Kind, references};
-use crate::live::{Live, items, text};
+use crate::live::{Live, items, text, texts};
 use crate::plugin::{Admission, Admit, Operation};
 use crate::status::{Result, Status};
 
@@ -53,6 +53,7 @@ impl Admission for NodeRestriction {
             ("", "pods", "") => self.pod(request, node, object).await,
             ("", "pods", "status") => self.pod_status(request, node, object).await,
             ("", "pods", "eviction") => self.eviction(request, node).await,
+            ("", "persistentvolumeclaims", "status") => claim_status(request, node, object),
             ("", "nodes", _) => node_object(request, node, object),
             ("", "serviceaccounts", "token") => self.token(request, node, object).await,
             ("coordination.k8s.io", "leases", _) => lease(request, node, object),
@@ -83,9 +84,8 @@ impl NodeRestriction {
         if text(pod, "/spec/nodeName") != node {
             return refuse(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
         }
-        let owners = items(pod, "/metadata/ownerReferences");
-        let own = match owners {
-            [] => true,
+        // The owner takes the mirror along when the node goes, whoever has taken the agent over by then.
+        let own = match items(pod, "/metadata/ownerReferences") {
             [owner] => {
                 let uid = self.0.get("", "nodes", "", node).await?;
                 let uid = uid.as_ref().map(|found| text(found, "/metadata/uid")).unwrap_or_default().to_string();
@@ -165,8 +165,79 @@ impl NodeRestriction {
         if text(&pod, "/spec/nodeName") != node {
             return refuse("node requested token bound to a pod scheduled on a different node".to_string());
         }
-        Ok(())
+        let audiences = object.map(|object| texts(object, "/spec/audiences")).unwrap_or_default();
+        let audience = match audiences.as_slice() {
+            [] => "",
+            [audience] => audience,
+            _ => return refuse("node may only request 0 or 1 audiences".to_string()),
+        };
+        match self.mounts_audience(request.namespace, &pod, audience).await? {
+            true => Ok(()),
+            false => refuse(format!("audience {audience:?} not found in pod spec volume")),
+        }
     }
+
+    /// A volume of the pod has a token for the audience in it; empty is the API server's.
+    async fn mounts_audience(&self, namespace: &str, pod: &Value, audience: &str) -> Result<bool> {
+        let mut drivers = BTreeSet::new();
+        for volume in items(pod, "/spec/volumes") {
+            let mut sources = items(volume, "/projected/sources").iter().filter_map(|s| s.get("serviceAccountToken"));
+            if sources.any(|source| text(source, "/audience") == audience) {
+                return Ok(true);
+            }
+            drivers.extend(self.driver(namespace, pod, volume).await?);
+        }
+        for driver in drivers {
+            let found = self.0.get("storage.k8s.io", "csidrivers", "", &driver).await?;
+            let requests = found.as_ref().map(|found| items(found, "/spec/tokenRequests")).unwrap_or_default();
+            if requests.iter().any(|request| text(request, "/audience") == audience) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The CSI driver of a volume, which may want tokens of the pod's account; `None` where no driver has to do with it.
+    async fn driver(&self, namespace: &str, pod: &Value, volume: &Value) -> Result<Option<String>> {
+        if volume.get("csi").is_some() {
+            return Ok(Some(text(volume, "/csi/driver").to_string()));
+        }
+        let claim = match volume.get("ephemeral") {
+            Some(_) => format!("{}-{}", text(pod, "/metadata/name"), text(volume, "/name")),
+            None => text(volume, "/persistentVolumeClaim/claimName").to_string(),
+        };
+        let claim = self.0.get("", "persistentvolumeclaims", namespace, &claim).await?;
+        let bound = claim.as_ref().map(|claim| text(claim, "/spec/volumeName")).unwrap_or_default();
+        let bound = self.0.get("", "persistentvolumes", "", bound).await?;
+        let driver = bound.as_ref().map(|volume| text(volume, "/spec/csi/driver")).unwrap_or_default();
+        Ok((!driver.is_empty()).then(|| driver.to_string()))
+    }
+}
+
+/// What an agent tells of a claim: how large its volume is and how far resizing is.
+const CLAIM_STATUS: [&str; 4] = ["capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"];
+
+fn claim_status(request: &Admit<'_>, node: &str, object: Option<&Value>) -> Result<()> {
+    if request.operation != Operation::Update {
+        return Err(forbidden(request, object, format!("unexpected operation of node {node:?}")));
+    }
+    let bare = |claim: Option<&Value>| {
+        let mut claim = claim.cloned().unwrap_or_default();
+        for (at, fields) in [("/metadata", &["resourceVersion", "managedFields"][..]), ("/status", &CLAIM_STATUS)] {
+            let part = claim.pointer_mut(at).and_then(Value::as_object_mut);
+            part.into_iter().for_each(|part| fields.iter().for_each(|field| drop(part.remove(*field))));
+        }
+        if claim["status"].as_object().is_some_and(serde_json::Map::is_empty) {
+            claim["status"] = Value::Null;
+        }
+        claim
+    };
+    if bare(request.old) != bare(object) {
+        let why =
+            format!("node {node:?} is not allowed to update fields other than status.capacity and status.conditions");
+        return Err(forbidden(request, object, why));
+    }
+    Ok(())
 }
 
 fn lease(request: &Admit<'_>, node: &str, object: Option<&Value>) -> Result<()> {
@@ -312,11 +383,19 @@ mod tests {
             asked.subresource = "status";
             assert_eq!(run(&plugin, &asked, Some(json!({}))).await.is_ok(), allowed, "{name}");
         }
-        let mirror = json!({"metadata": {"name": "m", "annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {"nodeName": "w1"}});
+        cluster.put("nodes", json!({"apiVersion": "v1", "metadata": {"name": "w1", "uid": "uid-w1"}})).await;
+        let owner = |kind: &str, name: &str, uid: &str, controller: bool| json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller}]);
+        let mirror = json!({"metadata": {"name": "m", "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": owner("Node", "w1", "uid-w1", true)}, "spec": {"nodeName": "w1"}});
         let asked = || by_node(create("", "pods", "ns"), Operation::Create, "m", None);
         assert!(run(&plugin, &asked(), Some(mirror.clone())).await.is_ok());
         for (pointer, value) in [
             ("/metadata/annotations", json!({})),
+            ("/metadata/ownerReferences", json!([])),
+            ("/metadata/ownerReferences", owner("Node", "w1", "uid-of-another", true)),
+            ("/metadata/ownerReferences", owner("Node", "w2", "uid-w1", true)),
+            ("/metadata/ownerReferences", owner("Pod", "w1", "uid-w1", true)),
+            ("/metadata/ownerReferences", owner("Node", "w1", "uid-w1", false)),
             ("/spec/nodeName", json!("w2")),
             ("/spec", json!({"nodeName": "w1", "serviceAccountName": "a"})),
             ("/spec", json!({"nodeName": "w1", "volumes": [{"secret": {"secretName": "s"}}]})),
@@ -327,13 +406,27 @@ mod tests {
         }
     }
 
+    fn token(bound: &Value, audiences: &[&str]) -> (Asked, Value) {
+        let mut asked = by_node(create("", "serviceaccounts", "ns"), Operation::Create, "default", None);
+        asked.subresource = "token";
+        (asked, json!({"spec": {"boundObjectRef": bound, "audiences": audiences}}))
+    }
+
+    fn with_volumes(name: &str, node: &str, volumes: Value) -> Value {
+        json!({"apiVersion": "v1", "metadata": {"name": name, "namespace": "ns", "uid": "u"},
+            "spec": {"nodeName": node, "volumes": volumes}})
+    }
+
+    fn token_volume(audience: &str) -> Value {
+        json!({"name": "t", "projected": {"sources": [{"configMap": {"name": "x"}},
+            {"serviceAccountToken": {"audience": audience, "path": "token"}}]}})
+    }
+
     #[tokio::test]
     async fn an_agent_gets_tokens_for_pods_on_its_node() {
         let cluster = Cluster::new();
-        let pod = json!({"apiVersion": "v1", "metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"nodeName": "w1"}});
-        let elsewhere = json!({"apiVersion": "v1", "metadata": {"name": "q", "namespace": "ns", "uid": "u"}, "spec": {"nodeName": "w2"}});
-        cluster.put("pods", pod).await;
-        cluster.put("pods", elsewhere).await;
+        cluster.put("pods", with_volumes("p", "w1", json!([token_volume("")]))).await;
+        cluster.put("pods", with_volumes("q", "w2", json!([token_volume("")]))).await;
         let plugin = NodeRestriction(cluster.live.clone());
         for (bound, allowed) in [
             (json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"}), true),
@@ -343,10 +436,78 @@ mod tests {
             (json!({"kind": "Pod", "apiVersion": "v1", "name": "gone", "uid": "u"}), false),
             (json!(null), false),
         ] {
-            let mut asked = by_node(create("", "serviceaccounts", "ns"), Operation::Create, "default", None);
-            asked.subresource = "token";
-            let request = json!({"spec": {"boundObjectRef": bound}});
+            let (asked, request) = token(&bound, &[]);
             assert_eq!(run(&plugin, &asked, Some(request)).await.is_ok(), allowed, "{bound}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_gets_tokens_for_the_audiences_that_its_pods_mount() {
+        let cluster = Cluster::new();
+        let csi = |name: &str| json!({"name": "c", "csi": {"driver": name}});
+        let claim = |name: &str| json!({"name": "d", "persistentVolumeClaim": {"claimName": name}});
+        for (name, volumes) in [
+            ("plain", json!([token_volume("")])),
+            ("vault", json!([token_volume("vault"), token_volume("sts")])),
+            ("none", json!([{"name": "x", "emptyDir": {}}])),
+            ("inline", json!([csi("secrets.example.com")])),
+            ("claimed", json!([claim("data")])),
+            ("ephemeral", json!([{"name": "data", "ephemeral": {}}])),
+        ] {
+            cluster.put("pods", with_volumes(name, "w1", volumes)).await;
+        }
+        for name in ["data", "ephemeral-data"] {
+            let claim = json!({"apiVersion": "v1", "metadata": {"name": name, "namespace": "ns"}, "spec": {"volumeName": "pv"}});
+            cluster.put("persistentvolumeclaims", claim).await;
+        }
+        let spec = json!({"csi": {"driver": "secrets.example.com"}});
+        cluster.put("persistentvolumes", json!({"apiVersion": "v1", "metadata": {"name": "pv"}, "spec": spec})).await;
+        let driver = json!({"apiVersion": "storage.k8s.io/v1", "metadata": {"name": "secrets.example.com"},
+            "spec": {"tokenRequests": [{"audience": "driver"}]}});
+        cluster.put("csidrivers", driver).await;
+        let plugin = NodeRestriction(cluster.live.clone());
+        for (pod, audiences, allowed) in [
+            ("plain", &[][..], true),
+            ("plain", &["vault"], false),
+            ("vault", &["vault"], true),
+            ("vault", &["sts"], true),
+            ("vault", &["vault", "sts"], false),
+            ("vault", &[], false),
+            ("none", &[], false),
+            ("none", &["driver"], false),
+            ("inline", &["driver"], true),
+            ("inline", &["vault"], false),
+            ("claimed", &["driver"], true),
+            ("ephemeral", &["driver"], true),
+        ] {
+            let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": "u"});
+            let (asked, request) = token(&bound, audiences);
+            assert_eq!(run(&plugin, &asked, Some(request)).await.is_ok(), allowed, "{pod} {audiences:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_tells_how_large_a_claim_is_and_nothing_else_of_it() {
+        let plugin = NodeRestriction(Cluster::new().live.clone());
+        let claim = |capacity: &str| {
+            json!({"metadata": {"name": "c", "namespace": "ns", "resourceVersion": "1", "labels": {"a": "b"}},
+                "spec": {"volumeName": "v"}, "status": {"phase": "Bound", "capacity": {"storage": capacity}}})
+        };
+        let mut asked = by_node(create("", "persistentvolumeclaims", "ns"), Operation::Update, "c", Some(claim("1Gi")));
+        asked.subresource = "status";
+        let mut grown = claim("2Gi");
+        grown["status"]["conditions"] = json!([{"type": "FileSystemResizePending", "status": "True"}]);
+        grown["metadata"]["resourceVersion"] = json!("2");
+        assert!(run(&plugin, &asked, Some(grown)).await.is_ok());
+        for (pointer, value) in [
+            ("/metadata/labels/a", json!("c")),
+            ("/status/phase", json!("Lost")),
+            ("/spec/volumeName", json!("w")),
+            ("/metadata", json!({"name": "c", "namespace": "ns", "labels": {"a": "b"}, "finalizers": ["x/y"]})),
+        ] {
+            let mut changed = claim("2Gi");
+            *changed.pointer_mut(pointer).expect("is there") = value;
+            assert!(run(&plugin, &asked, Some(changed)).await.is_err(), "{pointer}");
         }
     }
 }

@@ -43,9 +43,10 @@ impl Authorizer for Nodes {
         match (attributes.group.as_str(), attributes.resource.as_str()) {
             ("", "secrets") => self.referred(node, Kind::Secret, attributes).await,
             ("", "configmaps") => self.referred(node, Kind::ConfigMap, attributes).await,
-            ("", "persistentvolumeclaims") if attributes.subresource != "status" => {
-                self.referred(node, Kind::PersistentVolumeClaim, attributes).await
+            ("", "persistentvolumeclaims") if attributes.subresource == "status" => {
+                self.claim_status(node, attributes).await
             }
+            ("", "persistentvolumeclaims") => self.referred(node, Kind::PersistentVolumeClaim, attributes).await,
             ("", "persistentvolumes") => self.volume(node, attributes).await,
             ("", "serviceaccounts") => self.account(node, attributes).await,
             ("storage.k8s.io", "volumeattachments") => self.attachment(node, attributes).await,
@@ -87,6 +88,19 @@ impl Nodes {
         }
         let reference = (kind, attributes.name.clone());
         match self.holds(node, &attributes.namespace, &reference).await {
+            true => allow(),
+            false => unrelated(node),
+        }
+    }
+
+    /// Agents tell how far a claim's volume has grown; what else they may not change is NodeRestriction's.
+    async fn claim_status(&self, node: &str, attributes: &Attributes) -> Decision {
+        if !matches!(attributes.verb.as_str(), "update" | "patch") {
+            return refuse("can only update and patch the status of objects of this type");
+        }
+        let reference = (Kind::PersistentVolumeClaim, attributes.name.clone());
+        let named = !attributes.name.is_empty() && !attributes.namespace.is_empty();
+        match named && self.holds(node, &attributes.namespace, &reference).await {
             true => allow(),
             false => unrelated(node),
         }
@@ -157,11 +171,12 @@ impl Nodes {
     async fn pod(&self, node: &str, attributes: &Attributes) -> Decision {
         let on_node = || field(&attributes.field_selector, "spec.nodeName") == Some(node);
         match (attributes.verb.as_str(), attributes.subresource.as_str()) {
-            ("list" | "watch", "") if attributes.name.is_empty() => match on_node() {
+            // Also of a single pod: one of that name may come on another node while the watch lasts.
+            ("list" | "watch", "") => match on_node() {
                 true => allow(),
                 false => refuse("can only list/watch pods with spec.nodeName field selector"),
             },
-            ("get" | "list" | "watch", "") => match self.has_pod(node, attributes).await {
+            ("get", "") => match self.has_pod(node, attributes).await {
                 true => allow(),
                 false => unrelated(node),
             },

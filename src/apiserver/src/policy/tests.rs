@@ -212,8 +212,11 @@ async fn a_host_joins_with_a_bootstrap_token_and_may_only_ask_for_its_certificat
 
 #[tokio::test]
 async fn agents_reach_what_their_pods_refer_to_and_nothing_else() {
+    let mut mine = pod("p", "w1", "mine");
+    let claim = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
+    mine["spec"]["volumes"].as_array_mut().expect("volumes").push(claim);
     let server = Server::with(vec![
-        ("pods", pod("p", "w1", "mine")),
+        ("pods", mine),
         ("pods", pod("q", "w2", "theirs")),
         ("secrets", object(("v1", "Secret"), "ns", "mine")),
     ])
@@ -232,6 +235,20 @@ async fn agents_reach_what_their_pods_refer_to_and_nothing_else() {
         ("watch", "-/-/pods?spec.nodeName=w1", true),
         ("list", "-/-/pods?spec.nodeName=w2", false),
         ("list", "-/-/pods", false),
+        ("list", "-/ns/pods:p?metadata.name=p,spec.nodeName=w1", true),
+        ("watch", "-/ns/pods:p?metadata.name=p,spec.nodeName=w1", true),
+        ("watch", "-/ns/pods:p?metadata.name=p", false),
+        ("watch", "-/ns/pods:later?metadata.name=later", false),
+        ("watch", "-/ns/pods:later", false),
+        ("list", "-/ns/pods:later", false),
+        ("get", "-/ns/pods:later", true),
+        ("get", "-/ns/persistentvolumeclaims:data", true),
+        ("patch", "-/ns/persistentvolumeclaims/status:data", true),
+        ("update", "-/ns/persistentvolumeclaims/status:data", true),
+        ("get", "-/ns/persistentvolumeclaims/status:data", false),
+        ("patch", "-/ns/persistentvolumeclaims/status:other", false),
+        ("patch", "-/other/persistentvolumeclaims/status:data", false),
+        ("patch", "-/ns/persistentvolumeclaims/status", false),
         ("get", "-/ns/pods:p", true),
         ("get", "-/ns/pods:q", false),
         ("patch", "-/ns/pods/status:p", true),
