@@ -1,17 +1,19 @@
 //! Certificates for nodes and clients: requests of nodes are approved, approved ones signed, old ones cleaned up.
 //!
-//! `judge` decides who may have what; `cleanup` what is old; this file carries out.
+//! `judge` decides who may have what, `serving` under which names nodes may serve, `cleanup` what is old; this file
+//! carries out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::informer::Informer;
+use client::informer::{Change, Informer};
 use client::queue::{Outcome, WorkQueue};
 use jiff::Timestamp;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use pki::Authority;
 use serde_json::{Value, json};
 
@@ -21,16 +23,18 @@ use crate::common::ready;
 
 mod cleanup;
 mod judge;
+mod serving;
 #[cfg(test)]
 mod tests;
 
-use judge::{Approval, Signing};
+use judge::{Approval, Permission, Signing};
+use serving::Reserved;
 
 const WORKERS: usize = 2;
 /// Between looks for old requests.
 const CLEANUP_PERIOD: Duration = Duration::from_secs(60);
-/// How long to wait for a node's addresses before its request is looked at again.
-const NODE_PERIOD: Duration = Duration::from_secs(2);
+/// Roles are not followed here: whether who may not have what they ask for may have it now is asked this often.
+const ACCESS_PERIOD: Duration = Duration::from_secs(30);
 
 struct Controller {
     client: kube::Client,
@@ -38,6 +42,7 @@ struct Controller {
     nodes: Informer<Node>,
     authority: Option<Authority>,
     lifetime: Duration,
+    reserved: Reserved,
 }
 
 /// Approves and signs until shutdown.
@@ -54,10 +59,19 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
         nodes: nodes.clone(),
         authority: load(&shared.config).await?,
         lifetime: shared.config.certificate_lifetime,
+        reserved: reserved(&shared.config),
     });
     let queue = WorkQueue::<String>::new("certificates");
     let enqueue = queue.clone();
     requests.on_change(move |change| enqueue.add(change.object().name_any()));
+    let (enqueue, waiting) = (queue.clone(), requests.clone());
+    nodes.on_change(move |change| {
+        if matches!(change, Change::Updated(old, new) if !judge::matters(old, new)) {
+            return;
+        }
+        let waiting = waiting.list(None).into_iter().filter(|request| judge::waits_for_nodes(request));
+        waiting.for_each(|request| enqueue.add(request.name_any()));
+    });
     if !ready(context, async { tokio::join!(requests.synced(), nodes.synced()) }).await {
         return Ok(());
     }
@@ -79,6 +93,14 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
     Ok(())
 }
 
+fn reserved(config: &crate::Config) -> Reserved {
+    Reserved {
+        server: config.server_names.clone(),
+        networks: config.service_cidr.into_iter().chain(config.pod_cidr).collect(),
+        domain: config.cluster_domain.to_ascii_lowercase(),
+    }
+}
+
 async fn load(config: &crate::Config) -> Result<Option<Authority>, Error> {
     let Some(key_path) = &config.ca_key else { return Ok(None) };
     let read = async |path: &std::path::PathBuf| {
@@ -94,13 +116,16 @@ impl Controller {
         let Some(request) = self.requests.get("", name) else { return Ok(Outcome::Done) };
         let now = Timestamp::now();
         if !judge::is_decided(&request) {
-            let node = judge::node_of(&request).and_then(|node| self.nodes.get("", &node));
-            return match judge::approval(&request, node.as_deref()) {
+            return match judge::approval(&request, &self.nodes.list(None), &self.reserved) {
                 Approval::NotOurs => Ok(Outcome::Done),
                 Approval::Later(why) => {
-                    tracing::debug!(request = name, why, "not approved yet");
-                    Ok(Outcome::After(NODE_PERIOD))
+                    tracing::info!(request = name, user = request.spec.username, why, "not approved");
+                    Ok(Outcome::Done)
                 }
+                Approval::Ask(permissions) => match self.permitted(&request, permissions).await? {
+                    Some(message) => self.approve(&request, message, now).await,
+                    None => Ok(Outcome::After(ACCESS_PERIOD)),
+                },
                 Approval::Approve(message) => self.approve(&request, message, now).await,
             };
         }
@@ -115,6 +140,43 @@ impl Controller {
                 self.patch(&request, "status", patch, "sign").await
             }
         }
+    }
+
+    /// The message of the first permission that whoever asked has.
+    async fn permitted(
+        &self,
+        request: &CertificateSigningRequest,
+        permissions: &'static [Permission],
+    ) -> Result<Option<&'static str>, Error> {
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        for permission in permissions {
+            let asked = ResourceAttributes {
+                group: Some("certificates.k8s.io".to_string()),
+                version: Some("*".to_string()),
+                resource: Some("certificatesigningrequests".to_string()),
+                subresource: Some(permission.subresource.to_string()),
+                verb: Some("create".to_string()),
+                ..ResourceAttributes::default()
+            };
+            let spec = SubjectAccessReviewSpec {
+                user: request.spec.username.clone(),
+                groups: request.spec.groups.clone(),
+                uid: request.spec.uid.clone(),
+                extra: request.spec.extra.clone(),
+                resource_attributes: Some(asked),
+                ..SubjectAccessReviewSpec::default()
+            };
+            let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+            let name = request.name_any();
+            let answer = api.create(&PostParams::default(), &review).await;
+            let answer = answer.map_err(doing(format!("ask whether certificate request {name} may be approved")))?;
+            if answer.status.is_some_and(|status| status.allowed) {
+                return Ok(Some(permission.message));
+            }
+            let (user, subresource) = (request.spec.username.as_deref(), permission.subresource);
+            tracing::info!(request = name, user, subresource, "not approved: whoever asked may not create these");
+        }
+        Ok(None)
     }
 
     async fn approve(

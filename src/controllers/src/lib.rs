@@ -36,6 +36,12 @@ pub use common::error::Error;
 pub struct Config {
     /// The network that nodes' pod networks are cut from; none are given out where it is `None`.
     pub pod_cidr: Option<IpNet>,
+    /// The network of services, whose addresses no node serves under.
+    pub service_cidr: Option<IpNet>,
+    /// The DNS domain of services; likewise.
+    pub cluster_domain: String,
+    /// Names and addresses of the API server, under which only nodes on its hosts serve.
+    pub server_names: Vec<pki::San>,
     /// The prefix length of one node's pod network.
     pub node_cidr_prefix: u8,
     /// The certificate of the cluster's authority, published to every namespace.
@@ -65,6 +71,9 @@ impl Config {
     pub fn new(pki: &std::path::Path) -> Self {
         Self {
             pod_cidr: None,
+            service_cidr: None,
+            cluster_domain: "cluster.local".to_string(),
+            server_names: Vec::new(),
             node_cidr_prefix: 24,
             ca_certificate: pki.join("ca.crt"),
             ca_key: Some(pki.join("ca.key")),

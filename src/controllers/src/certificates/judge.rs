@@ -1,21 +1,23 @@
 //! Who may have which certificate: pure.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use pki::{Profile, Request, San, Usage, parse_request};
+
+use super::serving::{self, Reserved};
 
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const NODE_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const NODE_SERVING: &str = "kubernetes.io/kubelet-serving";
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
-const BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// The group of unlimited power, which no signer gives away.
 const MASTERS: &str = "system:masters";
 /// The shortest life that a request may ask for, as in Kubernetes.
@@ -26,11 +28,31 @@ const LEAST_LIFETIME: Duration = Duration::from_secs(600);
 pub enum Approval {
     /// A person decides.
     NotOurs,
-    /// Something is missing that will come.
-    Later(&'static str),
+    /// Not as long as nodes are what they are; a person may still approve it.
+    Later(String),
+    /// Where whoever asked has one of these permissions.
+    Ask(&'static [Permission]),
     /// Why it is approved.
     Approve(&'static str),
 }
+
+/// Leave to `create` a subresource of certificatesigningrequests, by which roles say whose requests are approved.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// `nodeclient`, `selfnodeclient`.
+    pub subresource: &'static str,
+    /// Why a request is approved by it.
+    pub message: &'static str,
+}
+
+const ANY_NODE: Permission = Permission {
+    subresource: "nodeclient",
+    message: "Auto approving kubelet client certificate after SubjectAccessReview.",
+};
+const OWN_NODE: Permission = Permission {
+    subresource: "selfnodeclient",
+    message: "Auto approving self kubelet client certificate after SubjectAccessReview.",
+};
 
 /// What to do with a request that is decided.
 #[derive(Debug)]
@@ -75,10 +97,15 @@ pub fn with(
     conditions(request).iter().cloned().chain([condition]).collect()
 }
 
-/// The node that a request of a node names.
-pub fn node_of(request: &CertificateSigningRequest) -> Option<String> {
-    let parsed = parse(request).ok()?;
-    parsed.common_name.strip_prefix(NODE_PREFIX).map(str::to_string)
+/// Whether what becomes of the request hangs on what is known of nodes.
+pub fn waits_for_nodes(request: &CertificateSigningRequest) -> bool {
+    request.spec.signer_name == NODE_SERVING && !is_decided(request)
+}
+
+/// Whether a change of a node is one that requests wait for.
+pub fn matters(old: &Node, new: &Node) -> bool {
+    serving::addresses(old) != serving::addresses(new)
+        || serving::is_control_plane(old) != serving::is_control_plane(new)
 }
 
 fn parse(request: &CertificateSigningRequest) -> Result<Request, String> {
@@ -127,66 +154,30 @@ fn node_serving_problem(request: &CertificateSigningRequest, parsed: &Request) -
     }
 }
 
-/// Who asked.
-struct Requester<'a> {
-    name: &'a str,
-    groups: Vec<&'a str>,
-}
-
-impl<'a> Requester<'a> {
-    fn of(request: &'a CertificateSigningRequest) -> Self {
-        Self {
-            name: request.spec.username.as_deref().unwrap_or_default(),
-            groups: request.spec.groups.iter().flatten().map(String::as_str).collect(),
-        }
-    }
-
-    fn is_bootstrapper(&self) -> bool {
-        self.groups.contains(&BOOTSTRAPPERS)
-    }
-
-    fn is_node(&self, common_name: &str) -> bool {
-        self.name == common_name && self.groups.contains(&NODES)
-    }
-}
-
-/// Judges a request that is not decided. `node` is the Node it names, where that exists.
-pub fn approval(request: &CertificateSigningRequest, node: Option<&Node>) -> Approval {
+/// Judges a request that is not decided. `nodes` are all that there are.
+pub fn approval(request: &CertificateSigningRequest, nodes: &[Arc<Node>], reserved: &Reserved) -> Approval {
     let Ok(parsed) = parse(request) else { return Approval::NotOurs };
-    let requester = Requester::of(request);
+    let user = request.spec.username.as_deref().unwrap_or_default();
+    let own = user == parsed.common_name;
+    let is_node = request.spec.groups.iter().flatten().any(|group| group == NODES);
     match request.spec.signer_name.as_str() {
         NODE_CLIENT if node_client_problem(request, &parsed).is_some() => Approval::NotOurs,
-        NODE_CLIENT if requester.is_node(&parsed.common_name) => {
-            Approval::Approve("A node renews its own client certificate.")
-        }
-        NODE_CLIENT if requester.is_bootstrapper() => {
-            Approval::Approve("A node that joins with a bootstrap token asks for its client certificate.")
-        }
+        NODE_CLIENT if own => Approval::Ask(&[OWN_NODE, ANY_NODE]),
+        NODE_CLIENT => Approval::Ask(&[ANY_NODE]),
         NODE_SERVING if node_serving_problem(request, &parsed).is_some() => Approval::NotOurs,
-        NODE_SERVING if requester.is_node(&parsed.common_name) => serving(&parsed, node),
+        NODE_SERVING if own && is_node => serving_approval(&parsed, nodes, reserved),
         _ => Approval::NotOurs,
     }
 }
 
-/// A node may serve under the names and addresses that its Node object has, and no others.
-fn serving(parsed: &Request, node: Option<&Node>) -> Approval {
-    let Some(node) = node else { return Approval::Later("the node is not registered") };
-    let addresses = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
-    if addresses.is_empty() {
-        return Approval::Later("the node has no addresses yet");
-    }
-    let ips: Vec<IpAddr> = addresses.iter().filter_map(|address| address.address.parse().ok()).collect();
-    let names: Vec<String> = addresses
-        .iter()
-        .filter(|address| address.type_ == "Hostname" || address.type_.ends_with("DNS"))
-        .map(|address| address.address.to_ascii_lowercase())
-        .collect();
-    let known_ips = parsed.ip_addresses.iter().all(|ip| ips.contains(ip));
-    let known_names = parsed.dns_names.iter().all(|name| names.contains(&name.to_ascii_lowercase()));
-    if known_ips && known_names {
-        Approval::Approve("A node asks for a serving certificate for its own names and addresses.")
-    } else {
-        Approval::Later("the request has names or addresses that the node has not")
+fn serving_approval(parsed: &Request, nodes: &[Arc<Node>], reserved: &Reserved) -> Approval {
+    let name = parsed.common_name.strip_prefix(NODE_PREFIX).unwrap_or_default();
+    let Some(node) = nodes.iter().find(|node| node.name_any() == name) else {
+        return Approval::Later("the node is not registered".to_string());
+    };
+    match serving::problem(node, nodes, reserved, &parsed.dns_names, &parsed.ip_addresses) {
+        Some(problem) => Approval::Later(problem),
+        None => Approval::Approve("A node asks for a serving certificate for its own names and addresses."),
     }
 }
 

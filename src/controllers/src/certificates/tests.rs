@@ -33,45 +33,137 @@ fn nodes_get_client_certificates_for_themselves_only() {
     let signer = "kube-apiserver-client-kubelet";
     let token = ("system:bootstrap:abcdef", &["system:bootstrappers", "system:authenticated"][..]);
     let node = ("system:node:w1", &["system:nodes"][..]);
-    for (what, user, groups, usages, pem, approve) in [
-        ("joins with a token", token.0, token.1, USAGES, w1(), true),
-        ("renews", node.0, node.1, USAGES, w1(), true),
-        ("another node", "system:node:w2", node.1, USAGES, w1(), false),
-        ("a name without the group", node.0, &["x"][..], USAGES, w1(), false),
-        ("a person", "jane", &["devs"][..], USAGES, w1(), false),
-        ("a server's usage", token.0, token.1, SERVER, w1(), false),
-        (
-            "more groups",
-            token.0,
-            token.1,
-            USAGES,
-            pem("system:node:w1", &["system:nodes", "system:masters"], &[]),
-            false,
-        ),
-        ("no node's name", token.0, token.1, USAGES, pem("admin", &["system:nodes"], &[]), false),
-        ("with names", token.0, token.1, USAGES, pem("system:node:w1", &["system:nodes"], &["w1"]), false),
-        ("damaged", token.0, token.1, USAGES, "x".to_string(), false),
+    // Whether they may is asked by the name of what they would have to be allowed.
+    let (any, own) = (&["nodeclient"][..], &["selfnodeclient", "nodeclient"][..]);
+    for (what, user, groups, usages, pem, asked) in [
+        ("joins with a token", token.0, token.1, USAGES, w1(), any),
+        ("renews", node.0, node.1, USAGES, w1(), own),
+        ("another node", "system:node:w2", node.1, USAGES, w1(), any),
+        ("a person", "jane", &["devs"][..], USAGES, w1(), any),
+        ("a server's usage", token.0, token.1, SERVER, w1(), &[]),
+        ("more groups", token.0, token.1, USAGES, pem("system:node:w1", &["system:nodes", "system:masters"], &[]), &[]),
+        ("no node's name", token.0, token.1, USAGES, pem("admin", &["system:nodes"], &[]), &[]),
+        ("with names", token.0, token.1, USAGES, pem("system:node:w1", &["system:nodes"], &["w1"]), &[]),
+        ("damaged", token.0, token.1, USAGES, "x".to_string(), &[]),
     ] {
-        let judged = judge::approval(&request(signer, user, groups, usages, pem), None);
-        assert_eq!(matches!(judged, Approval::Approve(_)), approve, "{what}: {judged:?}");
+        let judged = judge::approval(&request(signer, user, groups, usages, pem), &[], &Reserved::default());
+        let permissions = match &judged {
+            Approval::Ask(permissions) => permissions.iter().map(|permission| permission.subresource).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(permissions, asked, "{what}: {judged:?}");
+    }
+}
+
+fn node(name: &str, addresses: &[&str], labels: Value) -> Arc<Node> {
+    let typed = |address: &&str| {
+        let type_ = if address.parse::<std::net::IpAddr>().is_ok() { "InternalIP" } else { "Hostname" };
+        json!({"type": type_, "address": address})
+    };
+    let addresses: Vec<Value> = addresses.iter().map(typed).collect();
+    let node = json!({"metadata": {"name": name, "labels": labels}, "status": {"addresses": addresses}});
+    Arc::new(serde_json::from_value(node).unwrap())
+}
+
+fn cluster() -> Reserved {
+    let names = ["kubernetes", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.43.0.1", "10.0.0.10", "cp1"];
+    Reserved {
+        server: names.iter().chain(&["api.example.org"]).map(|name| pki::San::parse(name)).collect(),
+        networks: vec!["10.43.0.0/16".parse().unwrap(), "10.42.0.0/16".parse().unwrap()],
+        domain: "cluster.local".to_string(),
+    }
+}
+
+/// What comes of the request of a node's agent for these names, where that node's status lists all of them.
+fn serve(name: &str, sans: &[&str], labels: Value, others: &[Arc<Node>]) -> Approval {
+    let user = format!("system:node:{name}");
+    let asked = request("kubelet-serving", &user, &["system:nodes"], SERVER, pem(&user, &["system:nodes"], sans));
+    let nodes: Vec<Arc<Node>> = others.iter().cloned().chain([node(name, sans, labels)]).collect();
+    judge::approval(&asked, &nodes, &cluster())
+}
+
+#[test]
+fn nodes_serve_under_what_is_theirs_whatever_they_list() {
+    let controller = json!({"node-role.kubernetes.io/control-plane": ""});
+    let others = [
+        node("cp1", &["10.0.0.10", "cp1"], controller.clone()),
+        node("w2", &["10.0.0.2", "fd00::2", "w2", "w2.example.org"], json!({})),
+    ];
+    for (name, sans, approved) in [
+        ("w1", &["w1", "10.0.0.1"][..], true),
+        ("w1", &["W1", "w1.example.org", "10.0.0.1", "fd00::1"], true),
+        ("w1.example.org", &["w1.example.org", "w1", "10.0.0.1"], true),
+        // The API server's and the cluster's own.
+        ("w1", &["w1", "10.0.0.10"], false),
+        ("w1", &["w1", "::ffff:10.0.0.10"], false),
+        ("w1", &["w1", "10.43.0.1"], false),
+        ("w1", &["w1", "10.43.9.9"], false),
+        ("w1", &["w1", "10.42.1.1"], false),
+        ("w1", &["w1", "127.0.0.1"], false),
+        ("w1", &["w1", "::1"], false),
+        ("w1", &["w1", "169.254.169.254"], false),
+        ("w1", &["w1", "fe80::1"], false),
+        ("w1", &["w1", "0.0.0.0"], false),
+        ("w1", &["w1", "224.0.0.1"], false),
+        ("w1", &["kubernetes"], false),
+        ("w1", &["cp1"], false),
+        ("kubernetes", &["kubernetes"], false),
+        ("kubernetes.default", &["kubernetes.default"], false),
+        ("localhost", &["localhost"], false),
+        ("web.shop.svc", &["web.shop.svc"], false),
+        ("web.shop.svc.cluster.local", &["web.shop.svc.cluster.local"], false),
+        ("api.example.org", &["api.example.org"], false),
+        // What is another node's.
+        ("w1", &["w1", "10.0.0.2"], false),
+        ("w1", &["w1", "fd00:0::2"], false),
+        ("w1", &["w2"], false),
+        ("w2.example.org", &["w2.example.org"], false),
+        // What is nobody's that is known.
+        ("w1", &["w1", "example.org"], false),
+        ("w1", &["*.example.org"], false),
+    ] {
+        let judged = serve(name, sans, json!({}), &others);
+        assert_eq!(matches!(judged, Approval::Approve(_)), approved, "{name} {sans:?}: {judged:?}");
+        assert!(approved || matches!(judged, Approval::Later(_)), "{name} {sans:?}: {judged:?}");
     }
 }
 
 #[test]
-fn nodes_serve_under_their_own_names_only() {
-    let node: Node = serde_json::from_value(json!({"metadata": {"name": "w1"}, "status": {"addresses": [
-        {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "w1"}]}}))
-    .unwrap();
-    let ask = |sans: &[&str], user: &str| {
-        request("kubelet-serving", user, &["system:nodes"], SERVER, pem("system:node:w1", &["system:nodes"], sans))
+fn nodes_on_the_hosts_of_the_api_server_serve_under_their_addresses_and_no_more() {
+    let controller = || json!({"node-role.kubernetes.io/control-plane": ""});
+    for (sans, labels, approved) in [
+        (&["cp1", "10.0.0.10"][..], controller(), true),
+        (&["cp1", "10.0.0.10"], json!({}), false),
+        (&["cp1", "10.43.0.1"], controller(), false),
+        (&["cp1", "127.0.0.1"], controller(), false),
+        (&["kubernetes"], controller(), false),
+        (&["api.example.org"], controller(), false),
+        (&["cp1", "10.0.0.2"], controller(), false),
+    ] {
+        let judged = serve("cp1", sans, labels, &[node("w2", &["10.0.0.2", "w2"], json!({}))]);
+        assert_eq!(matches!(judged, Approval::Approve(_)), approved, "{sans:?}: {judged:?}");
+    }
+}
+
+#[test]
+fn requests_wait_for_what_a_node_has_not_listed_and_are_its_own() {
+    let w1 = "system:node:w1";
+    let ask = |sans: &[&str], user: &str, groups: &[&str]| {
+        request("kubelet-serving", user, groups, SERVER, pem(w1, &["system:nodes"], sans))
     };
-    let judge = |sans: &[&str], user: &str, node: Option<&Node>| judge::approval(&ask(sans, user), node);
-    assert!(matches!(judge(&["w1", "10.0.0.1"], "system:node:w1", Some(&node)), Approval::Approve(_)));
-    assert!(matches!(judge(&["w1", "10.0.0.1"], "system:node:w1", None), Approval::Later(_)));
-    assert!(matches!(judge(&["kubernetes.default"], "system:node:w1", Some(&node)), Approval::Later(_)));
-    assert!(matches!(judge(&["10.0.0.2"], "system:node:w1", Some(&node)), Approval::Later(_)));
-    assert_eq!(judge(&["w1"], "system:node:w2", Some(&node)), Approval::NotOurs);
-    assert_eq!(judge(&[], "system:node:w1", Some(&node)), Approval::NotOurs);
+    let judge = |asked: &CertificateSigningRequest, nodes: &[Arc<Node>]| judge::approval(asked, nodes, &cluster());
+    let asked = ask(&["w1", "10.0.0.1"], w1, &["system:nodes"]);
+    let (bare, listed) = (node("w1", &["w1"], json!({})), node("w1", &["w1", "10.0.0.1"], json!({})));
+    assert!(matches!(judge(&asked, &[]), Approval::Later(_)));
+    assert!(matches!(judge(&asked, std::slice::from_ref(&bare)), Approval::Later(_)));
+    assert!(matches!(judge(&asked, std::slice::from_ref(&listed)), Approval::Approve(_)));
+    assert!(judge::waits_for_nodes(&asked) && !judge::waits_for_nodes(&approved(asked)));
+    assert!(judge::matters(&bare, &listed) && !judge::matters(&listed, &listed));
+    assert!(judge::matters(&bare, &node("w1", &["w1"], json!({"node-role.kubernetes.io/control-plane": ""}))));
+    let nodes = [listed];
+    assert_eq!(judge(&ask(&["w1"], "system:node:w2", &["system:nodes"]), &nodes), Approval::NotOurs);
+    assert_eq!(judge(&ask(&["w1"], w1, &["devs"]), &nodes), Approval::NotOurs);
+    assert_eq!(judge(&ask(&[], w1, &["system:nodes"]), &nodes), Approval::NotOurs);
 }
 
 #[test]

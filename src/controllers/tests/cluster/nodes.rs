@@ -5,7 +5,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
-use super::support::{Cluster, start};
+use super::support::{Cluster, eventually, start};
 
 fn deployment() -> Value {
     let tolerate = |key: &str| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1});
@@ -83,21 +83,68 @@ async fn ask(cluster: &Cluster, user: &str, name: &str, signer: &str, usage: &st
     api.create(&PostParams::default(), &request).await.expect("the request is taken");
 }
 
+async fn is_issued(cluster: &Cluster, name: &str) {
+    let line = format!("get csr {name} -o jsonpath={{.status.certificate}}");
+    cluster.until(&line, |out| !out.is_empty()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_gets_its_certificates_and_nothing_more() {
     let cluster = start().await;
     cluster.node("w1").await;
     ask(&cluster, "system:bootstrap:abcdef", "join", "kube-apiserver-client-kubelet", "client auth", &[]).await;
+    ask(&cluster, "system:node:w1", "renew", "kube-apiserver-client-kubelet", "client auth", &[]).await;
     ask(&cluster, "system:node:w1", "serve", "kubelet-serving", "server auth", &["w1", "10.0.0.1"]).await;
     ask(&cluster, "system:node:w1", "steal", "kubelet-serving", "server auth", &["kubernetes.default"]).await;
-    for name in ["join", "serve"] {
-        let line = format!("get csr {name} -o jsonpath={{.status.certificate}}");
-        cluster.until(&line, |out| !out.is_empty()).await;
+    for name in ["join", "renew", "serve"] {
+        is_issued(&cluster, name).await;
     }
     cluster.kubectl("certificate deny steal").await;
     let listed = cluster.kubectl("get csr --no-headers").await;
-    for (name, state) in [("join", "Approved,Issued"), ("serve", "Approved,Issued"), ("steal", "Denied")] {
+    let issued = "Approved,Issued";
+    for (name, state) in [("join", issued), ("renew", issued), ("serve", issued), ("steal", "Denied")] {
         let line = listed.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         assert!(line.trim_end().ends_with(state), "{listed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serving_certificate_comes_as_soon_as_the_node_lists_what_it_serves_under() {
+    let cluster = start().await;
+    ask(&cluster, "system:node:w1", "early", "kubelet-serving", "server auth", &["w1", "10.0.0.1"]).await;
+    cluster.node("w1").await;
+    is_issued(&cluster, "early").await;
+    // The API server's address, until an administrator says that the node is on its host.
+    let address = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"},
+        {"type": "Hostname", "address": "w1"}]}});
+    let patch = ["patch", "node", "w1", "--subresource=status", "-p", &address.to_string()];
+    assert!(cluster.kubectl_output(&patch).await.status.success());
+    ask(&cluster, "system:node:w1", "shared", "kubelet-serving", "server auth", &["w1", "192.0.2.1"]).await;
+    ask(&cluster, "system:node:w1", "own", "kubelet-serving", "server auth", &["w1"]).await;
+    is_issued(&cluster, "own").await;
+    assert_eq!(cluster.kubectl("get csr shared -o jsonpath={.status.conditions}").await, "");
+    cluster.kubectl("label node w1 node-role.kubernetes.io/control-plane=").await;
+    is_issued(&cluster, "shared").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_say_whose_nodes_get_client_certificates() {
+    let cluster = start().await;
+    let bind = |role: &str| format!("create clusterrolebinding {} --clusterrole={role} --user=deployer", role.replace(':', "-"));
+    cluster.kubectl(&bind("system:node-bootstrapper")).await;
+    cluster.kubectl(&bind("system:certificates.k8s.io:certificatesigningrequests:nodeclient")).await;
+    cluster.kubectl("delete clusterrolebinding rkctl:node-autoapprove-bootstrap").await;
+    // Each takes effect when the server has followed the change.
+    let may = async |user: &str| {
+        let line = format!("auth can-i create certificatesigningrequests --subresource=nodeclient {user}");
+        String::from_utf8_lossy(&cluster.kubectl_output(&line.split(' ').collect::<Vec<_>>()).await.stdout).trim() == "yes"
+    };
+    eventually("the deployer may and hosts may not", || async {
+        may("--as=deployer").await && !may("--as=system:bootstrap:abcdef --as-group=system:bootstrappers").await
+    })
+    .await;
+    ask(&cluster, "system:bootstrap:abcdef", "unbound", "kube-apiserver-client-kubelet", "client auth", &[]).await;
+    ask(&cluster, "deployer", "bound", "kube-apiserver-client-kubelet", "client auth", &[]).await;
+    is_issued(&cluster, "bound").await;
+    assert_eq!(cluster.kubectl("get csr unbound -o jsonpath={.status.conditions}").await, "");
 }

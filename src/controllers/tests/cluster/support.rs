@@ -75,8 +75,8 @@ fn certificates(folder: &Path) -> KeyPair {
 }
 
 /// Users that tests act as beside the administrator.
-const USERS: [(&str, &[&str]); 2] =
-    [("system:bootstrap:abcdef", &["system:bootstrappers"]), ("system:node:w1", &["system:nodes"])];
+const USERS: [(&str, &[&str]); 3] =
+    [("system:bootstrap:abcdef", &["system:bootstrappers"]), ("system:node:w1", &["system:nodes"]), ("deployer", &[])];
 
 /// Starts a control plane whose waits are short.
 pub async fn start() -> Cluster {
@@ -126,6 +126,7 @@ pub async fn start() -> Cluster {
     .await;
     let controllers = controllers::Config {
         pod_cidr: Some("10.42.0.0/16".parse().expect("a network")),
+        server_names: vec![pki::San::parse("192.0.2.1")],
         node_monitor_period: Duration::from_millis(200),
         node_monitor_grace: Duration::from_secs(4),
         pod_gc_period: Duration::from_millis(200),

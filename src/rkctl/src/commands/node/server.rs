@@ -88,8 +88,13 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     parts.spawn(async move { server.run(ends).await.context("the API server failed") });
     wait_until_ready(&health, &shutdown).await;
     notify::ready();
-    let controller_config =
-        controllers::Config { pod_cidr: Some(config.pod_cidr.into()), ..controllers::Config::new(&config.pki_dir) };
+    let controller_config = controllers::Config {
+        pod_cidr: Some(config.pod_cidr.into()),
+        service_cidr: Some(config.service_cidr.into()),
+        cluster_domain: config.cluster_domain.clone(),
+        server_names: config.wanted_certificates().server_sans,
+        ..controllers::Config::new(&config.pki_dir)
+    };
     let told = components.clone();
     parts.spawn(async move {
         let running = controllers::run(controller_config, controllers);
