@@ -174,4 +174,9 @@ impl<K: cache::Cached> Informer<K> {
     pub async fn synced(&self) {
         self.cache.synced().await;
     }
+
+    /// Whether the first list is complete, and every handler that was there has been told of it.
+    pub fn is_synced(&self) -> bool {
+        self.cache.is_synced()
+    }
 }

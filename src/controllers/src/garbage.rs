@@ -2,18 +2,23 @@
 //!
 //! `graph` knows who owns what of every resource that can be watched; `plan` decides for one object from what is
 //! read live, so that a graph that is behind never deletes anything; this file follows discovery and carries out.
+//!
+//! What an object's dependents are, the graph alone knows: an owner is let go only when every resource that is
+//! followed has been listed, or its orphans would be taken for garbage and its last dependents for gone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use client::discovery::{Discovered, ServerResource, discover};
-use client::informer::{Change, Metadata};
+use client::informer::{Change, Informer, Informers, Metadata};
 use client::queue::{Outcome, WorkQueue};
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::Request;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::Shared;
 use crate::common::error::{Error, doing};
@@ -30,6 +35,12 @@ const WORKERS: usize = 8;
 /// Resources that own nothing and are owned by nothing, or come and go too often to be followed.
 const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
 
+/// Work begins when everything has been listed, or after this: one resource that cannot be listed keeps only those
+/// waiting whose dependents it may hold.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
+/// How soon an owner is looked at again whose dependents are not all known.
+const LIST_PERIOD: Duration = Duration::from_secs(1);
+
 /// What is told to the workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Task {
@@ -43,6 +54,10 @@ struct Collector {
     client: kube::Client,
     graph: Mutex<Graph>,
     kinds: Mutex<HashMap<(String, String), ServerResource>>,
+    /// What the graph is made from.
+    followed: Mutex<HashMap<ServerResource, Informer<Metadata>>>,
+    /// Discovery has answered, and what it told of is followed.
+    discovered: watch::Sender<bool>,
     queue: WorkQueue<Task>,
 }
 
@@ -52,51 +67,38 @@ struct Collector {
 /// None; failures are retried.
 pub async fn run(shared: Shared) -> Result<(), Error> {
     let context = &shared.context;
-    let collector = Arc::new(Collector {
-        client: context.client.clone(),
-        graph: Mutex::default(),
-        kinds: Mutex::default(),
-        queue: WorkQueue::new("garbage-collector"),
-    });
+    let collector = Arc::new(Collector::new(context.client.clone()));
     let follow = follow_discovery(&shared, &collector);
     let worker = collector.clone();
+    let work = async {
+        collector.first_lists().await;
+        let work = move |task| {
+            let worker = worker.clone();
+            async move { worker.work(task).await }
+        };
+        collector.queue.run_until(&context.shutdown, WORKERS, work).await;
+    };
     tokio::select! {
         () = context.shutdown.cancelled() => Ok(()),
         () = follow => Ok(()),
-        () = collector.queue.run_until(&context.shutdown, WORKERS, move |task| {
-            let worker = worker.clone();
-            async move { worker.work(task).await }
-        }) => Ok(()),
+        () = work => Ok(()),
     }
 }
 
 /// Watches every resource that discovery tells of, also those that come later.
 async fn follow_discovery(shared: &Shared, collector: &Arc<Collector>) {
-    let mut followed: HashMap<ServerResource, ()> = HashMap::new();
+    let informers = &shared.context.informers;
     loop {
         match discover(&shared.context.client).await {
             Ok(discovered) => {
                 *collector.lock_kinds() = discovered.by_kind();
                 let wanted = followable(&discovered);
-                for resource in wanted.iter().filter(|resource| !followed.contains_key(*resource)) {
-                    let informer = shared.context.informers.metadata(resource);
-                    let (sink, of) = (Arc::downgrade(collector), resource.clone());
-                    informer.on_change(move |change| {
-                        if let Some(collector) = sink.upgrade() {
-                            collector.changed(&of, change);
-                        }
-                    });
-                }
+                collector.follow(informers, &wanted);
                 // A group that did not answer is not gone.
                 if discovered.failed.is_empty() {
-                    let gone: Vec<ServerResource> =
-                        followed.keys().filter(|resource| !wanted.contains(resource)).cloned().collect();
-                    for resource in gone {
-                        shared.context.informers.forget_metadata(&resource);
-                        followed.remove(&resource);
-                    }
+                    collector.forget(informers, &wanted);
                 }
-                followed.extend(wanted.into_iter().map(|resource| (resource, ())));
+                collector.discovered.send_replace(true);
             }
             Err(error) => tracing::warn!(error = stdx::error::chain(&error), "cannot discover resources; will retry"),
         }
@@ -114,6 +116,77 @@ fn followable(discovered: &Discovered) -> Vec<ServerResource> {
 }
 
 impl Collector {
+    fn new(client: kube::Client) -> Self {
+        Self {
+            client,
+            graph: Mutex::default(),
+            kinds: Mutex::default(),
+            followed: Mutex::default(),
+            discovered: watch::Sender::new(false),
+            queue: WorkQueue::new("garbage-collector"),
+        }
+    }
+
+    /// Takes what the informers of these resources tell into the graph.
+    fn follow(self: &Arc<Self>, informers: &Informers, wanted: &[ServerResource]) {
+        for resource in wanted {
+            if self.lock_followed().contains_key(resource) {
+                continue;
+            }
+            let informer = informers.metadata(resource);
+            let (sink, of) = (Arc::downgrade(self), resource.clone());
+            informer.on_change(move |change| {
+                if let Some(collector) = sink.upgrade() {
+                    collector.changed(&of, change);
+                }
+            });
+            self.lock_followed().insert(resource.clone(), informer);
+        }
+    }
+
+    /// Follows no longer what is not among these resources.
+    fn forget(&self, informers: &Informers, wanted: &[ServerResource]) {
+        self.lock_followed().retain(|resource, _| {
+            let stays = wanted.contains(resource);
+            if !stays {
+                informers.forget_metadata(resource);
+            }
+            stays
+        });
+    }
+
+    /// Waits until everything has been listed once, or long enough.
+    async fn first_lists(&self) {
+        let mut discovered = self.discovered.subscribe();
+        // The sender lives in `self`.
+        let _ = discovered.wait_for(|discovered| *discovered).await;
+        let followed: Vec<Informer<Metadata>> = self.lock_followed().values().cloned().collect();
+        let all = join_all(followed.iter().map(Informer::synced));
+        if tokio::time::timeout(FIRST_LISTS, all).await.is_err() {
+            tracing::warn!(unlisted = self.unlisted(), "not everything can be listed; going on without");
+        }
+    }
+
+    /// A resource that may have dependents which the graph does not know yet.
+    fn unlisted(&self) -> Option<String> {
+        let followed = self.lock_followed();
+        followed.iter().find(|(_, informer)| !informer.is_synced()).map(|(resource, _)| resource.list_path())
+    }
+
+    /// Whether an owner must wait because its dependents may not all be known.
+    fn must_wait(&self, owner: &Identity) -> bool {
+        let unlisted = self.unlisted();
+        if let Some(unlisted) = &unlisted {
+            let (owner, kind) = (owner.full_name(), &owner.resource.plural);
+            tracing::warn!(owner, kind, unlisted, "an owner waits until its dependents are known");
+        }
+        unlisted.is_some()
+    }
+
+    fn lock_followed(&self) -> MutexGuard<'_, HashMap<ServerResource, Informer<Metadata>>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Graph> {
         self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,6 +266,9 @@ impl Collector {
             (graph.blocking_dependents(&uid), graph.dependents(&uid))
         };
         if blocking.is_empty() {
+            if self.must_wait(identity) {
+                return Ok(Outcome::After(LIST_PERIOD));
+            }
             return self.remove_finalizer(identity, live, FOREGROUND).await;
         }
         all.into_iter().for_each(|dependent| self.queue.add(Task::Look(dependent)));
@@ -204,6 +280,9 @@ impl Collector {
         let Some(live) = self.read(&identity).await?.filter(|live| live.uid.as_deref() == Some(uid)) else {
             return Ok(Outcome::Done);
         };
+        if self.must_wait(&identity) {
+            return Ok(Outcome::After(LIST_PERIOD));
+        }
         let dependents: Vec<Identity> = {
             let graph = self.lock();
             graph.dependents(uid).iter().filter_map(|dependent| graph.identity(dependent)).collect()

@@ -99,6 +99,10 @@ impl<K: Cached> Cache<K> {
         let _ = synced.wait_for(|synced| *synced).await;
     }
 
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Takes in a new or changed object.
     pub fn upsert(&self, object: K) {
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,3 +1,5 @@
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 
 fn resource() -> ServerResource {
@@ -76,4 +78,73 @@ fn only_what_can_be_watched_and_deleted_is_followed() {
     events.plural = "events".into();
     let discovered = Discovered { resources: vec![resource(), review, events], failed: vec![] };
     assert_eq!(followable(&discovered), [resource()]);
+}
+
+/// An API with one owner, a ConfigMap, and what is to be owned, Secrets, which cannot be listed before `listable`.
+/// What is patched is told.
+fn api(owner: Value, dependent: Value, listable: watch::Receiver<bool>) -> (kube::Client, Patches) {
+    let patches = Patches::default();
+    let told = patches.clone();
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (owner, dependent, mut listable, told) = (owner.clone(), dependent.clone(), listable.clone(), told.clone());
+        async move {
+            let (method, path) = (request.method().clone(), request.uri().path().to_string());
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let list = |item: Value| json!({"kind": "List", "metadata": {"resourceVersion": "7"}, "items": [item]});
+            let body = match (method.as_str(), path.as_str()) {
+                ("GET", _) if watches => std::future::pending().await,
+                ("GET", "/api/v1/configmaps") => list(owner),
+                ("GET", "/api/v1/secrets") => {
+                    let _ = listable.wait_for(|listable| *listable).await;
+                    list(dependent)
+                }
+                ("GET", path) if path.ends_with("/configmaps/owner") => owner,
+                ("GET", path) if path.ends_with("/secrets/dependent") => dependent,
+                ("PATCH", path) => {
+                    let name = path.rsplit('/').next().unwrap_or_default().to_string();
+                    told.lock().unwrap().push(name);
+                    json!({})
+                }
+                _ => panic!("{method} {path}"),
+            };
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(http::Response::new(body))
+        }
+    });
+    (kube::Client::new(service, "default"), patches)
+}
+
+type Patches = Arc<Mutex<Vec<String>>>;
+
+/// An owner that is being deleted with a finalizer of ours stays until what it may own has been listed.
+async fn owner_waits_for_lists(finalizer: &str) {
+    let whole = |metadata: ObjectMeta| json!({"metadata": metadata});
+    let owner = whole(object("owner", &[], &[finalizer], true));
+    let dependent = whole(object("dependent", &[("owner", true)], &[], false));
+    let (listable, listed) = watch::channel(false);
+    let (client, patches) = api(owner, dependent, listed);
+    let shutdown = CancellationToken::new();
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    let collector = Arc::new(Collector::new(client));
+    let secrets = ServerResource { kind: "Secret".into(), plural: "secrets".into(), ..resource() };
+    collector.follow(&informers, &[resource(), secrets.clone()]);
+    informers.metadata(&resource()).synced().await;
+    let task = || match finalizer {
+        ORPHAN => Task::Orphan("owner".into()),
+        _ => Task::Look("owner".into()),
+    };
+    assert_eq!(collector.work(task()).await.unwrap(), Outcome::After(LIST_PERIOD));
+    assert!(patches.lock().unwrap().is_empty(), "the owner stays");
+    listable.send_replace(true);
+    informers.metadata(&secrets).synced().await;
+    assert_eq!(collector.work(task()).await.unwrap(), Outcome::Done);
+    let expected: &[&str] = if finalizer == ORPHAN { &["dependent", "owner"] } else { &[] };
+    assert_eq!(*patches.lock().unwrap(), expected, "dependents are cut loose before the owner goes, or go first");
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn an_owner_is_not_let_go_before_its_dependents_are_known() {
+    owner_waits_for_lists(ORPHAN).await;
+    owner_waits_for_lists(FOREGROUND).await;
 }
