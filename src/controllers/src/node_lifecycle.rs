@@ -1,6 +1,8 @@
 //! Nodes that fall silent: their conditions become unknown, taints say so, and their pods are evicted as those
 //! tolerate; and everything back when they return.
 //!
+//! Where many fall silent at once, `zones` says that few or none of them drive pods away.
+//!
 //! Clocks of nodes are not trusted: a node is silent when neither its lease nor its status has changed for the grace
 //! period by this process's own clock.
 
@@ -27,8 +29,10 @@ mod evict;
 mod health;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use evict::Eviction;
+use zones::Pace;
 
 const WORKERS: usize = 4;
 const COMPONENT: &str = "node-controller";
@@ -41,6 +45,8 @@ struct Controller {
     leases: Informer<Lease>,
     pods_on: Index<Pod>,
     seen: Mutex<HashMap<String, Seen>>,
+    /// When a node of each zone last began to drive its pods away.
+    begun: Mutex<HashMap<String, Instant>>,
     recorder: Recorder,
 }
 
@@ -48,6 +54,17 @@ struct Controller {
 struct Seen {
     sign: (Option<Timestamp>, Option<Timestamp>),
     since: Instant,
+}
+
+/// Whether a node may drive its pods away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Not, or not yet.
+    No,
+    /// It does already, or has no reason to.
+    Had,
+    /// It begins now; when another of its zone last began.
+    Taken(Option<Instant>),
 }
 
 /// Watches over nodes until shutdown.
@@ -69,6 +86,7 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
         leases: leases.clone(),
         pods_on,
         seen: Mutex::default(),
+        begun: Mutex::default(),
         recorder: Recorder::new(context.client.clone(), COMPONENT, ""),
     });
     let enqueue = queue.clone();
@@ -151,18 +169,50 @@ impl Controller {
 
     async fn set_taints(&self, node: &Arc<Node>, now: Timestamp) -> Result<(), Error> {
         let name = node.name_any();
-        // When no node at all is ready, it is more likely that we are cut off than that they all died: nobody is
-        // evicted then.
-        let any_ready = self.nodes.list(None).iter().any(|node| nodes::ready_status(node) == "True");
-        let Some(taints) = health::taints(node, any_ready, now) else { return Ok(()) };
+        let turn = self.turn(node);
+        let Some(taints) = health::taints(node, turn != Turn::No, now) else { return Ok(()) };
         let api: Api<Node> = Api::all(self.client.clone());
         let taints = if taints.is_empty() { json!(null) } else { json!(taints) };
         let patch = json!({"metadata": {"uid": node.uid(), "resourceVersion": node.resource_version()},
             "spec": {"taints": taints}});
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(error) if !client::is_not_found(&error) => Err(doing(format!("taint node {name}"))(error)),
+            Err(error) if !client::is_not_found(&error) => {
+                if let Turn::Taken(before) = turn {
+                    self.give_back(node, before);
+                }
+                Err(doing(format!("taint node {name}"))(error))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the node may drive its pods away where it is not ready.
+    fn turn(&self, node: &Node) -> Turn {
+        let zone = zones::zone(node);
+        let pace = zones::paces(&self.nodes.list(None)).get(&zone).copied().unwrap_or(Pace::Nobody);
+        match pace {
+            Pace::Nobody => Turn::No,
+            Pace::OneIn(_) if nodes::ready_status(node) == "True" || health::drives_away(node) => Turn::Had,
+            Pace::OneIn(pause) => {
+                let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+                let (now, before) = (Instant::now(), begun.get(&zone).copied());
+                if before.is_some_and(|before| now.duration_since(before) < pause) {
+                    // It is looked at again with the next round.
+                    return Turn::No;
+                }
+                begun.insert(zone, now);
+                Turn::Taken(before)
+            }
+        }
+    }
+
+    /// The node's turn came to nothing.
+    fn give_back(&self, node: &Node, before: Option<Instant>) {
+        let (zone, mut begun) = (zones::zone(node), self.begun.lock().unwrap_or_else(PoisonError::into_inner));
+        match before {
+            Some(before) => begun.insert(zone, before),
+            None => begun.remove(&zone),
+        };
     }
 
     async fn mark_unready(&self, pod: &Arc<Pod>, now: Timestamp) -> Result<(), Error> {

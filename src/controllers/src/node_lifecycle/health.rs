@@ -54,6 +54,12 @@ pub fn unknown(node: &Node, now: Timestamp) -> Option<Vec<NodeCondition>> {
     (!changed.is_empty()).then_some(changed)
 }
 
+/// Whether the node drives pods away because it is not ready.
+pub fn drives_away(node: &Node) -> bool {
+    let ours = |taint: &Taint| taint.effect == "NoExecute" && [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
+    nodes::taints(node).iter().any(ours)
+}
+
 /// The taints the node should have; `None` where it has them. Taints that others set stay.
 pub fn taints(node: &Node, may_evict: bool, now: Timestamp) -> Option<Vec<Taint>> {
     let mut wanted: Vec<(&str, &str)> = Vec::new();

@@ -98,3 +98,58 @@ fn pods_leave_as_they_tolerate() {
     assert_eq!(evict::plan(&node, &pod(tolerate(json!(300)), "2026-01-01T00:01:00Z")), after, "came after the taint");
     assert!(evict::repels(&node));
 }
+
+#[test]
+fn the_more_of_a_zone_is_silent_the_fewer_pods_leave() {
+    use zones::Disruption::{Full, Little, Partial};
+    for (ready, silent, expected) in [
+        (3, 0, Little),
+        (2, 1, Little),
+        (1, 2, Little),
+        (1, 3, Partial),
+        (2, 3, Partial),
+        (3, 3, Little),
+        (45, 55, Partial),
+        (46, 54, Little),
+        (0, 1, Full),
+        (0, 4, Full),
+        (0, 0, Little),
+    ] {
+        assert_eq!(zones::disruption(ready, silent), expected, "{ready} ready, {silent} silent");
+    }
+}
+
+#[test]
+fn each_zone_has_its_pace_and_none_where_all_are_silent() {
+    let in_zone = |zone: &str, ready: usize, silent: usize| -> Vec<Arc<Node>> {
+        let words = std::iter::repeat_n("True", ready).chain(std::iter::repeat_n("Unknown", silent));
+        let named = words.map(|word| {
+            let mut node = node(word, json!([]), json!({}));
+            let labels = node.metadata.labels.get_or_insert_default();
+            labels.insert("topology.kubernetes.io/zone".to_string(), zone.to_string());
+            Arc::new(node)
+        });
+        named.collect()
+    };
+    let (normal, slow) = (Pace::OneIn(Duration::from_secs(10)), Pace::OneIn(Duration::from_secs(100)));
+    for (what, a, b, expected) in [
+        ("all is well", (3, 0), (3, 0), (normal, normal)),
+        ("one is silent", (2, 1), (3, 0), (normal, normal)),
+        ("most of a small zone", (1, 3), (3, 0), (Pace::Nobody, normal)),
+        ("most of a large zone", (20, 31), (3, 0), (slow, normal)),
+        ("a whole zone", (0, 3), (3, 0), (normal, normal)),
+        ("both zones", (0, 3), (0, 1), (Pace::Nobody, Pace::Nobody)),
+        ("one zone and most of the other", (0, 3), (1, 3), (normal, Pace::Nobody)),
+    ] {
+        let all = [in_zone("a", a.0, a.1), in_zone("b", b.0, b.1)].concat();
+        let paces = zones::paces(&all);
+        assert_eq!((paces["/a"], paces["/b"]), expected, "{what}");
+    }
+    assert!(zones::paces(&[]).is_empty());
+    assert!(health::drives_away(&node(
+        "Unknown",
+        json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]),
+        json!({})
+    )));
+    assert!(!health::drives_away(&node("Unknown", json!([{"key": "k", "effect": "NoExecute"}]), json!({}))));
+}

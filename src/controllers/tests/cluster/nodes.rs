@@ -55,6 +55,34 @@ async fn when_every_node_is_silent_nobody_is_evicted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_most_nodes_are_silent_at_once_nobody_is_evicted() {
+    let cluster = start().await;
+    for node in ["w1", "w2", "w3", "w4"] {
+        cluster.node(node).await;
+    }
+    let mut deployment = deployment();
+    deployment["spec"]["replicas"] = json!(4);
+    // Those that fall silent first must not lose theirs before the others' silence is noticed.
+    for toleration in [0, 1] {
+        deployment["spec"]["template"]["spec"]["tolerations"][toleration]["tolerationSeconds"] = json!(30);
+    }
+    cluster.apply(deployment).await;
+    cluster.until(RUNNING_ON, |out| ["w2:;", "w3:;", "w4:;"].iter().all(|node| out.contains(node))).await;
+    for node in ["w2", "w3", "w4"] {
+        cluster.kill(node);
+    }
+    let effects = "get nodes w2 w3 w4 -o jsonpath={range.items[*]}{.spec.taints[*].effect};{end}";
+    cluster.until(effects, |out| out == "NoSchedule;NoSchedule;NoSchedule;").await;
+    let pods = cluster.kubectl("get pods -o jsonpath={.items[*].metadata.deletionTimestamp}").await;
+    assert_eq!(pods, "");
+    // Fewer are believed.
+    for node in ["w2", "w3"] {
+        cluster.revive(node).await;
+    }
+    cluster.until("get node w4 -o jsonpath={.spec.taints[*].effect}", |out| out.contains("NoExecute")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cordoned_nodes_are_tainted_and_pods_of_deleted_nodes_go() {
     let cluster = start().await;
     for node in ["w1", "w2"] {
@@ -130,14 +158,17 @@ async fn a_serving_certificate_comes_as_soon_as_the_node_lists_what_it_serves_un
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_say_whose_nodes_get_client_certificates() {
     let cluster = start().await;
-    let bind = |role: &str| format!("create clusterrolebinding {} --clusterrole={role} --user=deployer", role.replace(':', "-"));
+    let bind = |role: &str| {
+        format!("create clusterrolebinding {} --clusterrole={role} --user=deployer", role.replace(':', "-"))
+    };
     cluster.kubectl(&bind("system:node-bootstrapper")).await;
     cluster.kubectl(&bind("system:certificates.k8s.io:certificatesigningrequests:nodeclient")).await;
     cluster.kubectl("delete clusterrolebinding rkctl:node-autoapprove-bootstrap").await;
     // Each takes effect when the server has followed the change.
     let may = async |user: &str| {
         let line = format!("auth can-i create certificatesigningrequests --subresource=nodeclient {user}");
-        String::from_utf8_lossy(&cluster.kubectl_output(&line.split(' ').collect::<Vec<_>>()).await.stdout).trim() == "yes"
+        String::from_utf8_lossy(&cluster.kubectl_output(&line.split(' ').collect::<Vec<_>>()).await.stdout).trim()
+            == "yes"
     };
     eventually("the deployer may and hosts may not", || async {
         may("--as=deployer").await && !may("--as=system:bootstrap:abcdef --as-group=system:bootstrappers").await
