@@ -41,11 +41,11 @@ impl Cluster {
         }
     }
 
-    /// Puts a pod on a node, wherever it was before.
-    pub fn place(&mut self, pod: Arc<PodInfo>, node: &str) {
+    /// Puts a pod on a node, wherever it was before; the other node that room was kept for it on, if any.
+    pub fn place(&mut self, pod: Arc<PodInfo>, node: &str) -> Option<String> {
+        let kept = self.nominated.remove(&pod.uid).map(|(kept, _)| kept).filter(|kept| kept != node);
         self.remove_pod(&pod.uid);
         self.places.insert(pod.uid.clone(), node.to_string());
-        self.nominated.remove(&pod.uid);
         if !pod.anti_affinity.is_empty() {
             self.repelling.insert(pod.uid.clone(), pod.clone());
         }
@@ -57,12 +57,13 @@ impl Cluster {
             info.name = node.to_string();
         }
         info.add_pod(pod);
+        kept
     }
 
-    /// Takes a pod away; the node it was on.
+    /// Takes a pod away; the node it was on, or on which room was kept for it.
     pub fn remove_pod(&mut self, uid: &str) -> Option<String> {
-        self.nominated.remove(uid);
-        let name = self.places.remove(uid)?;
+        let kept = self.nominated.remove(uid).map(|(kept, _)| kept);
+        let Some(name) = self.places.remove(uid) else { return kept };
         self.repelling.remove(uid);
         self.attracting.remove(uid);
         if let Some(node) = self.nodes.get_mut(&name) {

@@ -16,17 +16,13 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::pod::PodInfo;
 use crate::preempt::{self, Preemption};
-use crate::queue::{Happened, Popped, Queue};
+use crate::queue::{Popped, Queue};
 use crate::schedule::{FitError, schedule};
+use crate::state::State;
 use crate::{Config, Error};
 
 /// How often pods that have waited long are looked for.
 const REFRESH: Duration = Duration::from_secs(30);
-
-struct State {
-    cluster: Cluster,
-    queue: Queue,
-}
 
 struct Scheduler {
     config: Config,
@@ -44,7 +40,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let queue = Queue::new(config.backoff, config.retry_unschedulable_after);
     let scheduler = Arc::new(Scheduler {
         recorder: Recorder::new(context.client.clone(), &config.scheduler_name, ""),
-        state: Mutex::new(State { cluster: Cluster::default(), queue }),
+        state: Mutex::new(State::new(queue)),
         wake: Notify::new(),
         config,
         context: context.clone(),
@@ -89,67 +85,18 @@ impl Scheduler {
     }
 
     fn namespace_changed(&self, change: &Change<Namespace>) {
-        let namespace = change.object();
-        let name = namespace.metadata.name.clone().unwrap_or_default();
-        let mut state = self.lock();
-        match change {
-            Change::Deleted(_) => state.cluster.namespaces.remove(&name),
-            _ => state.cluster.namespaces.insert(name, namespace.metadata.labels.clone().unwrap_or_default()),
-        };
+        self.lock().namespace_changed(change);
     }
 
     fn node_changed(&self, change: &Change<Node>) {
-        let mut guard = self.lock();
-        let State { cluster, queue } = &mut *guard;
-        let node = change.object();
-        let name = node.metadata.name.as_deref().unwrap_or_default();
-        if matches!(change, Change::Deleted(_)) {
-            cluster.remove_node(name);
-        } else if cluster.set_node(node)
-            && let Some(info) = cluster.nodes.get(name)
-        {
-            queue.happened(Happened::Node(info), Instant::now());
+        if self.lock().node_changed(change, Instant::now()) {
             self.wake.notify_one();
         }
     }
 
     fn pod_changed(&self, change: &Change<Pod>) {
-        let pod = change.object();
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
-        let gone = matches!(change, Change::Deleted(_)) || phase == "Succeeded" || phase == "Failed";
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let mut guard = self.lock();
-        let State { cluster, queue } = &mut *guard;
-        let now = Instant::now();
-        if gone {
-            queue.remove(uid);
-            if let Some(node) = cluster.remove_pod(uid).and_then(|name| cluster.nodes.get(&name)) {
-                queue.happened(Happened::PodLeft(node), now);
-                self.wake.notify_one();
-            }
-            return;
-        }
-        let info = Arc::new(PodInfo::new(pod));
-        if !info.assigned_to.is_empty() {
-            queue.remove(uid);
-            let (was_there, relabelled) = (cluster.place_of(uid).is_some(), relabelled(change));
-            let node = info.assigned_to.clone();
-            cluster.place(info, &node);
-            if !was_there || relabelled {
-                queue.happened(Happened::PodCame, now);
-                self.wake.notify_one();
-            }
-        } else if cluster.place_of(uid).is_none() && self.is_ours(pod) {
-            if info.terminating {
-                queue.remove(uid);
-            } else {
-                // Room that was made for it before this process started is kept for it.
-                if !info.nominated_to.is_empty() {
-                    cluster.nominated.insert(info.uid.clone(), (info.nominated_to.clone(), info.clone()));
-                }
-                queue.put(info, now);
-                self.wake.notify_one();
-            }
+        if self.lock().pod_changed(change, self.is_ours(change.object()), Instant::now()) {
+            self.wake.notify_one();
         }
     }
 
@@ -198,22 +145,26 @@ impl Scheduler {
     /// Decides and records the decision in memory, in one step.
     fn decide(&self, popped: &Popped) -> Decision {
         let pod = &popped.pod;
-        let mut guard = self.lock();
-        let State { cluster, queue } = &mut *guard;
-        match schedule(pod, cluster, rand::random()) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        match schedule(pod, &state.cluster, rand::random()) {
             Ok(node) => {
-                cluster.place(pod.clone(), &node);
+                let kept = state.cluster.place(pod.clone(), &node);
+                state.room_came(kept, now);
                 Decision::Bind(node)
             }
             Err(fit) => {
-                let (message, preemption) = self.after_refusal(pod, cluster, &fit);
+                let kept = state.cluster.nominated.get(&pod.uid).map(|(kept, _)| kept.clone());
+                let (message, preemption) = self.after_refusal(pod, &mut state.cluster, &fit);
+                if preemption.as_ref().is_some_and(|preemption| kept.as_ref() != Some(&preemption.node)) {
+                    state.room_came(kept, now);
+                }
                 let reasons = fit.nodes.into_values().flatten().fold(Vec::new(), |mut kept, reason| {
                     if !kept.contains(&reason) {
                         kept.push(reason);
                     }
                     kept
                 });
-                queue.did_not_fit(popped, reasons, Instant::now());
+                state.queue.did_not_fit(popped, reasons, now);
                 Decision::Refuse(message, preemption)
             }
         }
@@ -248,13 +199,11 @@ impl Scheduler {
                 let gone = client::is_not_found(&error) || client::is_conflict(&error);
                 let text = client::ApiError(error).to_string();
                 tracing::debug!(pod = pod.full_name(), node, error = text, "binding was refused");
-                let mut guard = self.lock();
-                let State { cluster, queue } = &mut *guard;
-                if let Some(node) = cluster.remove_pod(&pod.uid).and_then(|name| cluster.nodes.get(&name)) {
-                    queue.happened(Happened::PodLeft(node), Instant::now());
-                }
-                queue.put_off(&pod.uid, Instant::now());
-                drop(guard);
+                let mut state = self.lock();
+                let left = state.cluster.remove_pod(&pod.uid);
+                state.room_came(left, Instant::now());
+                state.queue.put_off(&pod.uid, Instant::now());
+                drop(state);
                 self.wake.notify_one();
                 if !gone {
                     let message = format!("binding rejected: {text}");
@@ -310,10 +259,6 @@ impl Scheduler {
 enum Decision {
     Bind(String),
     Refuse(String, Option<Preemption>),
-}
-
-fn relabelled(change: &Change<Pod>) -> bool {
-    matches!(change, Change::Updated(old, new) if old.metadata.labels != new.metadata.labels)
 }
 
 /// The status patch that says why a pod has no node; `None` where the pod says so already.

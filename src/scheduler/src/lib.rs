@@ -17,6 +17,7 @@ pub mod queue;
 pub mod resources;
 pub mod schedule;
 pub mod score;
+mod state;
 
 pub use driver::run;
 
