@@ -75,13 +75,16 @@ fn name_problem(name: &str, node: &Node, others: &[&Node], reserved: &Reserved) 
     let own = node.name_any().to_ascii_lowercase();
     let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
     let below = |parent: &str| name == parent || name.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'));
-    let cluster = below("localhost") || below("svc") || (!reserved.domain.is_empty() && below(&reserved.domain));
+    let in_domain = |part: &str| below(part) || below(&format!("{part}.{}", reserved.domain));
+    let cluster = below("localhost") || in_domain("svc") || in_domain("pod") || first(name) == "kubernetes";
+    // A host of the API server may be called as it likes: it serves under all of these already.
+    let trusted = is_control_plane(node) && name == own;
     let server = reserved.server.contains(&San::Dns(name.to_string()));
     let other = others
         .iter()
         .find(|other| other.name_any().eq_ignore_ascii_case(name) || listed_names(other).any(|listed| listed == name));
     match () {
-        () if cluster || first(name) == "kubernetes" => Some("is the cluster's own".to_string()),
+        () if cluster && !trusted => Some("is the cluster's own".to_string()),
         () if server && !is_control_plane(node) => Some("is the API server's".to_string()),
         () if first(name) != first(&own) => Some(format!("is neither {own} nor {} in a domain", first(&own))),
         () if !listed_names(node).any(|listed| listed == name) => Some("is not in the node's status".to_string()),

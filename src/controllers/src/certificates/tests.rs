@@ -93,6 +93,7 @@ fn nodes_serve_under_what_is_theirs_whatever_they_list() {
         ("w1", &["w1", "10.0.0.1"][..], true),
         ("w1", &["W1", "w1.example.org", "10.0.0.1", "fd00::1"], true),
         ("w1.example.org", &["w1.example.org", "w1", "10.0.0.1"], true),
+        ("w1.cluster.local", &["w1.cluster.local"], true),
         // The API server's and the cluster's own.
         ("w1", &["w1", "10.0.0.10"], false),
         ("w1", &["w1", "::ffff:10.0.0.10"], false),
@@ -112,6 +113,7 @@ fn nodes_serve_under_what_is_theirs_whatever_they_list() {
         ("localhost", &["localhost"], false),
         ("web.shop.svc", &["web.shop.svc"], false),
         ("web.shop.svc.cluster.local", &["web.shop.svc.cluster.local"], false),
+        ("web.shop.pod.cluster.local", &["web.shop.pod.cluster.local"], false),
         ("api.example.org", &["api.example.org"], false),
         // What is another node's.
         ("w1", &["w1", "10.0.0.2"], false),
@@ -131,6 +133,7 @@ fn nodes_serve_under_what_is_theirs_whatever_they_list() {
 #[test]
 fn nodes_on_the_hosts_of_the_api_server_serve_under_their_addresses_and_no_more() {
     let controller = || json!({"node-role.kubernetes.io/control-plane": ""});
+    assert!(matches!(serve("localhost", &["localhost", "10.0.0.10"], controller(), &[]), Approval::Approve(_)));
     for (sans, labels, approved) in [
         (&["cp1", "10.0.0.10"][..], controller(), true),
         (&["cp1", "10.0.0.10"], json!({}), false),
