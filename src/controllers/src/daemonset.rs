@@ -23,7 +23,7 @@ use crate::common::error::{Error, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
-use crate::common::{pods, ready};
+use crate::common::{namespaces, pods, ready};
 
 mod nodes;
 mod plan;
@@ -201,6 +201,7 @@ impl Controller {
                 done.map_err(doing(format!("count a collision of DaemonSet {key}")))?;
                 Ok(None)
             }
+            Err(error) if namespaces::goes_away(&error) => Ok(Some(history.hash)),
             Err(error) => Err(doing(format!("create a ControllerRevision of DaemonSet {key}"))(error)),
         }
     }
@@ -257,6 +258,9 @@ impl Controller {
             }
             if let Some(error) = refused {
                 self.expectations.creations_less(key, later.len());
+                if namespaces::goes_away(&error) {
+                    return Ok(());
+                }
                 let error = doing(format!("create a pod of DaemonSet {key}"))(error);
                 let message = format!("Error creating: {}", stdx::error::chain(&error));
                 self.recorder.warning(daemon.as_ref(), "FailedCreate", &message);

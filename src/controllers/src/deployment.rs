@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::common::error::{Error, doing};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of};
-use crate::common::{pods, ready};
+use crate::common::{namespaces, pods, ready};
 
 mod model;
 mod plan;
@@ -211,6 +211,7 @@ impl Controller {
                 return Ok(());
             }
             Err(error) if client::is_already_exists(&error) => error,
+            Err(error) if namespaces::goes_away(&error) => return Ok(()),
             Err(error) => {
                 let error = doing(what())(error);
                 let message = format!("Failed to create new replica set \"{name}\": {}", stdx::error::chain(&error));

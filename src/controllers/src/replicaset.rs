@@ -22,7 +22,7 @@ use crate::common::error::{Error, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
-use crate::common::{pods, ready};
+use crate::common::{namespaces, pods, ready};
 
 mod plan;
 #[cfg(test)]
@@ -283,7 +283,7 @@ impl<K: Replicated> Controller<K> {
             }
             if let Some(error) = refused {
                 self.expectations.creations_less(key, left);
-                if client::is_namespace_terminating(&error) {
+                if namespaces::goes_away(&error) {
                     return Ok(());
                 }
                 let error = doing(format!("create a pod of {} {key}", K::kind(&())))(error);

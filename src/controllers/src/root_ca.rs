@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::Shared;
 use crate::common::error::{Error, doing};
-use crate::common::namespaces::is_active;
+use crate::common::namespaces::{self, is_active};
 use crate::common::ready;
 
 const NAME: &str = "kube-root-ca.crt";
@@ -85,8 +85,7 @@ async fn publish(client: kube::Client, namespace: &str, there: Option<&ConfigMap
         }
     };
     match done {
-        Err(error) if client::is_already_exists(&error) || client::is_not_found(&error) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+        Err(error) if client::is_already_exists(&error) || namespaces::goes_away(&error) => Ok(()),
         other => other.map(|_| ()).map_err(doing(format!("publish ConfigMap {namespace}/{NAME}"))),
     }
 }

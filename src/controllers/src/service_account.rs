@@ -9,7 +9,7 @@ use kube::api::{Api, PostParams};
 
 use crate::Shared;
 use crate::common::error::{Error, doing};
-use crate::common::namespaces::is_active;
+use crate::common::namespaces::{self, is_active};
 use crate::common::ready;
 
 const NAME: &str = "default";
@@ -56,9 +56,7 @@ async fn create(client: kube::Client, namespace: &str) -> Result<(), Error> {
         ..ServiceAccount::default()
     };
     match Api::<ServiceAccount>::namespaced(client, namespace).create(&PostParams::default(), &account).await {
-        Err(error) if client::is_already_exists(&error) || client::is_not_found(&error) => Ok(()),
-        // The namespace is being deleted.
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+        Err(error) if client::is_already_exists(&error) || namespaces::goes_away(&error) => Ok(()),
         other => other.map(|_| ()).map_err(doing(format!("create ServiceAccount {namespace}/{NAME}"))),
     }
 }

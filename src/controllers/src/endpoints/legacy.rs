@@ -13,7 +13,7 @@ use super::{Member, Port, families, is_headless, members, pod_changed, selector,
 use crate::Shared;
 use crate::common::error::{Error, doing};
 use crate::common::key::Key;
-use crate::common::ready;
+use crate::common::{namespaces, ready};
 
 const WORKERS: usize = 5;
 /// Addresses of one object, as in Kubernetes: its size is bounded.
@@ -91,7 +91,7 @@ impl Controller {
         };
         match done {
             // The namespace goes away and takes the service with it.
-            Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {}
+            Err(error) if namespaces::goes_away(&error) => {}
             other => {
                 other.map_err(doing(format!("write Endpoints {key}")))?;
             }

@@ -17,7 +17,7 @@ use crate::common::error::{Error, doing};
 use crate::common::hash::hash_text;
 use crate::common::key::Key;
 use crate::common::owners::controller_reference;
-use crate::common::ready;
+use crate::common::{namespaces, ready};
 
 const WORKERS: usize = 5;
 /// Endpoints of one slice, as in Kubernetes.
@@ -123,7 +123,7 @@ impl Controller {
             let done = api.create(&params, &slice).await;
             match done {
                 // The namespace goes away and takes the service with it.
-                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {}
+                Err(error) if namespaces::goes_away(&error) => {}
                 other => {
                     other.map_err(doing(format!("create an EndpointSlice of service {key}")))?;
                 }
