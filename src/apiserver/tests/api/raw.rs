@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use store::{Precondition, Store};
 
-use crate::support::{eventually, start};
+use apiserver::plugin::Plugins;
+
+use crate::streams::upgrade;
+use crate::support::{eventually, start, start_configured};
 
 fn config_map(name: &str, labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"k": "v"}})
@@ -133,5 +136,16 @@ async fn api_services_say_whether_they_are_available() {
     assert!(found["message"].as_str().is_some_and(|why| why.contains("backend.default.svc")), "{found}");
     let table = server.kubectl(&["get", "apiservices"]).await;
     assert!(table.contains("default/backend") && table.contains("False (FailedDiscoveryCheck)"), "{table}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overloaded_server_refuses_clients_and_not_its_own_components() {
+    let server = start_configured(Plugins::allow_all(), |config| config.limits.reads_in_flight = 0).await;
+    let head = "GET /api/v1/namespaces/default HTTP/1.1\nHost: a\n\n";
+    let (answer, _) = upgrade(&server, head).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    let request = http::Request::get("/api/v1/namespaces/default").body(Vec::new()).expect("a request");
+    server.component.request_text(request).await.expect("is answered");
     server.stop().await;
 }

@@ -106,7 +106,7 @@ async fn with_pod(server: TestServer) -> TestServer {
 }
 
 /// Sends a request for an upgrade by hand and answers with the head of the response and the stream.
-async fn upgrade(server: &TestServer, head: &str) -> (String, tokio_rustls::client::TlsStream<TcpStream>) {
+pub async fn upgrade(server: &TestServer, head: &str) -> (String, tokio_rustls::client::TlsStream<TcpStream>) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -23,6 +23,8 @@ pub struct TestServer {
     pub folder: TempDir,
     pub address: String,
     pub client: kube::Client,
+    /// A component of the server's process that is no administrator.
+    pub component: kube::Client,
     pub store: Arc<Embedded>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -65,16 +67,17 @@ pub async fn start() -> TestServer {
 
 /// Starts a server with these plugins and waits until it is ready.
 pub async fn start_with(plugins: Plugins) -> TestServer {
-    start_configured(plugins, true).await
+    start_configured(plugins, |_| {}).await
 }
 
 /// Starts a server that passes nothing on to addresses of its own host, as servers do that are no test's.
 pub async fn start_strict() -> TestServer {
-    start_configured(Plugins::allow_all(), false).await
+    start_configured(Plugins::allow_all(), |config| config.local_targets = false).await
 }
 
-async fn start_configured(plugins: Plugins, local_targets: bool) -> TestServer {
-    let server = start_unready(plugins, local_targets).await;
+/// Starts a server whose configuration differs in some points.
+pub async fn start_configured(plugins: Plugins, change: impl FnOnce(&mut Config)) -> TestServer {
+    let server = start_unready(plugins, change).await;
     eventually("the server is ready", || async {
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
         server.client.request_text(request).await.is_ok().then_some(())
@@ -83,11 +86,11 @@ async fn start_configured(plugins: Plugins, local_targets: bool) -> TestServer {
     server
 }
 
-async fn start_unready(plugins: Plugins, local_targets: bool) -> TestServer {
+async fn start_unready(plugins: Plugins, change: impl FnOnce(&mut Config)) -> TestServer {
     let folder = TempDir::new().expect("a folder");
     let (serving, client_ca) = make_certificates(folder.path());
     let store = Embedded::open(&folder.path().join("state.db"), Options::default()).expect("a store");
-    let config = Config {
+    let mut config = Config {
         listen: "127.0.0.1:0".parse().expect("an address"),
         serving,
         client_ca,
@@ -100,20 +103,22 @@ async fn start_unready(plugins: Plugins, local_targets: bool) -> TestServer {
             certificate: folder.path().join("client.crt"),
             key: folder.path().join("client.key"),
         }),
-        local_targets,
+        local_targets: true,
         proxy_client: Some(KeyPair {
             certificate: folder.path().join("client.crt"),
             key: folder.path().join("client.key"),
         }),
         limits: Limits::default(),
     };
+    change(&mut config);
     let server = Server::new(config, store.clone(), plugins).await.expect("a server");
     let address = format!("https://{}", server.address());
     let client = server.client(User::new("tester", &["system:masters"]));
+    let component = server.client(User::new("system:kube-controller-manager", &[]));
     let shutdown = CancellationToken::new();
     let ends = shutdown.clone();
     let running = tokio::spawn(async move { server.run(ends).await.expect("the server runs") });
-    let server = TestServer { folder, address, client, store, shutdown, running };
+    let server = TestServer { folder, address, client, component, store, shutdown, running };
     server.write_kubeconfig();
     server
 }

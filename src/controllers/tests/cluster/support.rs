@@ -28,7 +28,9 @@ pub const BROKEN: &str = "broken";
 
 pub struct Cluster {
     folder: TempDir,
-    pub context: Context,
+    context: Context,
+    /// May do everything; the controllers have their own role and no more.
+    pub admin: kube::Client,
     clients: Clients,
     alive: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -113,15 +115,15 @@ pub async fn start() -> Cluster {
     );
     write(folder.path(), "kubeconfig", &kubeconfig);
     let shutdown = CancellationToken::new();
-    let client = server.client(User::new("system:kube-controller-manager", &["system:masters"]));
-    let context = Context::new(client, shutdown.clone());
+    let admin = server.client(User::new("tester", &["system:masters"]));
+    let context = Context::new(server.client(User::new("system:kube-controller-manager", &[])), shutdown.clone());
     let scheduler = Context { client: server.client(User::new("system:kube-scheduler", &[])), ..context.clone() };
     let clients = USERS.iter().map(|(name, groups)| (name.to_string(), server.client(User::new(*name, groups))));
     let clients: Clients = clients.collect();
     tokio::spawn(async move { server.run(shutdown).await.expect("the server runs") });
     eventually("the server is ready", || async {
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
-        context.client.request_text(request).await.is_ok()
+        admin.request_text(request).await.is_ok()
     })
     .await;
     let controllers = controllers::Config {
@@ -137,12 +139,12 @@ pub async fn start() -> Cluster {
     let running = context.clone();
     tokio::spawn(async move { controllers::run(controllers, running).await.expect("the controllers run") });
     tokio::spawn(async move { scheduler::run(scheduler::Config::default(), scheduler).await.expect("it schedules") });
-    let accounts: Api<ServiceAccount> = Api::namespaced(context.client.clone(), "default");
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), "default");
     // No pod is admitted before its account is there.
     eventually("the default account is there", || async { accounts.get("default").await.is_ok() }).await;
     let alive = Arc::default();
-    tokio::spawn(pretend(context.clone(), Arc::clone(&alive)));
-    Cluster { folder, context, clients, alive }
+    tokio::spawn(pretend(context.clone(), admin.clone(), Arc::clone(&alive)));
+    Cluster { folder, context, admin, clients, alive }
 }
 
 impl Cluster {
@@ -154,7 +156,7 @@ impl Cluster {
     /// Adds a node with four cores that lives.
     pub async fn node(&self, name: &str) {
         let node = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
-        let api: Api<Node> = Api::all(self.context.client.clone());
+        let api: Api<Node> = Api::all(self.admin.clone());
         let node = serde_json::from_value(node).expect("a node");
         api.create(&PostParams::default(), &node).await.expect("the node is created");
         self.revive(name).await;
@@ -173,7 +175,7 @@ impl Cluster {
             "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": name}],
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready",
                 "lastHeartbeatTime": now, "lastTransitionTime": now}]});
-        let api: Api<Node> = Api::all(self.context.client.clone());
+        let api: Api<Node> = Api::all(self.admin.clone());
         let patch = Patch::Strategic(json!({"status": status}));
         api.patch_status(name, &PatchParams::default(), &patch).await.expect("the node reports");
         self.alive.lock().expect("no panic").insert(name.to_string());
@@ -236,20 +238,20 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnM
 }
 
 /// Renews leases of the nodes that live, and lets their pods start and end.
-async fn pretend(context: Context, alive: Arc<Mutex<BTreeSet<String>>>) {
+async fn pretend(context: Context, admin: kube::Client, alive: Arc<Mutex<BTreeSet<String>>>) {
     let pods = context.informers.all::<Pod>();
     let mut round = 0u32;
     while !context.shutdown.is_cancelled() {
         let names = alive.lock().expect("no panic").clone();
         if round.is_multiple_of(10) {
             for name in &names {
-                renew(&context.client, name).await;
+                renew(&admin, name).await;
             }
         }
         for pod in pods.list(None) {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
             if names.contains(&node) {
-                run_pod(&context.client, &pod).await;
+                run_pod(&admin, &pod).await;
             }
         }
         round = round.wrapping_add(1);

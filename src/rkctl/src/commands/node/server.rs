@@ -69,13 +69,11 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
     let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
 
-    let controllers =
-        context(server.client(User::new("system:kube-controller-manager", &["system:masters"])), &shutdown);
+    // Each acts by its role, which the server has seen to when it is ready.
+    let controllers = context(server.client(User::new("system:kube-controller-manager", &[])), &shutdown);
     // The scheduler reads what the controllers read, and acts in its own name.
-    let scheduler = client::Context {
-        client: server.client(User::new("system:kube-scheduler", &["system:authenticated"])),
-        ..controllers.clone()
-    };
+    let scheduler =
+        client::Context { client: server.client(User::new("system:kube-scheduler", &[])), ..controllers.clone() };
     let follower = client::Context {
         client: server.client(User::new("system:rkctl-gitops", &["system:masters"])),
         ..controllers.clone()
