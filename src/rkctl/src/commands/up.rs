@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use provision::{HostFacts, Job, Observation, Outcome, Plan, Report};
+use inventory::Cluster;
+use provision::{Action, Job, Observation, Outcome, Plan, Report};
 
 use super::cluster::Prepared;
 use super::kubeconfig;
@@ -52,9 +53,8 @@ pub fn run(args: Args) -> exit::Answer {
                 wrong = verify(&prepared);
             }
         }
-        let kubeconfig = match serving(&prepared) {
-            Some(facts) => {
-                let ca_pem = facts.ca_pem.as_deref();
+        let kubeconfig = match serving(&cluster, &prepared.observed, &report) {
+            Some(ca_pem) => {
                 kubeconfig::ensure(&prepared.fleet, &cluster, ca_pem, &kubeconfig_path).await?;
                 Some(&kubeconfig_path)
             }
@@ -118,14 +118,24 @@ fn verdict(report: &Report, plan: &Plan) -> Vec<String> {
     wrong
 }
 
-/// What was found on a host whose API server a kubeconfig can be used with.
-fn serving<'a>(prepared: &'a Prepared<'_>) -> Option<&'a HostFacts> {
-    prepared.cluster.controllers().find_map(|host| match prepared.observed.get(&host.name) {
+/// Where an API server serves that a kubeconfig can be used with, its authority as far as it was found. A server that
+/// became ready in this run counts even where the host did not answer the last look.
+fn serving<'a>(
+    cluster: &Cluster,
+    observed: &'a BTreeMap<String, Observation>,
+    report: &Report,
+) -> Option<Option<&'a str>> {
+    let found = cluster.controllers().find_map(|host| match observed.get(&host.name) {
         Some(Observation::Answered(facts)) if facts.cluster.as_ref().is_some_and(|cluster| cluster.ready) => {
-            Some(&**facts)
+            Some(facts.ca_pem.as_deref())
         }
         _ => None,
-    })
+    });
+    let became_ready = || {
+        let mut waited = report.steps.iter().filter(|result| result.step.action == Action::AwaitServer);
+        waited.any(|result| result.outcome == Outcome::Done)
+    };
+    found.or_else(|| became_ready().then_some(None))
 }
 
 /// What the hosts and the cluster say afterwards.
@@ -185,4 +195,44 @@ fn summary(
         text.push_str(&format!("export KUBECONFIG={}\n", path.display()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use provision::{HostFacts, Step, StepResult, Wave};
+
+    use super::*;
+
+    fn report(outcome: Outcome) -> Report {
+        let (host, title) = ("cp1".to_owned(), "wait for the API server".to_owned());
+        let (id, wave, action) = ("server-ready", Wave::Host, Action::AwaitServer);
+        let step =
+            Step { host, id, wave, title, action, reason: String::new(), before: String::new(), after: String::new() };
+        Report { steps: vec![StepResult { step, outcome, elapsed_ms: 1 }] }
+    }
+
+    #[test]
+    fn a_kubeconfig_is_for_a_server_that_serves() {
+        let text = "apiVersion: rkctl.dev/v1\nkind: Cluster\nmetadata: {name: one}\nspec: {hosts: [{name: cp1, address: 192.0.2.1}]}\n";
+        let cluster = inventory::parse(text, Path::new("one.yaml")).unwrap();
+        let observed = |observation| BTreeMap::from([("cp1".to_owned(), observation)]);
+        let silent = observed(Observation::Failed { cause: "no answer within 30 s".into() });
+        let mut facts = HostFacts { ca_pem: Some("pem".into()), ..HostFacts::default() };
+        let unready = observed(Observation::Answered(Box::new(facts.clone())));
+        facts.cluster = Some(provision::cluster_facts::ClusterFacts { ready: true, ..Default::default() });
+        let ready = observed(Observation::Answered(Box::new(facts)));
+        let failed = || Outcome::Failed { cause: String::new(), remedy: String::new() };
+        for (observed, report, expected) in [
+            (&ready, Report::default(), Some(Some("pem"))),
+            (&unready, Report::default(), None),
+            (&silent, Report::default(), None),
+            (&silent, report(failed()), None),
+            // It became ready, and only the last look failed.
+            (&silent, report(Outcome::Done), Some(None)),
+        ] {
+            assert_eq!(serving(&cluster, observed, &report), expected, "{observed:?} {report:?}");
+        }
+    }
 }
