@@ -17,7 +17,7 @@ pub use cluster::{Cluster, HOSTS, SPARE};
 pub use http::{get, get_many};
 pub use inventory::GIT_INTERVAL_S;
 pub use manifests::{busybox_pod, deployment, service};
-pub use program::Running;
+pub use program::{Running, on_a_terminal};
 pub use report::differences;
 pub use runner::main;
 pub use scene::{PATIENCE, Scene, condition, names};

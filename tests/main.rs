@@ -14,6 +14,7 @@ mod firewall;
 mod gitops;
 mod harness;
 mod ingress;
+mod kubeconfig;
 mod lifecycle;
 mod logs;
 mod nodes;
@@ -53,6 +54,7 @@ const STAGES: &[Stage] = &[
             lifecycle::DRILLS,
             gitops::DRILLS,
             access::DRILLS,
+            kubeconfig::DRILLS,
         ],
         alone: &[scheduling::DRILLS, faults::DRILLS, cut::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS],
     },

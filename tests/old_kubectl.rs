@@ -2,8 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get};
-use crate::streams::on_a_terminal;
+use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get, on_a_terminal};
 
 drills![looks_and_changes, streams];
 

@@ -1,17 +1,27 @@
 //! What goes wrong on a host during `up`: one message with host, step, cause and remedy; run again, it goes on. On the
 //! host that is in no cluster, as a cluster of its own.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testkit::kubectl::Ran;
 
-use crate::harness::{SPARE, Scene, drills};
+use crate::harness::{PATIENCE, Running, SPARE, Scene, differences, drills, on_a_terminal};
 
-drills![tells_what_is_wrong_with_a_host_and_goes_on, converges_after_it_was_killed];
+drills![
+    tells_what_is_wrong_with_a_host_and_goes_on,
+    converges_after_it_was_killed,
+    converges_after_control_c,
+    converges_after_the_host_was_rebooted,
+];
 
 const BOUND: Duration = Duration::from_secs(180);
+/// Who is interrupted ends at once.
+const ENDED_BOUND: Duration = Duration::from_secs(10);
+/// 128 and the number of SIGINT, as script(1) tells of it.
+const INTERRUPTED: i32 = 130;
 /// Moments at which `up` is killed: while it looks, prepares, copies, starts and waits.
 const KILLED_AFTER_MS: [u64; 6] = [300, 900, 1700, 2600, 3800, 5500];
 
@@ -20,6 +30,15 @@ fn inventory(scene: &Scene) -> Value {
         "hostKeys": { "policy": "strict", "file": scene.cluster.known_hosts() } });
     json!({ "metadata": { "name": "spare" },
         "spec": { "hosts": [{ "name": SPARE, "address": scene.cluster.address(SPARE), "ssh": ssh }] } })
+}
+
+/// `up` that is not waited for.
+fn up_begun(scene: &Scene) -> Command {
+    let path = scene.cluster.file("spare.yaml");
+    std::fs::write(&path, inventory(scene).to_string()).expect("a file of ours");
+    let mut command = Command::new(scene.cluster.program());
+    command.arg("up").arg(path).arg("--kubeconfig").arg(scene.cluster.file("spare.kubeconfig"));
+    command
 }
 
 fn up(scene: &Scene) -> Ran {
@@ -67,14 +86,8 @@ fn tells_what_is_wrong_with_a_host_and_goes_on(scene: &Scene) {
 
 fn converges_after_it_was_killed(scene: &Scene) {
     let before = scene.cluster.snapshot(SPARE);
-    let path = scene.cluster.file("killed.yaml");
-    std::fs::write(&path, inventory(scene).to_string()).expect("a file of ours");
     for after_ms in KILLED_AFTER_MS {
-        let mut child = Command::new(scene.cluster.program())
-            .arg("up")
-            .arg(&path)
-            .arg("--kubeconfig")
-            .arg(scene.cluster.file("spare.kubeconfig"))
+        let mut child = up_begun(scene)
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -87,10 +100,45 @@ fn converges_after_it_was_killed(scene: &Scene) {
         let _ended = child.kill();
         child.wait().expect("a child of ours is waited for");
     }
+    converges(scene, &before);
+}
+
+/// `up` finishes what was begun, and `reset` leaves the host as it was before that.
+#[track_caller]
+fn converges(scene: &Scene, before: &str) {
     let ready = up(scene).ok();
     assert!(ready.contains("The cluster spare is "), "{ready}");
     assert!(up(scene).ok().contains("nothing to do"));
     reset(scene);
     let now = scene.cluster.snapshot(SPARE);
-    assert!(now == before, "{}", crate::harness::differences(&before, &now));
+    assert!(now == before, "{}", differences(before, &now));
+}
+
+fn converges_after_control_c(scene: &Scene) {
+    let before = scene.cluster.snapshot(SPARE);
+    for step in ["copy rkctl", "wait until the node is Ready"] {
+        let mut command = up_begun(scene);
+        // Bars are drawn for terminals that can move their cursor.
+        command.env("TERM", "xterm");
+        let mut session = Running::start(on_a_terminal(command));
+        let mut keys = session.stdin();
+        session.wait_for(PATIENCE, &format!("the bar shows `{step}`"), |said| said.contains(step).then_some(()));
+        keys.write_all(b"\x03").expect("it reads");
+        let status = session.wait_for_end(ENDED_BOUND);
+        assert_eq!(status.code(), Some(INTERRUPTED), "{}", session.said());
+    }
+    converges(scene, &before);
+}
+
+fn converges_after_the_host_was_rebooted(scene: &Scene) {
+    let before = scene.cluster.snapshot(SPARE);
+    let mut command = Running::start(up_begun(scene));
+    let done = "start containerd: done";
+    command.wait_for(PATIENCE, "a good part is done", |said| said.contains(done).then_some(()));
+    scene.cluster.host_verb("reboot", SPARE);
+    let status = command.wait_for_end(BOUND);
+    let said = command.said();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("FAILED w3: ") && said.contains("run `rkctl up` again"), "{said}");
+    converges(scene, &before);
 }

@@ -1,31 +1,13 @@
 //! exec, attach, cp and port-forward: bytes between a user and a container.
 
 use std::io::Write as _;
-use std::process::Command;
 use std::time::Duration;
 
 use testkit::eventually;
 
-use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get, service};
+use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get, on_a_terminal, service};
 
 drills![exec_in_a_terminal, exec_hands_on_bytes_and_exit_codes, cp_both_ways, forward_ports];
-
-/// kubectl on a terminal of its own, as util-linux's script(1) gives it one.
-pub fn on_a_terminal(kubectl: Command) -> Command {
-    let words: Vec<String> = std::iter::once(kubectl.get_program())
-        .chain(kubectl.get_args())
-        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")))
-        .collect();
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--flush", "--command", &format!("exec {}", words.join(" ")), "/dev/null"]);
-    for (name, value) in kubectl.get_envs() {
-        match value {
-            Some(value) => script.env(name, value),
-            None => script.env_remove(name),
-        };
-    }
-    script
-}
 
 fn exec_in_a_terminal(scene: &Scene) {
     scene.apply(&busybox_pod("shell", None));

@@ -79,12 +79,17 @@ impl Cluster {
         self.folder.join("inventory.yaml")
     }
 
-    /// Runs `rkctl` with a verb that takes the inventory, and what else is given.
-    pub fn rkctl(&self, verb: &str, more: &[&str], bound: Duration) -> Ran {
+    /// `rkctl` with a verb that takes the inventory, and what else is given.
+    pub fn command(&self, verb: &str, more: &[&str]) -> Command {
         inventory::write(&self.inventory.lock().expect("drills that change it are alone"), &self.inventory_path());
         let mut command = Command::new(&self.lab.rkctl);
         command.arg(verb).arg(self.inventory_path()).args(more);
-        run(&mut command, bound, b"")
+        command
+    }
+
+    /// Runs it to the end, which must come within `bound`.
+    pub fn rkctl(&self, verb: &str, more: &[&str], bound: Duration) -> Ran {
+        run(&mut self.command(verb, more), bound, b"")
     }
 
     /// Runs `rkctl` with a verb and an inventory of the drill's own.

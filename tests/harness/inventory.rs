@@ -46,8 +46,10 @@ pub fn host<'a>(inventory: &'a mut Value, name: &str) -> &'a mut Value {
     hosts.iter_mut().find(|host| host["name"] == name).unwrap_or_else(|| panic!("the inventory has no host {name}"))
 }
 
-/// Writes it as YAML, of which JSON is a part.
+/// Writes it as YAML, of which JSON is a part; whole at any moment, since drills beside this one read it.
 pub fn write(inventory: &Value, path: &Path) {
     let text = serde_json::to_string_pretty(inventory).expect("JSON is written");
-    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let new = path.with_extension("new");
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

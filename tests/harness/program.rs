@@ -1,7 +1,7 @@
 //! Programs that are run: to the end with a bound, or beside the drill until it has seen enough.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,24 @@ fn drain(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     let _broken = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A program on a terminal of its own, as util-linux's script(1) gives it one.
+pub fn on_a_terminal(program: Command) -> Command {
+    let words: Vec<String> = std::iter::once(program.get_program())
+        .chain(program.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")))
+        .collect();
+    let mut script = Command::new("script");
+    // `exec`, since the program must be in the foreground whatever shell script(1) takes.
+    script.args(["--quiet", "--return", "--flush", "--command", &format!("exec {}", words.join(" ")), "/dev/null"]);
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    script
 }
 
 /// A program that runs beside the drill; ended when this is dropped.
@@ -97,6 +115,16 @@ impl Running {
         testkit::eventually(bound, what, || {
             let said = self.said();
             look(&said).ok_or_else(|| format!("$ {} said\n{said}", self.line))
+        })
+    }
+
+    /// Waits until it has ended; answers how.
+    #[track_caller]
+    pub fn wait_for_end(&mut self, bound: Duration) -> ExitStatus {
+        let (child, said, line) = (&mut self.child, &self.said, &self.line);
+        testkit::eventually(bound, "the program ends", || match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            _ => Err(format!("$ {line} said\n{}", said.lock().expect("no reader panics"))),
         })
     }
 
