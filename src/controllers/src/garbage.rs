@@ -39,7 +39,7 @@ const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")]
 /// waiting whose dependents it may hold.
 const FIRST_LISTS: Duration = Duration::from_secs(30);
 /// How soon an owner is looked at again whose dependents are not all known.
-const LIST_PERIOD: Duration = Duration::from_secs(1);
+const LIST_PERIOD: Duration = Duration::from_secs(5);
 
 /// What is told to the workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
