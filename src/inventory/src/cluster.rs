@@ -108,9 +108,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// The address the node has in the cluster; `None` where only a DNS name is known and the host must be asked.
+    /// The address the node has in the cluster; `None` where the host must be asked, since only a DNS name is known, or
+    /// an address that leads from this machine to itself and pods nowhere.
     pub fn node_ip(&self) -> Option<IpAddr> {
-        self.private_address.or_else(|| self.address.parse().ok())
+        self.private_address.or_else(|| self.address.parse().ok().filter(|address: &IpAddr| !address.is_loopback()))
     }
 }
 

@@ -38,6 +38,13 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> bool {
     if !view.peers.addresses.contains_key(&view.host.name) {
         draft.problem("the host has no known IPv4 address", "set `privateAddress` of the host");
     } else if let Some(std::net::IpAddr::V4(address)) = view.peers.addresses.get(&view.host.name)
+        && (address.is_loopback() || address.is_link_local() || address.is_unspecified())
+    {
+        draft.problem(
+            format!("pods and the API server cannot reach the host at {address}"),
+            "set `privateAddress` to an address of the host that is neither loopback nor link-local",
+        );
+    } else if let Some(std::net::IpAddr::V4(address)) = view.peers.addresses.get(&view.host.name)
         && !facts.local_addresses.is_empty()
         && !facts.local_addresses.contains(address)
     {

@@ -438,6 +438,26 @@ fn configuration_is_yaml_with_what_was_wanted() {
 }
 
 #[test]
+fn a_host_that_is_reached_over_loopback_is_a_node_at_its_own_address() {
+    let inventory = |more: &str| {
+        cluster(&format!("metadata: {{name: one}}\nspec:\n  hosts:\n    - {{name: one, address: 127.0.0.1{more}}}\n"))
+    };
+    let facts = BTreeMap::from([("one".to_owned(), bare("one", "10.0.0.5"))]);
+    let plan = planned(&inventory(""), &facts);
+    let written = |wanted: &str| {
+        let step = plan.steps.iter().find(|step| step.title.ends_with(wanted)).unwrap();
+        let Action::Write { content, .. } = &step.action else { panic!() };
+        serde_yaml::from_str::<serde_json::Value>(content).unwrap()
+    };
+    assert_eq!(written("server.yaml")["advertiseAddress"], "10.0.0.5");
+    assert_eq!(written("agent.yaml")["nodeIP"], "10.0.0.5");
+    for address in ["127.0.0.1", "169.254.1.1"] {
+        let plan = planned(&inventory(&format!(", privateAddress: {address}")), &facts);
+        assert!(plan.problems.iter().any(|problem| problem.message.contains("cannot reach the host at")), "{address}");
+    }
+}
+
+#[test]
 fn the_runtime_is_configured_for_what_the_host_can_do() {
     let cluster = cluster(LAB);
     let mut facts = fleet(&cluster);
