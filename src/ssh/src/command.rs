@@ -25,6 +25,8 @@ pub struct Command {
     pub(crate) timeout: Option<Duration>,
     pub(crate) output_limit_bytes: usize,
     pub(crate) as_login_user: bool,
+    /// No shell is put around the script.
+    plain: bool,
 }
 
 impl Command {
@@ -37,7 +39,14 @@ impl Command {
             timeout: None,
             output_limit_bytes: OUTPUT_LIMIT_BYTES,
             as_login_user: false,
+            plain: false,
         }
+    }
+
+    /// A command that the server is given without a shell around it, each parameter in single quotes: for servers
+    /// that have no shell but take a command or two of their own, as those of Git repositories do.
+    pub fn plain(command: impl Into<String>) -> Self {
+        Self { plain: true, ..Self::new(command) }
     }
 
     /// A program and its arguments, each passed on unchanged.
@@ -90,8 +99,12 @@ impl Command {
         &self.stdin
     }
 
-    /// `/bin/sh -c SCRIPT sh ARGS…` as one line for any POSIX shell.
+    /// `/bin/sh -c SCRIPT sh ARGS…` as one line for any POSIX shell; `SCRIPT ARGS…` where it is plain.
     pub(crate) fn line(&self) -> String {
+        if self.plain {
+            let args = self.args.iter().map(|arg| quote::single_quoted(arg));
+            return std::iter::once(self.script.clone()).chain(args).collect::<Vec<_>>().join(" ");
+        }
         let fixed = ["/bin/sh", "-c", &self.script, "sh"];
         quote::join(fixed.into_iter().chain(self.args.iter().map(String::as_str)))
     }
@@ -200,6 +213,12 @@ mod tests {
         let command = Command::new("echo \"$1\"").arg("it's").arg("");
         assert_eq!(command.line(), r#"/bin/sh -c 'echo "$1"' sh 'it'\''s' ''"#);
         assert_eq!(Command::program(["ls", "a b"]).script(), "ls 'a b'");
+    }
+
+    #[test]
+    fn a_plain_command_has_no_shell_around_it_and_always_quotes() {
+        assert_eq!(Command::plain("git-upload-pack").arg("a/b.git").line(), "git-upload-pack 'a/b.git'");
+        assert_eq!(Command::plain("git-upload-pack").arg("it's").line(), r"git-upload-pack 'it'\''s'");
     }
 
     #[test]

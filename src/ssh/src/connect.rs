@@ -6,7 +6,6 @@ use std::time::Duration;
 use russh::client::{self, Handle};
 use russh::keys::Algorithm;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::authenticate;
@@ -109,15 +108,6 @@ async fn open_stream(target: &Target, jump: Option<&Session>) -> Result<Box<dyn 
     let addresses = resolve::addresses(&target.host, target.port)
         .await
         .map_err(|source| Error::Resolve { host: host.clone(), source })?;
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(|source| Error::Connect { host: host.clone(), source })?;
-                return Ok(Box::new(stream));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(Error::Connect { host, source: last })
+    let stream = resolve::connect(&addresses).await.map_err(|source| Error::Connect { host, source })?;
+    Ok(Box::new(stream))
 }

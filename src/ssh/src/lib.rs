@@ -17,7 +17,7 @@ pub mod known_hosts;
 mod process;
 pub mod quote;
 mod remote;
-mod resolve;
+pub mod resolve;
 mod secret;
 mod session;
 mod target;

@@ -13,7 +13,12 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     if !word.is_empty() && word.bytes().all(plain) && !word.starts_with('=') {
         return Cow::Borrowed(word);
     }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    Cow::Owned(single_quoted(word))
+}
+
+/// `word` in single quotes, even where it needs none: restricted shells know no other form.
+pub fn single_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// All `words` quoted and joined by spaces.

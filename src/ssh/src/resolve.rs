@@ -1,13 +1,36 @@
 //! From a host's name to addresses, without the C library's name service: a statically linked glibc must
-//! not load its plug-ins. `/etc/hosts` and the servers of `/etc/resolv.conf` are asked.
+//! not load its plug-ins. `/etc/hosts` and the servers of `/etc/resolv.conf` are asked. Others who connect by name
+//! and are no SSH clients use it too.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
+use tokio::net::TcpStream;
+
+/// Connects to the first of `addresses` that takes the connection.
+///
+/// # Errors
+/// What the last of them said.
+pub async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
 
 /// Addresses of `host`, in the order to try them.
-pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] where there is no such name, else what asking for it said.
+pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = literal.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
