@@ -6,8 +6,8 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
 LAB := demo
-# Debian's packages: to build (protoc, OpenSSL for the git worker), to make lab hosts, and what the tests drive.
-PACKAGES := build-essential pkg-config protobuf-compiler libssl-dev zlib1g-dev \
+# Debian's packages: to build, to make lab hosts, and what the tests drive.
+PACKAGES := build-essential protobuf-compiler \
 	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
 PACKAGES_TEST := vagrant etcd-server iputils-ping
 # Peers that are measured beside us: etcd (openssh-client is among the others).

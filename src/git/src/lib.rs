@@ -3,13 +3,17 @@
 //! libgit2 can hang for ever, so it is only ever called by [`worker`], in a process of its own. The parent speaks to
 //! it with [`Worker`]: one request as JSON on its standard input, one answer on its standard output. Secrets are
 //! named by their files and never stand in arguments, environment or answers. Nothing is known here of Kubernetes.
+//!
+//! libgit2 knows Git's protocol and reads local repositories; the way to other hosts is `transport`'s, by the TLS and
+//! the SSH that the rest of the program has.
 
-mod host_key;
+mod access;
 mod process;
 mod read;
 mod remote;
 mod repository;
 mod request;
+mod transport;
 pub mod url;
 pub mod worker;
 

@@ -1,8 +1,7 @@
 //! The parent's side of the pipe: start the worker, ask, and end it when it does not answer in time.
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,15 +12,14 @@ use tokio::process::Command;
 
 use crate::Error;
 use crate::request::{Answer, Auth, Commit, Files, Folder, MAX_TOTAL_BYTES, Request};
-use crate::url::{self, Way};
+use crate::url;
 
 /// An answer is at most all files in base64, with their names.
 const MAX_ANSWER_BYTES: u64 = (MAX_TOTAL_BYTES as u64) * 2;
 /// What is kept of the worker's standard error.
 const MAX_ERROR_BYTES: u64 = 4096;
-/// What libgit2 may know of the machine: proxies and where the trusted roots are.
-const KEPT_VARIABLES: [&str; 8] =
-    ["PATH", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ"];
+/// What the worker may know of the machine: where programs and the trusted roots are.
+const KEPT_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// How the worker is started, and where repositories are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,15 +41,14 @@ impl Worker {
     /// # Errors
     /// [`Error::Url`], [`Error::Timeout`], and what the worker says.
     pub async fn fetch(&self, url: &str, reference: &str, auth: &Auth) -> Result<Commit, Error> {
-        let way = url::parse(url)?;
-        let home = self.home(&way, auth)?;
+        url::parse(url)?;
         let request = Request::Fetch {
             repository: self.repository(url),
             url: url.to_owned(),
             reference: reference.to_owned(),
             auth: auth.clone(),
         };
-        match self.ask(&request, &home).await? {
+        match self.ask(&request).await? {
             Answer::Fetched(commit) => Ok(commit),
             other => Err(unexpected(&request, &other)),
         }
@@ -64,7 +61,7 @@ impl Worker {
     pub async fn read(&self, url: &str, commit: &str, folders: &[Folder]) -> Result<Files, Error> {
         let request =
             Request::Read { repository: self.repository(url), commit: commit.to_owned(), folders: folders.to_vec() };
-        match self.ask(&request, &self.folder).await? {
+        match self.ask(&request).await? {
             Answer::Read { files, missing, too_large } => {
                 let decode = |(path, text): (String, String)| Some((path, STANDARD.decode(text).ok()?));
                 let files = files.into_iter().map(decode).collect::<Option<_>>();
@@ -85,29 +82,11 @@ impl Worker {
         self.folder.join(format!("{safe}-{hash:016x}.git"))
     }
 
-    /// The home folder of the worker: libssh2 looks there for the kinds of host keys to ask the server for. Whether
-    /// the server's key is right is decided by the worker itself.
-    fn home(&self, way: &Way, auth: &Auth) -> Result<PathBuf, Error> {
-        let home = self.folder.join("home");
-        let prepare = || -> std::io::Result<()> {
-            fs::create_dir_all(home.join(".ssh"))?;
-            let lines = match (&auth.known_hosts_file, way) {
-                (Some(file), Way::Ssh { .. }) => fs::read(file)?,
-                _ => Vec::new(),
-            };
-            fs::write(home.join(".ssh/known_hosts"), lines)
-        };
-        prepare().map_err(|error| {
-            let known_hosts = auth.known_hosts_file.as_deref().unwrap_or(Path::new(""));
-            Error::Failed(format!("prepare {} from {}: {error}", home.display(), known_hosts.display()))
-        })?;
-        Ok(home)
-    }
-
-    async fn ask(&self, request: &Request, home: &Path) -> Result<Answer, Error> {
+    async fn ask(&self, request: &Request) -> Result<Answer, Error> {
         let broken = |source| Error::Worker { program: self.program.display().to_string(), source };
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().env("HOME", home);
+        // A home, so that nobody has to look it up among the machine's users; nothing is in it.
+        command.args(&self.arguments).env_clear().env("HOME", &self.folder);
         command.envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(broken)?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use git2::{AutotagOption, Commit as GitCommit, Direction, FetchOptions, ObjectType, Oid, Repository};
 
 use crate::Error;
-use crate::remote::{Access, Target, target};
-use crate::request::{Auth, Commit};
+use crate::remote::{Target, target};
+use crate::request::Commit;
 
 /// Where what was fetched is kept; everything not reachable from it may go.
 const KEPT: &str = "refs/rkctl/source";
@@ -56,20 +56,15 @@ impl Local {
 
     /// Brings what `reference` means at `url` here. Asks for nothing more than the list of references where it is
     /// here already.
-    pub(crate) fn fetch(&self, url: &str, reference: &str, auth: &Auth) -> Result<Commit, Error> {
-        let access = Access::new(url, auth)?;
+    pub(crate) fn fetch(&self, url: &str, reference: &str) -> Result<Commit, Error> {
         let what = format!("fetch {reference} of {url}");
         let mut remote = self.repository.remote_anonymous(url).map_err(failed(&what))?;
-        let listed: Vec<(String, Oid)> = {
-            let connection = remote
-                .connect_auth(Direction::Fetch, Some(access.callbacks()), None)
-                .map_err(|error| access.failed(&what)(error))?;
-            let heads = connection.list().map_err(failed(&what))?;
-            if heads.len() > MAX_REFERENCES {
-                return Err(Error::Failed(format!("{what}: it has more than {MAX_REFERENCES} references")));
-            }
-            heads.iter().map(|head| (head.name().to_owned(), head.oid())).collect()
-        };
+        let mut connection = remote.connect_auth(Direction::Fetch, None, None).map_err(failed(&what))?;
+        let heads = connection.list().map_err(failed(&what))?;
+        if heads.len() > MAX_REFERENCES {
+            return Err(Error::Failed(format!("{what}: it has more than {MAX_REFERENCES} references")));
+        }
+        let listed: Vec<(String, Oid)> = heads.iter().map(|head| (head.name().to_owned(), head.oid())).collect();
         let Some(found) = target(reference, &listed) else {
             let hint = if listed.is_empty() { "it has no commits" } else { "it has no such branch, tag or commit" };
             return Err(Error::Failed(format!("{what}: {hint}")));
@@ -84,8 +79,8 @@ impl Local {
             Target::Commit(_) => vec![format!("+refs/heads/*:{KEPT}/heads/*"), format!("+refs/tags/*:{KEPT}/tags/*")],
         };
         let mut options = FetchOptions::new();
-        options.remote_callbacks(access.callbacks()).download_tags(AutotagOption::None).update_fetchhead(false);
-        remote.fetch(&refspecs, Some(&mut options), None).map_err(|error| access.failed(&what)(error))?;
+        options.download_tags(AutotagOption::None).update_fetchhead(false);
+        connection.remote().fetch(&refspecs, Some(&mut options), None).map_err(failed(&what))?;
         let missing = "it was not among what the server gave: is it reachable from a branch or tag?";
         self.commit(*id).map_err(|_| Error::Failed(format!("{what}: {missing}")))
     }

@@ -6,16 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use git2::ConfigLevel;
 
+use crate::access::Access;
 use crate::repository::Local;
 use crate::request::{Answer, Request};
-use crate::{Error, read};
+use crate::{Error, read, transport};
 
 /// A request is a few paths and names.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
-/// A server that is silent for so long while it answers, in milliseconds.
-const SILENCE_MS: i32 = 30_000;
-/// A server that does not take the connection, in milliseconds.
-const CONNECT_MS: i32 = 15_000;
 
 /// Reads one request, does it and writes the answer.
 ///
@@ -36,7 +33,8 @@ fn answer(request: &Request) -> Result<Answer, Error> {
     prepare()?;
     match request {
         Request::Fetch { repository, url, reference, auth } => {
-            Ok(Answer::Fetched(Local::open(repository)?.fetch(url, reference, auth)?))
+            transport::register(Access::new(url, auth)?)?;
+            Ok(Answer::Fetched(Local::open(repository)?.fetch(url, reference)?))
         }
         Request::Read { repository, commit, folders } => {
             let local = Local::open(repository)?;
@@ -54,13 +52,9 @@ fn prepare() -> Result<(), Error> {
             // SAFETY: libgit2's options are process-wide, and the worker has a single thread.
             unsafe { git2::opts::set_search_path(level, "") }?;
         }
+        // A repository that is read by file:// may belong to any user: nothing in it is ever executed.
         // SAFETY: as above.
-        unsafe {
-            // A repository that is read by file:// may belong to any user: nothing in it is ever executed.
-            git2::opts::set_verify_owner_validation(false)?;
-            git2::opts::set_server_timeout_in_milliseconds(SILENCE_MS)?;
-            git2::opts::set_server_connect_timeout_in_milliseconds(CONNECT_MS)
-        }
+        unsafe { git2::opts::set_verify_owner_validation(false) }
     };
     set().map_err(|error| Error::Failed(format!("set up libgit2: {}", error.message())))
 }

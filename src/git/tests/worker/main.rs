@@ -1,6 +1,9 @@
 //! The worker process against real repositories: local ones, ones behind a real sshd, and servers that hang.
 
 mod origin;
+mod over_https;
+mod over_ssh;
+mod server;
 mod sshd;
 
 use std::net::TcpListener;
@@ -8,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use git::{Auth, Error, Folder, Worker};
 use origin::Origin;
-use sshd::Sshd;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -103,42 +105,6 @@ async fn a_copy_that_was_left_broken_is_mended() {
     assert_eq!(worker.fetch(&origin.file_url(), "main", &auth).await.unwrap().id, next);
     std::fs::write(copy.join("HEAD"), "nonsense").unwrap();
     assert_eq!(worker.fetch(&origin.file_url(), &id, &auth).await.unwrap().id, id);
-}
-
-#[tokio::test]
-async fn ssh_takes_the_key_and_only_the_pinned_host() {
-    let origin = Origin::new();
-    let id = origin.commit(&[("a.yaml", "1")], "One");
-    let server = Sshd::start();
-    let worker = worker(origin.folder());
-    let url = format!("ssh://root@127.0.0.1:{}{}", server.port, origin.path("").display());
-    let auth = |known_hosts: &str, key: &str| {
-        std::fs::write(server.path("known_hosts"), known_hosts).unwrap();
-        Auth {
-            ssh_key_file: Some(server.path(key)),
-            known_hosts_file: Some(server.path("known_hosts")),
-            ..Auth::default()
-        }
-    };
-    for host_key in ["host_ed25519", "host_ecdsa"] {
-        let pinned = format!("[127.0.0.1]:{} {}", server.port, server.public(host_key));
-        let answer = worker.fetch(&url, "main", &auth(&pinned, "user")).await;
-        assert_eq!(answer.unwrap_or_else(|error| panic!("{error}\n{}", server.log())).id, id, "{host_key}");
-    }
-    let pinned = format!("[127.0.0.1]:{} {}", server.port, server.public("host_ed25519"));
-    let wrong = format!("[127.0.0.1]:{} {}", server.port, server.public("user"));
-    let elsewhere = format!("[127.0.0.1]:1 {}", server.public("host_ed25519"));
-    let table = [
-        ("", "user", "needs auth.knownHosts"),
-        (&wrong, "user", "the server was replaced"),
-        (&elsewhere, "user", "is not in knownHosts"),
-        (&pinned, "stranger", "the server refused the ssh key for user root"),
-        (&pinned, "missing", "missing: No such file"),
-    ];
-    for (known_hosts, key, expected) in table {
-        let error = worker.fetch(&url, "main", &auth(known_hosts, key)).await.unwrap_err().to_string();
-        assert!(error.contains(expected), "{expected}: {error}");
-    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,21 +14,32 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Lets root in with the key `user`; there is a key `stranger` too.
+    /// Lets root in with the key `user`, and with `cut` for as long as 80 kB take; there are the keys `stranger` and
+    /// `locked` (by a passphrase) too.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for (name, kind) in
-            [("host_ed25519", "ed25519"), ("host_ecdsa", "ecdsa"), ("user", "ed25519"), ("stranger", "ed25519")]
-        {
+        let keys = [
+            ("host_ed25519", "ed25519"),
+            ("host_ecdsa", "ecdsa"),
+            ("user", "ed25519"),
+            ("cut", "ecdsa"),
+            ("stranger", "ed25519"),
+            ("locked", "ed25519"),
+        ];
+        for (name, kind) in keys {
+            let passphrase = if name == "locked" { "hunter2" } else { "" };
             let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", kind, "-N", "", "-C", "", "-f"])
+                .args(["-q", "-t", kind, "-N", passphrase, "-C", "", "-f"])
                 .arg(path(name))
                 .status()
                 .expect("ssh-keygen is missing: apt-get install openssh-client");
             assert!(made.success());
         }
-        fs::copy(path("user.pub"), path("authorized_keys")).unwrap();
+        let public = |name: &str| fs::read_to_string(path(&format!("{name}.pub"))).unwrap();
+        // dd passes on at once what it reads.
+        let cut = "sh -c \\\"$SSH_ORIGINAL_COMMAND\\\" | dd bs=4096 count=20 status=none; kill -9 $PPID";
+        fs::write(path("authorized_keys"), format!("{}command=\"{cut}\" {}", public("user"), public("cut"))).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host_ed25519\nHostKey {0}/host_ecdsa\nPidFile none\n\
@@ -54,6 +65,10 @@ impl Sshd {
             std::thread::sleep(Duration::from_millis(20));
         }
         server
+    }
+
+    pub fn url(&self, repository: &Path) -> String {
+        format!("ssh://root@127.0.0.1:{}{}", self.port, repository.display())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
