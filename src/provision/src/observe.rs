@@ -13,7 +13,7 @@ use crate::error::Error;
 
 mod facts;
 
-pub use facts::{Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
+pub use facts::{Configured, Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
 
 const SCRIPT: &str = include_str!("observe/facts.sh");
 /// For control-plane hosts.
@@ -58,6 +58,16 @@ pub enum Observation {
         /// Why, with every cause.
         cause: String,
     },
+}
+
+impl Observation {
+    /// What the host is, where it answered.
+    pub fn facts(&self) -> Option<&HostFacts> {
+        match self {
+            Self::Answered(facts) => Some(facts),
+            Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// Asks every host of the cluster, several at a time.

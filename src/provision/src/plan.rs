@@ -15,6 +15,7 @@ use crate::observe::{HostFacts, Observation};
 use crate::render::Templates;
 
 mod addons;
+mod belonging;
 mod binary;
 mod files;
 mod firewall;
@@ -295,6 +296,9 @@ pub fn plan(
     let templates = Templates::new()?;
     let peers = peers(cluster, observed);
     let mut plan = Plan::default();
+    if !belonging::plan(cluster, observed, &mut plan) {
+        return Ok(plan);
+    }
     for host in &cluster.hosts {
         let Some(Observation::Answered(facts)) = observed.get(&host.name) else { continue };
         let view = View { cluster, host, facts, peers: &peers, release, templates: &templates };
@@ -325,7 +329,11 @@ fn plan_present(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
     if view.host.role.is_control_plane() {
         server::plan(view, draft)?;
     }
-    join::plan(view, draft)
+    if view.host.role.is_control_plane() || view.peers.controller_answered {
+        return join::plan(view, draft);
+    }
+    // Nothing joins without a control plane, and an agent's configuration must not name one that nobody saw.
+    Ok(())
 }
 
 /// What is done on a control-plane host for the whole cluster.
@@ -342,11 +350,13 @@ fn cluster_wide(
     {
         return;
     }
-    let joining: Vec<String> = cluster.present().map(|host| host.name.clone()).collect();
+    // A host with a problem does not join, and what is known of its node may be another's.
+    let is_wrong = |host: &&Host| plan.problems.iter().any(|problem| problem.host == host.name);
+    let joining: Vec<String> = cluster.present().filter(|host| !is_wrong(host)).map(|host| host.name.clone()).collect();
     let mut draft = Draft { host: &controller.name, plan, restarts: BTreeMap::new() };
     nodes::plan(cluster, observed, peers, &joining, &mut draft);
     addons::plan(cluster, peers, release, &mut draft);
-    remove::plan_nodes(cluster, peers, &mut draft);
+    remove::plan_nodes(cluster, observed, peers, &mut draft);
 }
 
 fn peers(cluster: &Cluster, observed: &BTreeMap<String, Observation>) -> Peers {

@@ -85,6 +85,32 @@ pub struct NftChain {
     pub opened: bool,
 }
 
+/// What a configuration of ours on a host says of the cluster; `None` where it does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// The node's name (agent only).
+    pub node_name: Option<String>,
+    /// Addresses of pods.
+    pub pod_cidr: Option<String>,
+    /// Addresses of services.
+    pub service_cidr: Option<String>,
+    /// DNS domain.
+    pub cluster_domain: Option<String>,
+}
+
+impl Configured {
+    fn read(&mut self, key: &str, value: &str) {
+        let field = match key {
+            "nodeName" => &mut self.node_name,
+            "podCIDR" => &mut self.pod_cidr,
+            "serviceCIDR" => &mut self.service_cidr,
+            "clusterDomain" => &mut self.cluster_domain,
+            _ => return,
+        };
+        *field = Some(value.to_owned());
+    }
+}
+
 /// What was found on a host.
 #[derive(Debug, Clone, Default)]
 pub struct HostFacts {
@@ -160,6 +186,12 @@ pub struct HostFacts {
     pub nft_chains: Vec<NftChain>,
     /// The cluster whose control plane the host has.
     pub cluster_name: Option<String>,
+    /// Whether the host keeps the state of a control plane.
+    pub server_state: bool,
+    /// What its server was configured with.
+    pub server_config: Configured,
+    /// What its agent was configured with.
+    pub agent_config: Configured,
     /// The cluster's authority (control plane only).
     pub ca_pem: Option<String>,
     /// Certificates to make or renew; `None` where nobody could say.
@@ -255,6 +287,7 @@ impl HostFacts {
             "hosts" => self.hosts_block.push(text()),
             "ufw-enabled" => self.ufw_enabled = true,
             "ufw-rule" => _ = self.ufw_rules.insert(text()),
+            "server-state" => self.server_state = true,
             "cluster-name" => self.cluster_name = Some(text()),
             "ca" => self.ca_pem = Some(value.replace('|', "\n")),
             "pki" => self.pki_due = serde_json::from_str(value).ok(),
@@ -266,6 +299,8 @@ impl HostFacts {
 
     fn read_columns(&mut self, key: &str, columns: &[&str]) {
         match (key, columns) {
+            ("server-config", [key, value]) => self.server_config.read(key, value),
+            ("agent-config", [key, value]) => self.agent_config.read(key, value),
             ("disk-free-kib", [dir, free]) => {
                 self.disk_free_kib.extend(free.parse().ok().map(|free| ((*dir).to_owned(), free)));
             }

@@ -156,6 +156,11 @@ if has nft; then
     done
 fi
 
-# Whose host it is.
+# Whose host it is, and what it was made with.
+for role in server agent; do
+    sed -nE "s/^(nodeName|podCIDR|serviceCIDR|clusterDomain): \"?([^\"]*)\"?\$/$role-config\t\1\t\2/p" \
+        /etc/rkctl/$role.yaml 2>/dev/null
+done
+[ -s /var/lib/rkctl/server/state.db ] && say server-state yes
 sed -n 's/^clusterName: "\(.*\)"$/cluster-name\t\1/p' /etc/rkctl/server.yaml 2>/dev/null
 say end yes

@@ -11,6 +11,7 @@ fn what_the_script_prints_is_read() {
                 listens\ttcp\t6443\thaproxy\nhosts\t# BEGIN rkctl\nhosts\t10.88.0.3 w1\nhosts\t# END rkctl\n\
                 nft-chain\tinet\tfilter\tinput\tinput\tyes\tno\n\
                 ca\t-----BEGIN|x|\npki\t[]\ncluster\t{\"ready\":true,\"nodes\":{},\"addons\":{},\"dnsAnswers\":null}\n\
+                server-config\tpodCIDR\t10.42.0.0/16\nagent-config\tnodeName\tw1\nserver-state\tyes\n\
                 something\tnew\nend\tyes\n";
     let facts = HostFacts::parse(text);
     assert!(facts.complete && facts.systemd && facts.may_lower_oom_score());
@@ -25,7 +26,9 @@ fn what_the_script_prints_is_read() {
     assert!(facts.nft_chains[0].refuses && !facts.nft_chains[0].opened);
     assert_eq!(facts.ca_pem.as_deref(), Some("-----BEGIN\nx\n"));
     assert_eq!(facts.pki_due, Some(vec![]));
-    assert!(facts.cluster.unwrap().ready);
+    assert_eq!(facts.server_config.pod_cidr.as_deref(), Some("10.42.0.0/16"));
+    assert_eq!(facts.agent_config.node_name.as_deref(), Some("w1"));
+    assert!(facts.server_state && facts.cluster.unwrap().ready);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What must hold before anything is done on a host.
 
+use super::belonging::other_name;
 use super::{BINARY, Draft, View};
 
 /// Peers with certificates tolerate this much; above it tokens and certificates are not valid yet or no more.
@@ -69,6 +70,23 @@ fn membership(view: &View<'_>, draft: &mut Draft<'_>) {
         && view.peers.controller_answered
     {
         draft.problem(format!("the host has joined a cluster with another authority than {name}'s"), remedy);
+    } else if facts.server_state && !view.host.role.is_control_plane() {
+        draft.problem(
+            "the host has a control plane of its own, and the inventory makes it a worker",
+            format!(
+                "what it keeps is lost with it: `rkctl reset --host {}`, then run `rkctl up` again",
+                view.host.name
+            ),
+        );
+    } else if let Some(node) = other_name(view.host, facts) {
+        let new = &view.host.name;
+        draft.problem(
+            format!("the host is the node {node}, and the inventory calls it {new}"),
+            format!(
+                "a node is not renamed: put the name {node} back; or let it leave first (`state: absent` under the \
+                 name {node}, `rkctl up`) and add it as {new} then"
+            ),
+        );
     }
 }
 

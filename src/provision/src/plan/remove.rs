@@ -1,8 +1,11 @@
 //! Hosts that leave: drained, deleted from the cluster, and left as they were.
 
+use std::collections::BTreeMap;
+
 use inventory::{Cluster, State};
 
 use super::{Action, BINARY, Draft, Peers, View, Wave};
+use crate::observe::Observation;
 
 /// What is on an absent host.
 pub(super) fn plan_host(view: &View<'_>, draft: &mut Draft<'_>) {
@@ -25,8 +28,18 @@ pub(super) fn plan_host(view: &View<'_>, draft: &mut Draft<'_>) {
 }
 
 /// Nodes of absent hosts, and nodes nobody speaks of.
-pub(super) fn plan_nodes(cluster: &Cluster, peers: &Peers, draft: &mut Draft<'_>) {
+pub(super) fn plan_nodes(
+    cluster: &Cluster,
+    observed: &BTreeMap<String, Observation>,
+    peers: &Peers,
+    draft: &mut Draft<'_>,
+) {
     let Some(facts) = &peers.cluster else { return };
+    // A host that was renamed in the inventory is told with the host.
+    let renamed: Vec<&str> = cluster
+        .present()
+        .filter_map(|host| super::belonging::other_name(host, observed.get(&host.name)?.facts()?))
+        .collect();
     for name in facts.nodes.keys() {
         match cluster.host(name).map(|host| host.state) {
             Some(State::Present) => {}
@@ -38,6 +51,7 @@ pub(super) fn plan_nodes(cluster: &Cluster, peers: &Peers, draft: &mut Draft<'_>
                     "its state is `absent`",
                 )
                 .by(Action::RemoveNode { name: name.clone(), drain_timeout: cluster.upgrade.drain_timeout }),
+            None if renamed.contains(&name.as_str()) => {}
             None => draft.notice(
                 format!("the node {name} is in the cluster and not in the inventory"),
                 "add its host, with `state: absent` to remove it",

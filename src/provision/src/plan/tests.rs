@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::cluster_facts::{AddonFacts, ClusterFacts, Managed, NodeFacts};
-use crate::observe::{Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
+use crate::observe::{Configured, Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
+
+mod belonging;
 
 const LAB: &str = "
 metadata: {name: lab}
@@ -88,6 +90,7 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
         let host = facts.get_mut(&step.host).unwrap();
         match &step.action {
             Action::Write { path, content, mode, .. } => {
+                made_with(host, path, content);
                 host.files.insert(path.clone(), file(content.as_bytes(), *mode));
             }
             Action::Run { args, input, .. } if step.id == "runtime-config" => {
@@ -125,6 +128,10 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
             }
             Action::FetchAuthority => _ = host.files.insert("/etc/rkctl/pki/ca.crt".into(), file(b"ca", 0o644)),
             Action::HandToken { .. } => host.joined = true,
+            Action::Restart { unit: "rkctl-server" } => {
+                host.server_state = true;
+                host.units.insert("rkctl-server".into(), unit());
+            }
             Action::Restart { unit: name } => _ = host.units.insert((*name).to_owned(), unit()),
             Action::AwaitNode => _ = nodes.entry(step.host.clone()).or_default(),
             Action::SetNode(settings) => {
@@ -147,6 +154,25 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
     facts.get_mut("cp1").unwrap().cluster =
         Some(ClusterFacts { ready: true, unready: String::new(), nodes, addons, dns_answers: Some(true) });
     facts
+}
+
+/// Reads a configuration that was written as the script would.
+fn made_with(host: &mut HostFacts, path: &str, content: &str) {
+    let value = |key: &str| {
+        let line = content.lines().find_map(|line| line.strip_prefix(&format!("{key}: ")));
+        line.map(|value| value.trim_matches('"').to_owned())
+    };
+    let config = Configured {
+        node_name: value("nodeName"),
+        pod_cidr: value("podCIDR"),
+        service_cidr: value("serviceCIDR"),
+        cluster_domain: value("clusterDomain"),
+    };
+    match path {
+        "/etc/rkctl/server.yaml" => (host.server_config, host.cluster_name) = (config, value("clusterName")),
+        "/etc/rkctl/agent.yaml" => host.agent_config = config,
+        _ => {}
+    }
 }
 
 fn converged(cluster: &Cluster) -> BTreeMap<String, HostFacts> {
