@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use inventory::Cluster;
@@ -41,7 +42,10 @@ pub fn run(args: Args) -> exit::Answer {
             Ok(present) if args.merge => {
                 merge(&present, &fresh).with_context(|| format!("merge into {}", path.display()))?
             }
-            _ => fresh,
+            _ => {
+                make_way(&path, &fresh).await?;
+                fresh
+            }
         };
         write(&path, &text)?;
         output::print(&format!("export KUBECONFIG={}\n", path.display()))?;
@@ -72,7 +76,49 @@ pub async fn ensure(fleet: &Fleet, cluster: &Cluster, ca_pem: Option<&str>, path
     {
         return Ok(());
     }
-    write(path, &fetch(fleet, cluster).await?)
+    let fresh = fetch(fleet, cluster).await?;
+    make_way(path, &fresh).await?;
+    write(path, &fresh)
+}
+
+/// Sets the kubeconfig of another cluster aside, as `FILE.old`; one whose cluster still answers is left, since it may
+/// be the only way in.
+async fn make_way(path: &Path, fresh: &str) -> anyhow::Result<()> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    let (Some(old), Some(new)) = (Parts::read(&text), Parts::read(fresh)) else { return Ok(()) };
+    if old.ca == new.ca {
+        return Ok(());
+    }
+    if still_serves(&text).await {
+        bail!(
+            "{} was left as it is: it belongs to another cluster, which answers at {}; say where the new one is \
+             written, or see whether the inventory is right",
+            path.display(),
+            old.server
+        );
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".old");
+    std::fs::rename(path, &aside).with_context(|| format!("set {} aside", path.display()))
+}
+
+/// How long a cluster is asked whether it is there.
+const STILL_SERVES_WITHIN: Duration = Duration::from_secs(3);
+
+/// Whether the cluster of a kubeconfig answers, known by the authority that the kubeconfig has.
+async fn still_serves(kubeconfig: &str) -> bool {
+    let ask = async {
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(kubeconfig).ok()?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.ok()?;
+        config.default_retry = false;
+        let client = kube::Client::try_from(config).ok()?;
+        let request = http::Request::get("/livez").body(Vec::new()).ok()?;
+        match client.request_text(request).await {
+            Ok(_) | Err(kube::Error::Api(_)) => Some(()),
+            Err(_) => None,
+        }
+    };
+    tokio::time::timeout(STILL_SERVES_WITHIN, ask).await.is_ok_and(|answer| answer.is_some())
 }
 
 /// What must be compared of a kubeconfig.
@@ -203,6 +249,30 @@ mod tests {
         assert_eq!((file["users"].as_array().unwrap().len(), &file["users"][0]["user"]["token"]), (1, &"two".into()));
         assert_eq!(file["current-context"], "lab");
         assert!(merge("- a", &fresh("one")).is_err());
+    }
+
+    /// A kubeconfig for a server with an authority of its own.
+    fn of(server: &str, authority: &str) -> String {
+        let config = pki::Kubeconfig {
+            cluster: "lab".into(),
+            user: "admin".into(),
+            server: server.into(),
+            ca_pem: authority.into(),
+            auth: pki::UserAuth::Certificate { certificate_pem: "CERT".into(), key_pem: "KEY".into() },
+        };
+        config.to_yaml()
+    }
+
+    #[tokio::test]
+    async fn the_kubeconfig_of_a_cluster_that_is_gone_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("config"), dir.path().join("config.old"));
+        make_way(&path, &of("https://127.0.0.1:1", "ONE")).await.unwrap();
+        write(&path, &of("https://127.0.0.1:1", "ONE")).unwrap();
+        make_way(&path, &of("https://127.0.0.1:2", "ONE")).await.unwrap();
+        assert!(path.exists() && !old.exists(), "the same authority is the same cluster");
+        make_way(&path, &of("https://127.0.0.1:2", "TWO")).await.unwrap();
+        assert!(!path.exists() && std::fs::read_to_string(&old).unwrap().contains("127.0.0.1:1"));
     }
 
     #[test]

@@ -54,10 +54,13 @@ pub fn run(args: Args) -> exit::Answer {
             }
         }
         let kubeconfig = match serving(&cluster, &prepared.observed, &report) {
-            Some(ca_pem) => {
-                kubeconfig::ensure(&prepared.fleet, &cluster, ca_pem, &kubeconfig_path).await?;
-                Some(&kubeconfig_path)
-            }
+            Some(ca_pem) => match kubeconfig::ensure(&prepared.fleet, &cluster, ca_pem, &kubeconfig_path).await {
+                Ok(()) => Some(&kubeconfig_path),
+                Err(error) => {
+                    wrong.push(format!("the kubeconfig was not written: {}", stdx::error::chain(error.as_ref())));
+                    None
+                }
+            },
             None => None,
         };
         if failed {
