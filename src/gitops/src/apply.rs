@@ -36,6 +36,8 @@ struct Found {
     compared: Compared,
     /// Where it is there and was applied by us.
     uid: String,
+    /// Whether somebody wrote it by kubectl.
+    by_hand: bool,
 }
 
 /// Makes the cluster equal to the objects.
@@ -55,7 +57,8 @@ pub async fn bring_about(client: &kube::Client, rendered: Vec<Rendered>, known: 
     let mut entries: Vec<Entry> = wanted.iter().zip(&found).map(|(one, found)| one.entry(&found.uid)).collect();
     write_inventory(client, &stored, &inventory::union(&stored, &entries)).await?;
     let mut outcome = Outcome { objects: wanted.len(), ..Outcome::default() };
-    apply(&cluster, &wanted, &steps, &mut entries, &mut outcome).await?;
+    let by_hand: Vec<bool> = found.iter().map(|one| one.by_hand).collect();
+    apply(&cluster, &wanted, &by_hand, &steps, &mut entries, &mut outcome).await?;
     let left = prune(&cluster, &steps, &mut outcome).await;
     let unknown = plan::former(&wanted, &stored).into_iter().filter(|entry| !formers.contains_key(&entry.key()));
     entries.extend(left.iter().map(|(entry, _)| entry.clone()).chain(unknown.cloned()));
@@ -97,7 +100,7 @@ async fn observe_one(
     coming: &BTreeSet<String>,
     known: &mut Known,
 ) -> Result<Found, client::Error> {
-    let absent = Found { compared: Compared::Absent, uid: String::new() };
+    let absent = Found { compared: Compared::Absent, uid: String::new(), by_hand: false };
     if !one.is_served {
         return Ok(absent);
     }
@@ -109,18 +112,19 @@ async fn observe_one(
     if let Some(live) = &live
         && known.get(&one.key).is_some_and(|version| version == meta::resource_version(live))
     {
-        return Ok(Found { compared: Compared::Same, uid: meta::uid(live).to_owned() });
+        return Ok(Found { compared: Compared::Same, uid: meta::uid(live).to_owned(), by_hand: false });
     }
     let planned = cluster.apply(&one.object, true).await?;
     let Some(live) = live else { return Ok(absent) };
-    let is_ours = object::is_ours(&live);
-    let uid = if is_ours { meta::uid(&live).to_owned() } else { String::new() };
-    if is_ours && !object::differs(&live, &planned) {
+    let by_hand = object::taken_back(&live).is_some();
+    // Who owns what is part of it: what is as it should be by chance is applied once, and then it is ours.
+    if !by_hand && object::owned(&live) == object::owned(&planned) && !object::differs(&live, &planned) {
         known.insert(one.key.clone(), meta::resource_version(&live).to_owned());
-        return Ok(Found { compared: Compared::Same, uid });
+        return Ok(Found { compared: Compared::Same, uid: meta::uid(&live).to_owned(), by_hand });
     }
     known.remove(&one.key);
-    Ok(Found { compared: Compared::Differs, uid })
+    let uid = if object::is_ours(&live) { meta::uid(&live).to_owned() } else { String::new() };
+    Ok(Found { compared: Compared::Differs, uid, by_hand })
 }
 
 /// The object as it can be checked while its namespace is not there: in another one, under a name that is free.
@@ -173,6 +177,7 @@ fn judge(entry: &Entry, live: Option<&Value>) -> Former {
 async fn apply(
     cluster: &Cluster,
     wanted: &[Wanted],
+    by_hand: &[bool],
     steps: &[Step],
     entries: &mut [Entry],
     outcome: &mut Outcome,
@@ -189,6 +194,9 @@ async fn apply(
         let apply = async {
             if !one.is_served {
                 cluster.wait_until_served(&one.object).await?;
+            }
+            if by_hand[index] {
+                cluster.take_back(&one.object).await?;
             }
             cluster.apply(&one.object, false).await
         };

@@ -13,7 +13,7 @@ use machinery::meta;
 use serde_json::{Value, json};
 
 use crate::inventory::Entry;
-use crate::{MANAGER, NAMESPACE};
+use crate::{MANAGER, NAMESPACE, object};
 
 /// How long a kind may take to be served once its definition is applied.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
@@ -89,6 +89,24 @@ impl Cluster {
             source: ApiError(kube::Error::BuildRequest(source)),
         })?;
         self.client.request(request).await.map_err(Error::request(what))
+    }
+
+    /// Makes what kubectl owns of an object ours, so that the apply that follows removes what is not wanted of it.
+    pub async fn take_back(&self, object: &Value) -> Result<(), Error> {
+        let Some(live) = self.get(object).await? else { return Ok(()) };
+        let Some(entries) = object::taken_back(&live) else { return Ok(()) };
+        let resource = self.applier.resource(meta::api_version(object), meta::kind(object)).await?;
+        let version = meta::resource_version(&live);
+        let patch = json!({"metadata": {"resourceVersion": version, "managedFields": entries}});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let request =
+            Request::new(collection(&resource, object)).patch(meta::name(object), &params, &Patch::Merge(&patch));
+        let what = "take over what kubectl wrote";
+        let request = request.map_err(|source| Error::Request {
+            what: what.to_owned(),
+            source: ApiError(kube::Error::BuildRequest(source)),
+        })?;
+        self.client.request::<Value>(request).await.map(drop).map_err(Error::request(what))
     }
 
     /// Deletes what was applied before, if it still is that very object.

@@ -64,6 +64,44 @@ async fn drift_is_put_right_and_nothing_is_written_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_that_state_no_field_are_applied_once() {
+    let lab = Lab::start().await;
+    let empty = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: q, namespace: web}\n";
+    let id = lab.commit(&[("n.yaml", NAMESPACE), ("q.yaml", empty)], "First");
+    lab.follow();
+    let status = lab.applied(&id).await;
+    lab.sync().await;
+    lab.sync().await;
+    let later = lab.applied(&id).await;
+    assert_eq!((later.message, later.applied_at), (status.message, status.applied_at));
+    lab.remove("q.yaml");
+    let id = lab.commit(&[], "Second");
+    lab.applied(&id).await;
+    lab.gone(&format!("{MAPS}/q")).await;
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kubectl_adds_is_taken_back_and_what_others_add_stays() {
+    let lab = Lab::start().await;
+    let id = lab.commit(&[("n.yaml", NAMESPACE), ("a.yaml", &map("a", "1"))], "First");
+    lab.follow();
+    lab.applied(&id).await;
+    let path = format!("{MAPS}/a");
+    lab.patch(&format!("{path}?fieldManager=controller"), json!({"data": {"theirs": "x"}})).await;
+    lab.patch(&format!("{path}?fieldManager=kubectl-patch"), json!({"data": {"added": "y"}})).await;
+    lab.patch(&format!("{path}?fieldManager=kubectl-label"), json!({"metadata": {"labels": {"foo": "bar"}}})).await;
+    lab.becomes(&path, |map| map["data"] == json!({"key": "1", "theirs": "x"})).await;
+    lab.becomes(&path, |map| map["metadata"]["labels"].is_null()).await;
+    lab.event("DriftCorrected").await;
+    lab.sync().await;
+    let status = lab.applied(&id).await;
+    lab.sync().await;
+    assert_eq!(lab.applied(&id).await.applied_at, status.applied_at, "it is put right once");
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_commit_is_reported_and_changes_nothing() {
     let lab = Lab::start().await;
     let good = lab.commit(&[("n.yaml", NAMESPACE), ("a.yaml", &map("a", "1"))], "Good");
