@@ -8,7 +8,7 @@ use machinery::schema::Type;
 use serde_json::{Number, Value};
 
 /// Fields whose type in Go is a pointer: a zero in them is a zero.
-const ZERO_COUNTS: [&str; 70] = [
+const ZERO_COUNTS: [&str; 75] = [
     "activeDeadlineSeconds",
     "allocateLoadBalancerNodePorts",
     "allowPrivilegeEscalation",
@@ -19,6 +19,7 @@ const ZERO_COUNTS: [&str; 70] = [
     "backoffLimit",
     "backoffLimitPerIndex",
     "blockOwnerDeletion",
+    "bool",
     "completions",
     "controller",
     "defaultMode",
@@ -31,8 +32,11 @@ const ZERO_COUNTS: [&str; 70] = [
     "hostUsers",
     "ignoreStoreReadErrorWithClusterBreakingPotential",
     "immutable",
+    "int",
     "leaseDurationSeconds",
     "leaseTransitions",
+    "lendablePercent",
+    "lun",
     "manualSelector",
     "maxFailedIndexes",
     "maxSkew",
@@ -64,6 +68,7 @@ const ZERO_COUNTS: [&str; 70] = [
     "serving",
     "setHostnameAsFQDN",
     "shareProcessNamespace",
+    "started",
     "startingDeadlineSeconds",
     "stabilizationWindowSeconds",
     "storageCapacity",
