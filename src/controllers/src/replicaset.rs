@@ -224,7 +224,7 @@ impl<K: Replicated> Controller<K> {
         let mut failed = None;
         if may_act && set.metadata.deletion_timestamp.is_none() {
             failed = self.carry_out(&object, key, &plan).await.err();
-            status.failure = failed.as_ref().map(stdx_chain);
+            status.failure = lasting(object.status().failure, failed.as_ref().map(cause));
         } else {
             status.failure = object.status().failure;
         }
@@ -290,7 +290,7 @@ impl<K: Replicated> Controller<K> {
                 self.recorder.warning(
                     object.as_ref(),
                     "FailedCreate",
-                    &format!("Error creating: {}", stdx_chain(&error)),
+                    &format!("Error creating: {}", cause(&error)),
                 );
                 return Err(error);
             }
@@ -317,7 +317,7 @@ impl<K: Replicated> Controller<K> {
                 self.recorder.warning(
                     object.as_ref(),
                     "FailedDelete",
-                    &format!("Error deleting: {}", stdx_chain(&error)),
+                    &format!("Error deleting: {}", cause(&error)),
                 );
                 Err(error)
             }
@@ -350,6 +350,13 @@ impl<K: Replicated> Controller<K> {
     }
 }
 
-fn stdx_chain(error: &Error) -> String {
-    stdx::error::chain(error)
+/// What the API server answered, without what was being done: events and conditions say that themselves.
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), |source| stdx::error::chain(source))
+}
+
+/// The message of ReplicaFailure. It stays as it was first for as long as pods fail: later refusals name other pods,
+/// and each would be a write of its own that wakes the controller again.
+fn lasting(old: Option<String>, failed: Option<String>) -> Option<String> {
+    failed.map(|message| old.unwrap_or(message))
 }

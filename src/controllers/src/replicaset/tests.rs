@@ -98,3 +98,16 @@ fn pods_are_taken_in_and_let_go_by_labels() {
     let claims = owners::claim(&deleted, &owner.selector, pods);
     assert!(claims.adopt.is_empty() && claims.release.is_empty());
 }
+
+#[test]
+fn a_failure_keeps_its_first_message_until_it_is_over() {
+    let text = |text: &str| Some(text.to_string());
+    for (old, failed, expected) in [
+        (None, None, None),
+        (None, text("a"), text("a")),
+        (text("a"), text("b"), text("a")),
+        (text("a"), None, None),
+    ] {
+        assert_eq!(lasting(old, failed), expected);
+    }
+}
