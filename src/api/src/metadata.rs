@@ -26,6 +26,7 @@ pub fn validate_create(resource: &Resource, object: &Value) -> FieldErrors {
     }
     let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
     errors.extend(kind_errors(resource, object));
+    errors.extend(resource.behaviour.validate_new(object));
     errors
 }
 

@@ -191,6 +191,8 @@ where
         storage: None,
         deprecated: None,
         schema_name: schema_name::<K>(),
+        update_creates: false,
+        update_needs_version: false,
         name_rule: names::dns1123_subdomain,
         behaviour,
         generate: generate::<K>,
@@ -237,6 +239,16 @@ impl Resource {
         self
     }
 
+    fn update_creates(mut self) -> Self {
+        self.update_creates = true;
+        self
+    }
+
+    fn update_needs_version(mut self) -> Self {
+        self.update_needs_version = true;
+        self
+    }
+
     fn named(mut self, rule: fn(&str) -> Vec<String>) -> Self {
         self.name_rule = rule;
         self
@@ -276,10 +288,11 @@ fn core_group() -> Vec<Resource> {
             .deprecated("v1 ComponentStatus is deprecated in v1.19+"),
         stored::<core::ConfigMap>(&kinds::config_map::CONFIG_MAP).short(&["cm"]),
         stored::<core::Endpoints>(&kinds::endpoints::ENDPOINTS)
+            .update_creates()
             .short(&["ep"])
             .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-        stored::<core::Event>(&kinds::event::CoreEvent).short(&["ev"]),
-        stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).short(&["limits"]),
+        stored::<core::Event>(&kinds::event::CoreEvent).update_creates().short(&["ev"]),
+        stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).update_creates().short(&["limits"]),
         stored::<core::Namespace>(&kinds::namespace::Namespace)
             .short(&["ns"])
             .verbs(NAMESPACE_VERBS)
@@ -299,6 +312,7 @@ fn core_group() -> Vec<Resource> {
         stored::<core::Secret>(&kinds::secret::SECRET),
         stored::<core::ServiceAccount>(&kinds::service_account::SERVICE_ACCOUNT).short(&["sa"]).with(SERVICE_ACCOUNT),
         stored::<core::Service>(&kinds::service::Service)
+            .update_creates()
             .short(&["svc"])
             .categories(CATEGORY_ALL)
             .with(SERVICE)
@@ -313,25 +327,33 @@ fn core_group() -> Vec<Resource> {
 fn extension_groups() -> Vec<Resource> {
     vec![
         stored::<apiregistration::APIService>(&kinds::extensions::API_SERVICE)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS)
             .named(names::path_segment)
             .with(API_SERVICE),
         stored::<apiextensions::CustomResourceDefinition>(&kinds::extensions::CRD)
+            .update_needs_version()
             .short(&["crd", "crds"])
             .categories(CATEGORY_EXTENSIONS)
             .with(CRD),
         stored::<admissionregistration::MutatingAdmissionPolicy>(&kinds::admission::MUTATING_POLICY)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::MutatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::ValidatingAdmissionPolicy>(&kinds::admission::VALIDATING_POLICY)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS)
             .with(VALIDATING_ADMISSION_POLICY),
         stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::ValidatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)
+            .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
     ]
 }
@@ -382,6 +404,7 @@ fn autoscaling_group() -> Vec<Resource> {
 fn policy_and_network_groups() -> Vec<Resource> {
     vec![
         stored::<policy::PodDisruptionBudget>(&kinds::pod_disruption_budget::POD_DISRUPTION_BUDGET)
+            .update_needs_version()
             .short(&["pdb"])
             .with(POD_DISRUPTION_BUDGET),
         stored::<networking::IngressClass>(&kinds::networks::INGRESS_CLASS),
@@ -392,8 +415,8 @@ fn policy_and_network_groups() -> Vec<Resource> {
         stored::<networking::NetworkPolicy>(&kinds::network_policy::NETWORK_POLICY).short(&["netpol"]),
         stored::<networking::ServiceCIDR>(&kinds::networks::SERVICE_CIDR).with(SERVICE_CIDR),
         stored::<discovery::EndpointSlice>(&kinds::endpoint_slice::ENDPOINT_SLICE),
-        stored::<events::Event>(&kinds::event::Event).short(&["ev"]).stored_in("", "v1"),
-        stored::<coordination::Lease>(&kinds::lease::LEASE),
+        stored::<events::Event>(&kinds::event::Event).update_creates().short(&["ev"]).stored_in("", "v1"),
+        stored::<coordination::Lease>(&kinds::lease::LEASE).update_creates().update_needs_version(),
     ]
 }
 
@@ -405,14 +428,15 @@ fn identity_groups() -> Vec<Resource> {
         review::<authorization::SelfSubjectAccessReview>(),
         review::<authorization::SelfSubjectRulesReview>(),
         review::<authorization::SubjectAccessReview>(),
-        stored::<rbac::ClusterRoleBinding>(&kinds::rbac::CLUSTER_BINDING).named(names::path_segment),
-        stored::<rbac::ClusterRole>(&kinds::rbac::CLUSTER_ROLE).named(names::path_segment),
-        stored::<rbac::RoleBinding>(&kinds::rbac::BINDING).named(names::path_segment),
-        stored::<rbac::Role>(&kinds::rbac::ROLE).named(names::path_segment),
+        stored::<rbac::ClusterRoleBinding>(&kinds::rbac::CLUSTER_BINDING).update_creates().named(names::path_segment),
+        stored::<rbac::ClusterRole>(&kinds::rbac::CLUSTER_ROLE).update_creates().named(names::path_segment),
+        stored::<rbac::RoleBinding>(&kinds::rbac::BINDING).update_creates().named(names::path_segment),
+        stored::<rbac::Role>(&kinds::rbac::ROLE).update_creates().named(names::path_segment),
         stored::<certificates::CertificateSigningRequest>(&kinds::certificates::SigningRequest)
             .short(&["csr"])
             .with(CSR),
         stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE)
+            .update_needs_version()
             .named(kinds::certificates::trust_bundle_name),
         stored::<certificates::PodCertificateRequest>(&kinds::certificates::POD_CERTIFICATE_REQUEST)
             .with(POD_CERTIFICATE_REQUEST),
@@ -422,11 +446,13 @@ fn identity_groups() -> Vec<Resource> {
 fn storage_groups() -> Vec<Resource> {
     vec![
         stored::<scheduling::PriorityClass>(&kinds::priority_class::PRIORITY_CLASS).short(&["pc"]),
-        stored::<storage::CSIDriver>(&kinds::storage::CSI_DRIVER),
-        stored::<storage::CSINode>(&kinds::storage::CSI_NODE),
+        stored::<storage::CSIDriver>(&kinds::storage::CSI_DRIVER).update_needs_version(),
+        stored::<storage::CSINode>(&kinds::storage::CSI_NODE).update_needs_version(),
         stored::<storage::CSIStorageCapacity>(&kinds::storage::CSI_STORAGE_CAPACITY),
         stored::<storage::StorageClass>(&kinds::storage_class::STORAGE_CLASS).short(&["sc"]),
-        stored::<storage::VolumeAttachment>(&kinds::storage::VOLUME_ATTACHMENT).with(VOLUME_ATTACHMENT),
+        stored::<storage::VolumeAttachment>(&kinds::storage::VOLUME_ATTACHMENT)
+            .update_needs_version()
+            .with(VOLUME_ATTACHMENT),
         stored::<storage::VolumeAttributesClass>(&kinds::storage::VOLUME_ATTRIBUTES_CLASS).short(&["vac"]),
         stored::<storagemigration::StorageVersionMigration>(&kinds::storage::STORAGE_VERSION_MIGRATION)
             .with(STORAGE_VERSION_MIGRATION),
@@ -435,7 +461,7 @@ fn storage_groups() -> Vec<Resource> {
 
 fn remaining_groups() -> Vec<Resource> {
     vec![
-        stored::<node::RuntimeClass>(&kinds::runtime_class::RUNTIME_CLASS),
+        stored::<node::RuntimeClass>(&kinds::runtime_class::RUNTIME_CLASS).update_needs_version(),
         stored::<flowcontrol::FlowSchema>(&kinds::flow_control::FLOW_SCHEMA).with(FLOW_SCHEMA),
         stored::<flowcontrol::PriorityLevelConfiguration>(&kinds::flow_control::PRIORITY_LEVEL).with(PRIORITY_LEVEL),
         stored::<dra::DeviceClass>(&kinds::resource_claims::DEVICE_CLASS),

@@ -87,8 +87,13 @@ pub trait Kind: Send + Sync + 'static {
         self.prepare_status_update(object, old);
     }
 
-    /// What is wrong with a new object.
+    /// What is wrong with an object, new or changed.
     fn validate(&self, _object: &Value) -> FieldErrors {
+        FieldErrors::new()
+    }
+
+    /// What is wrong with a new object and would not be with one that is there.
+    fn validate_new(&self, _object: &Value) -> FieldErrors {
         FieldErrors::new()
     }
 
@@ -168,6 +173,10 @@ pub struct Resource {
     pub schema_name: &'static str,
     /// What clients are warned of who still use the resource.
     pub deprecated: Option<&'static str>,
+    /// Whether an update of what is not there makes it.
+    pub update_creates: bool,
+    /// Whether an update must say which version it is of.
+    pub update_needs_version: bool,
     /// How Kubernetes forms a name error: a DNS-1123 subdomain for most.
     pub name_rule: fn(&str) -> Vec<String>,
     /// What the kind adds.

@@ -1,7 +1,7 @@
 //! What every request goes through, over TLS and in-process alike: who is it, what for, is there room, may they;
 //! then the part of the server that answers. Each step is a function here; what they ask lives in plugins.
 
-mod authorize;
+pub mod authorize;
 mod impersonate;
 mod route;
 

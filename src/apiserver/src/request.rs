@@ -179,9 +179,6 @@ impl RequestInfo {
                 (&Method::DELETE, _) => self.verb = "deletecollection".to_string(),
                 _ => {}
             }
-        } else if self.verb == "get" && self.subresource.is_empty() && query.flag("watch") {
-            // A watch of one object by its path.
-            self.verb = "watch".to_string();
         }
         if matches!(self.verb.as_str(), "list" | "watch" | "deletecollection") {
             self.label_selector = query.get("labelSelector").unwrap_or_default().to_string();

@@ -95,6 +95,19 @@ impl Kind for Pod {
         errors
     }
 
+    fn validate_new(&self, object: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let spec = At::root(object).at("spec");
+        if spec.items("ephemeralContainers").next().is_some() {
+            spec.at("ephemeralContainers").forbidden(&mut errors, "cannot be set on create");
+        }
+        if !spec.at("nodeName").text().is_empty() && spec.items("schedulingGates").next().is_some() {
+            let why = "cannot be set until all schedulingGates have been cleared";
+            spec.at("nodeName").forbidden(&mut errors, why);
+        }
+        errors
+    }
+
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
         update::validate(object, old)
     }

@@ -2,6 +2,7 @@
 
 use machinery::gvk::GroupResource;
 
+use super::Context;
 use crate::plugin::Decision;
 use crate::request::{RequestInfo, User};
 use crate::state::State;
@@ -22,6 +23,15 @@ pub async fn authorize(state: &State, user: &User, info: &RequestInfo) -> Result
         Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(refusal(user, info, &reason)),
     }
+}
+
+/// Passes where the user may do the same with another verb: what a request turns out to be besides its method.
+///
+/// # Errors
+/// 403 in Kubernetes' words.
+pub async fn authorize_as(context: &Context, verb: &str) -> Result<()> {
+    let info = RequestInfo { verb: verb.to_string(), ..context.info.clone() };
+    authorize(&context.state, &context.user, &info).await
 }
 
 fn refusal(user: &User, info: &RequestInfo, reason: &str) -> Status {

@@ -33,7 +33,7 @@ fn resource_paths_are_understood() {
             "/apis/apps/v1/namespaces/x/deployments/d/scale",
             ("get", "apps", "v1", "x", "deployments", "scale", "d"),
         ),
-        ("GET", "/api/v1/nodes/n?watch=1", ("watch", "", "v1", "", "nodes", "", "n")),
+        ("GET", "/api/v1/nodes/n?watch=1", ("get", "", "v1", "", "nodes", "", "n")),
         ("GET", "/api/v1/nodes?fieldSelector=metadata.name%3Dn", ("list", "", "v1", "", "nodes", "", "n")),
         ("GET", "/api/v1/namespaces/a%2Fb/pods", ("list", "", "v1", "a/b", "pods", "", "")),
     ];

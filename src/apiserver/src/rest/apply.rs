@@ -12,6 +12,7 @@ use super::options::WriteOptions;
 use super::target::Target;
 use super::update::{Changed, Written, check_name, transact};
 use super::{create, decode, managed};
+use crate::handler::authorize::authorize_as;
 use crate::status::{Result, Status};
 
 /// How often an object that comes and goes meanwhile is tried.
@@ -41,6 +42,7 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
             return Err(Status::conflict(&target.group_resource(), target.name, why));
         }
         let object = merged(target, None, &patch, options, force)?;
+        authorize_as(target.context, "create").await?;
         match create::insert(target, object, options, managed::By::Recorded).await {
             // Somebody made it meanwhile.
             Err(status) if status.reason() == "AlreadyExists" && !options.dry_run => {}

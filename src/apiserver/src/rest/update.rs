@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use machinery::field::{FieldError, Path};
 use machinery::meta;
 use serde_json::Value;
 use store::{Entry, Error, Precondition};
@@ -11,6 +12,7 @@ use super::options::WriteOptions;
 use super::target::{Facts, Target};
 use super::{create, decode, delete, finish, managed, prepare};
 use crate::body::{self, Body};
+use crate::handler::authorize::authorize_as;
 use crate::plugin::Operation;
 use crate::services;
 use crate::status::{Result, Status};
@@ -50,14 +52,41 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let mut object = decode::object(target, decoded, options.validation)?;
+    if meta::name(&object).is_empty() {
+        let name = target.name;
+        let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+        return Err(Status::bad_request(why));
+    }
     check_name(target, &mut object)?;
     create::set_place(target, &mut object)?;
     let pinned = !matches!(meta::resource_version(&object), "" | "0");
-    let written = transact(target, &options, "UpdateOptions", |_| {
+    let changed = transact(target, &options, "UpdateOptions", |_| {
+        if !pinned && target.resource.update_needs_version {
+            let path = Path::new("metadata").child("resourceVersion");
+            let wrong = FieldError::invalid(&path, 0, "must be specified for an update");
+            return Err(target.invalid(target.name, &vec![wrong]));
+        }
         Ok(Changed { object: object.clone(), pinned, by: managed::By::Update })
     })
-    .await?;
-    finish::written(target, StatusCode::OK, &written)
+    .await;
+    match changed {
+        Err(status) if status.code() == 404 && target.resource.update_creates && target.subresource.is_none() => {
+            let written = make(target, object, &options).await?;
+            finish::written(target, StatusCode::CREATED, &written)
+        }
+        changed => finish::written(target, StatusCode::OK, &changed?),
+    }
+}
+
+/// Makes what an update of some kinds does not find, for who may create it.
+async fn make(target: &Target<'_>, mut object: Value, options: &WriteOptions) -> Result<Written> {
+    if !meta::uid(&object).is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", meta::uid(&object));
+        return Err(Status::conflict(&target.group_resource(), target.name, why));
+    }
+    authorize_as(target.context, "create").await?;
+    meta::metadata_mut(&mut object).remove("resourceVersion");
+    create::insert(target, object, options, managed::By::Update).await
 }
 
 /// The object has the name of the URL.

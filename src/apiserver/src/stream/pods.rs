@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::meta;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -13,6 +14,7 @@ use super::forward::{Forward, Redirects, forward, wants_upgrade};
 use super::place;
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
+use crate::handler::authorize::authorize_as;
 use crate::plugin::Operation;
 use crate::request::Query;
 use crate::rest::target::{Facts, Target};
@@ -22,6 +24,9 @@ use crate::status::{Result, Status};
 /// clients fall back to SPDY.
 const WEBSOCKET_PROTOCOLS: [&str; 5] =
     ["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io", "portforward.k8s.io"];
+
+/// Longer than any refusal of an agent.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// Answers exec, attach and portforward.
 ///
@@ -34,6 +39,10 @@ pub async fn tunnel(
     running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
     let query = &target.context.query;
+    if request.method() == Method::GET {
+        // WebSockets begin with a GET; whoever may only look must not act by one.
+        authorize_as(target.context, "create").await?;
+    }
     if !wants_upgrade(&target.context.headers) {
         return Err(Status::bad_request("Upgrade request required"));
     }
@@ -164,6 +173,10 @@ fn with_query(path: String, query: String) -> String {
 /// 400, 404, and what the agent answers.
 pub async fn log(target: &Target<'_>, running: Option<LongRunning>) -> Result<Response<Body>> {
     let query = &target.context.query;
+    let wrong = log_errors(query);
+    if !wrong.is_empty() {
+        return Err(Status::invalid("", "PodLogOptions", target.name, &wrong));
+    }
     let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = container(&pod, query.text("container"))?;
     if meta::text_at(&pod, &["spec", "nodeName"]).is_empty() {
@@ -175,7 +188,42 @@ pub async fn log(target: &Target<'_>, running: Option<LongRunning>) -> Result<Re
     let path_and_query = with_query(path, agent_query("log", query));
     let mut request = Request::new(body::empty());
     *request.method_mut() = Method::GET;
-    forward(&target.context.state, request, to_agent(to, path_and_query), running).await
+    let answer = forward(&target.context.state, request, to_agent(to, path_and_query), running).await?;
+    let code = answer.status();
+    if code.is_success() {
+        return Ok(answer);
+    }
+    let text = body::read(answer.into_body(), REFUSAL_BYTES_MAX).await?;
+    Err(refusal(code, String::from_utf8_lossy(&text).trim_end()))
+}
+
+/// What an agent says where it has no log, as clients understand it: its words are the reason that people look for.
+fn refusal(code: StatusCode, text: &str) -> Status {
+    match code {
+        StatusCode::BAD_REQUEST => Status::bad_request(text),
+        StatusCode::NOT_FOUND => Status::new(404, "NotFound", text),
+        StatusCode::INTERNAL_SERVER_ERROR => Status::internal(text),
+        code => Status::new(code.as_u16(), "", text),
+    }
+}
+
+/// What is wrong with the options of a log, before anybody is asked for it.
+fn log_errors(query: &Query) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for (name, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        if let Some(given) = query.text(name).and_then(|text| text.parse::<i64>().ok()).filter(|given| *given < least) {
+            errors.push(FieldError::invalid(&Path::new(name), given, why));
+        }
+    }
+    if query.text("sinceSeconds").is_some() && query.text("sinceTime").is_some() {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden(&Path::new(""), why));
+    }
+    errors
 }
 
 fn to_agent(to: SocketAddr, path_and_query: String) -> Forward {
@@ -186,6 +234,20 @@ fn to_agent(to: SocketAddr, path_and_query: String) -> Forward {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn options_of_logs_are_checked() {
+        for (query, expected) in [
+            ("tailLines=0&limitBytes=1&sinceSeconds=1", vec![]),
+            ("tailLines=-1", vec!["tailLines"]),
+            ("limitBytes=0", vec!["limitBytes"]),
+            ("sinceSeconds=0", vec!["sinceSeconds"]),
+            ("sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z", vec!["<nil>"]),
+        ] {
+            let errors = log_errors(&Query::parse(query));
+            assert_eq!(errors.iter().map(|error| error.path.to_string()).collect::<Vec<_>>(), expected, "{query}");
+        }
+    }
 
     #[test]
     fn agents_are_asked_in_their_own_words() {

@@ -67,6 +67,10 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
     let Some(protocol) = request.headers().get("upgrade").cloned() else {
         let asker = request.headers().get("x-remote-user").cloned();
         let mut response = Response::new(Full::from(asked.clone()));
+        if asked.contains("sinceSeconds=7") {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            *response.body_mut() = Full::from("container \"c\" in pod \"p\" is waiting to start: ContainerCreating\n");
+        }
         if asked.contains("away") {
             *response.status_mut() = StatusCode::FOUND;
             response.headers_mut().insert("location", http::HeaderValue::from_static("/elsewhere"));
@@ -151,6 +155,10 @@ async fn logs_and_node_paths_come_from_the_agent() {
     assert_eq!(text, "/containerLogs/default/p/c?tailLines=3");
     let text = server.kubectl(&["get", "--raw", "/api/v1/nodes/n1/proxy/stats/summary?a=b"]).await;
     assert_eq!(text, "/stats/summary?a=b");
+    // Why there is no log is told in the agent's words.
+    let (code, answer) = server.get("/api/v1/namespaces/default/pods/p/log?sinceSeconds=7").await;
+    assert_eq!((code, answer["reason"].as_str()), (400, Some("BadRequest")), "{answer}");
+    assert_eq!(answer["message"], "container \"c\" in pod \"p\" is waiting to start: ContainerCreating");
     // What an agent that was taken over says of other places does not reach its clients.
     for path in ["/api/v1/nodes/n1/proxy/away", "/api/v1/namespaces/default/pods/p/log?tailLines=away"] {
         let (code, answer) = server.get(path).await;

@@ -53,6 +53,47 @@ async fn users_see_kubernetes_own_refusals_until_a_binding_lets_them() {
     cluster.stop().await;
 }
 
+/// What a request turns out to be counts, and not its method alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_and_updates_create_for_those_who_may_create() {
+    let cluster = Cluster::start().await;
+    let (admin, ann) = (cluster.certificate("admin", &["system:masters"]), cluster.certificate("ann", &[]));
+    let may = |verbs: Value| {
+        let rules = json!([{"apiGroups": ["", "coordination.k8s.io"], "resources": ["configmaps", "leases"], "verbs": verbs},
+            {"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get"]}]);
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": rules,
+            "metadata": {"name": "writer"}})
+    };
+    cluster.create(&admin, &may(json!(["get", "patch", "update"]))).await;
+    cluster.succeeds(&admin, &["create", "clusterrolebinding", "ann", "--clusterrole=writer", "--user=ann"]).await;
+    let map = cluster.file("map.json", &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}}));
+    let apply = ["apply", "--server-side", "-f", &map];
+    let refusal = eventually("ann may patch", || async {
+        let (_, errors, _) = cluster.output(&ann, &apply).await;
+        (!errors.contains("cannot patch")).then_some(errors)
+    })
+    .await;
+    assert!(refusal.contains("cannot create resource \"configmaps\""), "{refusal}");
+    // A WebSocket begins as a GET, and acts.
+    let exec = ["get", "--raw", "/api/v1/namespaces/default/pods/p/exec?command=ls"];
+    let refusal = cluster.fails(&ann, &exec).await;
+    assert!(refusal.contains("cannot create resource \"pods/exec\""), "{refusal}");
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
+    let lease = cluster.file("lease.json", &lease);
+    let place = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    let put = ["replace", "--raw", place, "-f", &lease];
+    let refusal = cluster.fails(&ann, &put).await;
+    assert!(refusal.contains("cannot create resource \"leases\""), "{refusal}");
+    let updated = cluster.file("role.json", &may(json!(["get", "create", "patch", "update"])));
+    cluster.succeeds(&admin, &["replace", "-f", &updated]).await;
+    eventually("ann may create", || async { cluster.output(&ann, &apply).await.2.then_some(()) }).await;
+    cluster.succeeds(&ann, &put).await;
+    // The lock of an election is not overwritten by who has not read it.
+    let refusal = cluster.fails(&ann, &put).await;
+    assert!(refusal.contains("metadata.resourceVersion: Invalid value: 0: must be specified"), "{refusal}");
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn service_accounts_log_in_with_tokens_and_pods_get_theirs() {
     let cluster = Cluster::start().await;
