@@ -174,15 +174,30 @@ fn assign_address(service: &mut Value, promise: &mut Promise, spec: &Path, error
     if service["spec"]["clusterIPs"].as_array().is_none_or(|list| list.len() < 2) {
         service["spec"]["clusterIPs"] = json!([chosen]);
     }
+    let family = match promise.cidr() {
+        Some(ipnet::IpNet::V6(_)) => "IPv6",
+        _ => "IPv4",
+    };
+    check_families(&service["spec"], family, spec, errors);
     if service["spec"].get("ipFamilies").is_none() {
-        let family = match promise.cidr() {
-            Some(ipnet::IpNet::V6(_)) => "IPv6",
-            _ => "IPv4",
-        };
         service["spec"]["ipFamilies"] = json!([family]);
     }
     if service["spec"].get("ipFamilyPolicy").is_none() {
         service["spec"]["ipFamilyPolicy"] = "SingleStack".into();
+    }
+}
+
+/// The cluster has addresses of one family, and a service that asks for more would answer at none.
+fn check_families(service_spec: &Value, family: &str, spec: &Path, errors: &mut FieldErrors) {
+    for (at, asked) in service_spec["ipFamilies"].as_array().into_iter().flatten().enumerate() {
+        if asked != family {
+            let path = spec.child("ipFamilies").index(at);
+            errors.push(FieldError::invalid(&path, asked.clone(), "not configured on this cluster"));
+        }
+    }
+    if service_spec["ipFamilyPolicy"] == "RequireDualStack" {
+        let why = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid(&spec.child("ipFamilyPolicy"), "RequireDualStack", why));
     }
 }
 

@@ -45,6 +45,20 @@ fn what_is_out_of_range_is_refused() {
 }
 
 #[test]
+fn families_that_the_cluster_has_not_are_refused() {
+    for (spec, wrong) in [
+        (json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"}), vec![]),
+        (json!({"ipFamilies": ["IPv6"]}), vec!["spec.ipFamilies[0]"]),
+        (json!({"ipFamilies": ["IPv4", "IPv6"], "clusterIP": "None"}), vec!["spec.ipFamilies[1]"]),
+        (json!({"ipFamilyPolicy": "RequireDualStack"}), vec!["spec.ipFamilyPolicy"]),
+    ] {
+        let (_, errors) = assigned(json!({"spec": spec}));
+        let paths: Vec<String> = errors.iter().map(|error| error.path.to_string()).collect();
+        assert_eq!(paths, wrong, "{spec}");
+    }
+}
+
+#[test]
 fn an_update_keeps_what_the_client_left_out_and_drops_what_the_type_does_not_have() {
     let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"],
         "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30007}]}});
