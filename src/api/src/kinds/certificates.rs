@@ -93,10 +93,38 @@ pub static POD_CERTIFICATE_REQUEST: Simple = Simple {
     ..Simple::PLAIN
 };
 
+/// What a certificate may be good for, in the order that refusals list it.
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
 const EXPIRATION_SECONDS_MIN: i64 = 600;
 
 /// Condition types that only the `approval` subresource may set.
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
+/// Condition types that stay once they are there.
+const FINAL: [&str; 3] = ["Approved", "Denied", "Failed"];
 
 impl Kind for SigningRequest {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
@@ -129,6 +157,8 @@ impl Kind for SigningRequest {
         if !conditions.is_empty() {
             crate::edit::fill(object, "status", serde_json::json!({}));
             crate::edit::set(&mut object["status"], "conditions", conditions);
+        } else if let Some(status) = crate::edit::value_at(object, "status") {
+            crate::edit::remove(status, "conditions");
         }
     }
 
@@ -139,6 +169,14 @@ impl Kind for SigningRequest {
         if spec.items("usages").next().is_none() {
             spec.at("usages").required(&mut errors, "usages are required");
         }
+        let usages: Vec<At<'_>> = spec.items("usages").collect();
+        for (index, usage) in usages.iter().enumerate() {
+            if !USAGES.contains(&usage.text()) {
+                usage.not_supported(&mut errors, &USAGES);
+            } else if usages[..index].iter().any(|earlier| earlier.text() == usage.text()) {
+                usage.duplicate(&mut errors);
+            }
+        }
         signer(&spec.at("signerName"), &mut errors);
         let expiration = spec.at("expirationSeconds");
         if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_SECONDS_MIN) {
@@ -147,10 +185,17 @@ impl Kind for SigningRequest {
         errors
     }
 
-    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let root = At::root(object);
         let conditions: Vec<At<'_>> = root.at("status").items("conditions").collect();
+        for decided in read::list(old, "status.conditions").iter().map(|condition| read::text(condition, "type")) {
+            let stays = conditions.iter().any(|condition| condition.at("type").text() == decided);
+            if FINAL.contains(&decided) && !stays {
+                let wrong = format!("updates may not remove a condition of type {decided:?}");
+                errors.push(FieldError::forbidden(&root.at("status.conditions").path, wrong));
+            }
+        }
         for (index, condition) in conditions.iter().enumerate() {
             let type_ = condition.at("type");
             type_.require_text(&mut errors);

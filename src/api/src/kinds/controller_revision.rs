@@ -1,10 +1,12 @@
 //! ControllerRevision.
 
+use machinery::field::FieldErrors;
 use machinery::gvk::GroupVersion;
 use machinery::meta;
 use serde_json::Value;
 
 use super::simple::Simple;
+use crate::check::At;
 use crate::read;
 use crate::table::{NONE, age, age_column, column, name, name_column, text};
 
@@ -18,6 +20,11 @@ pub static CONTROLLER_REVISION: Simple = Simple {
     ],
     cells: |object, now| {
         vec![name(object), controller(object).into(), read::int(object, "revision").into(), age(object, now)]
+    },
+    validate_update: |object, old| {
+        let mut errors = FieldErrors::new();
+        At::root(object).at("data").immutable(&mut errors, read::at(old, "data"));
+        errors
     },
     ..Simple::PLAIN
 };

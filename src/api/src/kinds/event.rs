@@ -153,7 +153,8 @@ impl Kind for Event {
     /// Only the count of a series changes after an event was reported.
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
-        for field in ["regarding", "reason", "action", "reportingController", "reportingInstance", "type", "eventTime"]
+        for field in
+            ["regarding", "reason", "action", "reportingController", "reportingInstance", "type", "eventTime", "note"]
         {
             At::root(object).at(field).immutable(&mut errors, read::at(old, field));
         }

@@ -1,8 +1,10 @@
 //! IngressClass, IPAddress and ServiceCIDR.
 
+use machinery::field::FieldErrors;
 use serde_json::Value;
 
 use super::simple::Simple;
+use crate::check::At;
 use crate::read;
 use crate::table::{NONE, age, age_column, name, name_column, text};
 
@@ -19,6 +21,11 @@ pub static INGRESS_CLASS: Simple = Simple {
         vec![name(object), controller, parameters(object).into(), age(object, now)]
     },
     has_generation: true,
+    validate_update: |object, old| {
+        let mut errors = FieldErrors::new();
+        At::root(object).at("spec.controller").immutable(&mut errors, read::at(old, "spec.controller"));
+        errors
+    },
     ..Simple::PLAIN
 };
 

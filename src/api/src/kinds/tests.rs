@@ -184,4 +184,34 @@ fn signing_requests_are_decided_by_approval_and_answered_by_status() {
     let mut answered = wanted;
     behaviour.prepare_subresource_update("status", &mut answered, &old);
     assert_eq!(answered["status"], json!({"certificate": "Y2VydA==", "conditions": [condition("Failed")]}));
+    // A decision alone leaves nothing for the status to carry.
+    let mut smuggled = json!({"spec": {}, "status": {"conditions": [condition("Approved")]}});
+    behaviour.prepare_subresource_update("status", &mut smuggled, &old);
+    assert_eq!(smuggled["status"], json!({}));
+    let approved = json!({"spec": {}, "status": {"conditions": [condition("Approved")]}});
+    let errors = behaviour.validate_subresource_update("approval", &old, &approved);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+}
+
+#[test]
+fn what_kubernetes_calls_immutable_is() {
+    for (plural, old, new) in [
+        ("controllerrevisions", json!({"data": {"a": 1}}), json!({"data": {"a": 2}})),
+        ("ingressclasses", json!({"spec": {"controller": "a.b/c"}}), json!({"spec": {"controller": "a.b/d"}})),
+    ] {
+        let behaviour = resource(plural).behaviour;
+        assert!(behaviour.validate_update(&old, &old).is_empty(), "{plural}");
+        let errors = behaviour.validate_update(&new, &old);
+        assert_eq!(errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>(), ["field is immutable"]);
+    }
+}
+
+#[test]
+fn new_pods_are_not_yet_debugged_or_placed_before_they_may_be() {
+    let behaviour = resource("pods").behaviour;
+    let pod =
+        json!({"spec": {"nodeName": "n", "schedulingGates": [{"name": "g"}], "ephemeralContainers": [{"name": "e"}]}});
+    let paths: Vec<String> = behaviour.validate_new(&pod).iter().map(|error| error.path.to_string()).collect();
+    assert_eq!(paths, ["spec.ephemeralContainers", "spec.nodeName"]);
+    assert!(behaviour.validate_new(&json!({"spec": {"nodeName": "n"}})).is_empty());
 }

@@ -27,7 +27,7 @@ impl Admission for Priority {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        writes(operation)
+        writes(operation) || operation == Operation::Delete
     }
 
     async fn admit(&self, request: &Admit<'_>, object: &mut Value) -> Result<()> {
@@ -51,6 +51,14 @@ impl Admission for Priority {
     }
 
     async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
+        let is_system = SYSTEM.iter().any(|(name, ..)| *name == request.name);
+        if request.operation == Operation::Delete && is_system && is(request, GROUP, "priorityclasses") {
+            return Err(forbidden(
+                request,
+                object,
+                "this is a system priority class and cannot be deleted".to_string(),
+            ));
+        }
         let Some(object) = object.filter(|_| is(request, GROUP, "priorityclasses")) else { return Ok(()) };
         if object["globalDefault"] != true {
             return Ok(());
