@@ -17,6 +17,7 @@ use crate::discovery::ServerResource;
 mod cache;
 mod index;
 mod metadata;
+mod quiet;
 mod reflect;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub struct Informers {
     client: kube::Client,
     shutdown: CancellationToken,
     made: Arc<Mutex<HashMap<Key, Made>>>,
+    quiet: Arc<quiet::Quiet>,
 }
 
 /// An informer whose kind is not known here, and what ends it.
@@ -81,7 +83,7 @@ impl<K> Clone for Informer<K> {
 impl Informers {
     /// Informers that read through `client` until `shutdown`.
     pub fn new(client: kube::Client, shutdown: CancellationToken) -> Self {
-        Self { client, shutdown, made: Arc::default() }
+        Self { client, shutdown, made: Arc::default(), quiet: Arc::default() }
     }
 
     /// The informer of every object of a kind in all namespaces; started on first use.
@@ -135,7 +137,12 @@ impl Informers {
         let cache = Arc::new(Cache::default());
         let stop = self.shutdown.child_token();
         made.insert(key, Made { cache: cache.clone(), stop: stop.clone() });
-        let source = reflect::Source { client: self.client.clone(), path, field_selector: field_selector.to_string() };
+        let source = reflect::Source {
+            client: self.client.clone(),
+            path,
+            field_selector: field_selector.to_string(),
+            quiet: self.quiet.clone(),
+        };
         tokio::spawn(reflect::run(source, cache.clone(), stop));
         Informer { cache }
     }

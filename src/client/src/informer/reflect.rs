@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status};
@@ -15,6 +15,7 @@ use stdx::backoff::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, Cached};
+use super::quiet::Quiet;
 use crate::{ApiError, Error, list};
 
 /// Objects a page of a list: bounds the size of one answer, few enough pages for the largest clusters.
@@ -33,6 +34,8 @@ pub struct Source {
     pub path: String,
     /// Empty for everything.
     pub field_selector: String,
+    /// What all informers of the process have said of their troubles.
+    pub quiet: Arc<Quiet>,
 }
 
 /// A line of a watch, whose object is decoded when its type is known.
@@ -90,7 +93,10 @@ async fn follow<K: Cached>(source: &Source, cache: &Cache<K>) {
                     listed
                 }
                 Err(error) => {
-                    tracing::warn!(path = source.path, error = stdx::error::chain(&error), "cannot list; will retry");
+                    // The error itself names the path, which is another for each informer.
+                    let cause = std::error::Error::source(&error);
+                    let cause = cause.map_or_else(|| error.to_string(), stdx::error::chain);
+                    source.complain(&cause, "cannot list; will retry");
                     tokio::time::sleep(backoff.next_delay()).await;
                     continue;
                 }
@@ -116,6 +122,15 @@ async fn follow<K: Cached>(source: &Source, cache: &Cache<K>) {
 }
 
 impl Source {
+    /// Warns, unless another informer had the same trouble a moment ago.
+    fn complain(&self, error: &str, what: &str) {
+        match self.quiet.tell(error, Instant::now()) {
+            Some(0) => tracing::warn!(path = self.path, error, "{what}"),
+            Some(others) => tracing::warn!(path = self.path, error, others, "{what}"),
+            None => tracing::debug!(path = self.path, error, "{what}"),
+        }
+    }
+
     /// Every object, and the revision of the list.
     async fn list<K: Cached>(&self) -> Result<(Vec<K>, String), Error> {
         let mut objects = Vec::new();
@@ -162,7 +177,7 @@ impl Source {
             Ok(stream) => stream.lines(),
             Err(kube::Error::Api(status)) if status.code == 410 => return (End::Expired, revision),
             Err(error) => {
-                tracing::warn!(path = self.path, error = %ApiError(error), "cannot watch; will retry");
+                self.complain(&ApiError(error).to_string(), "cannot watch; will retry");
                 return (End::Failed, revision);
             }
         };
@@ -188,7 +203,7 @@ impl Source {
                 Ok(Said::Reached(mark)) => advance(&mut revision, Some(&mark)),
                 Ok(Said::Refused(status)) if status.code == Some(410) => return (End::Expired, revision),
                 Ok(Said::Refused(status)) => {
-                    tracing::warn!(path = self.path, error = status.message, "watch failed; will retry");
+                    self.complain(&status.message.unwrap_or_default(), "watch failed; will retry");
                     return (End::Failed, revision);
                 }
                 // The connection ended within a line.
