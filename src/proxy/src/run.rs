@@ -14,7 +14,7 @@ use stdx::backoff::Backoff;
 use tokio::sync::Notify;
 
 use crate::elements::{Contribution, contribution};
-use crate::table::{Content, TABLE, skeleton};
+use crate::table::{Content, Owner, TABLE, skeleton};
 use crate::{Error, conntrack};
 
 /// The label of a slice that names its service.
@@ -107,6 +107,12 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some((slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
 }
 
+fn owner(key: &Key, service: Option<&Service>) -> Owner {
+    let created = service.and_then(|service| service.metadata.creation_timestamp.as_ref());
+    let created_s = created.map_or(0, |time| time.0.as_second());
+    Owner { created_s, namespace: key.0.clone(), name: key.1.clone() }
+}
+
 fn index_key((namespace, name): Key) -> String {
     format!("{namespace}/{name}")
 }
@@ -117,7 +123,7 @@ struct Table<'a> {
     dirty: &'a Dirty,
     slices: &'a Index<EndpointSlice>,
     content: Content,
-    held: HashMap<Key, Contribution>,
+    held: HashMap<Key, (Owner, Contribution)>,
 }
 
 impl Table<'_> {
@@ -163,15 +169,23 @@ impl Table<'_> {
         batch: &mut String,
     ) -> Vec<conntrack::Flow> {
         let mut stale = Vec::new();
+        let nothing = Contribution::default();
         for key in keys {
             let slices = self.slices.get(&index_key(key.clone()));
-            let new = lookup(&key).map(|service| contribution(&service, &slices, &self.config.node_name));
-            let new = new.unwrap_or_default();
-            let old = self.held.remove(&key).unwrap_or_default();
+            let service = lookup(&key);
+            let new = service.as_ref().map(|service| contribution(service, &slices, &self.config.node_name));
+            let (owner, new) = (owner(&key, service.as_deref()), new.unwrap_or_default());
+            let (before, old) = self.held.remove(&key).unwrap_or_else(|| (owner.clone(), Contribution::default()));
             stale.extend(conntrack::stale_flows(&old, &new));
-            batch.push_str(&self.content.transition(&old, &new));
-            if new != Contribution::default() {
-                self.held.insert(key, new);
+            // A service that was made anew under its name stands behind others that have its address now.
+            let same = before == owner || service.is_none();
+            let between = if same { &new } else { &nothing };
+            batch.push_str(&self.content.transition(&before, &old, between));
+            if !same {
+                batch.push_str(&self.content.transition(&owner, &nothing, &new));
+            }
+            if new != nothing {
+                self.held.insert(key, (owner, new));
             }
         }
         stale

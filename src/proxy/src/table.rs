@@ -31,11 +31,22 @@ impl Map {
     }
 }
 
-/// What the table holds: how many services put an element in, and its value. Two services may share a hairpin
-/// element; the element goes with the last of them.
+/// A service that put elements in. Where two have the same address and port, the older one has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// When the service was made, in seconds since 1970.
+    pub created_s: i64,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What the table holds: for each element who put it in, and with which value; that of the first owner is the
+/// kernel's. When it goes, the next one's takes its place.
 #[derive(Debug, Clone, Default)]
 pub struct Content {
-    elements: BTreeMap<(Map, String), (usize, String)>,
+    elements: BTreeMap<(Map, String), BTreeMap<Owner, String>>,
     chains: BTreeSet<Chain>,
 }
 
@@ -75,43 +86,39 @@ pub fn skeleton(pods: Ipv4Net) -> String {
 }
 
 impl Content {
-    /// The batch that takes the table from holding `old` of one service to holding `new` of it, and this content
-    /// with it. Empty where nothing changes.
-    pub fn transition(&mut self, old: &Contribution, new: &Contribution) -> String {
+    /// The batch that takes the table from holding `old` of a service to holding `new` of it, and this content with
+    /// it. Empty where nothing changes.
+    pub fn transition(&mut self, owner: &Owner, old: &Contribution, new: &Contribution) -> String {
         let mut batch = String::new();
         for chain in new.chains.difference(&self.chains.clone()) {
             write_chain(&mut batch, chain);
             self.chains.insert(*chain);
         }
-        for (key, value) in &old.elements {
-            if new.elements.get(key) != Some(value) {
-                self.drop_element(&mut batch, key);
-            }
-        }
-        for (key, value) in &new.elements {
-            if old.elements.get(key) != Some(value) {
-                self.add_element(&mut batch, key, value);
-            }
+        let keys: BTreeSet<_> = old.elements.keys().chain(new.elements.keys()).collect();
+        for key in keys.into_iter().filter(|key| old.elements.get(*key) != new.elements.get(*key)) {
+            self.set(&mut batch, owner, key, new.elements.get(key));
         }
         batch
     }
 
-    fn drop_element(&mut self, batch: &mut String, key: &(Map, String)) {
-        let Some((users, value)) = self.elements.get_mut(key) else { return };
-        *users -= 1;
-        if *users == 0 {
-            let _ = writeln!(batch, "delete element ip {TABLE} {} {{ {} }}", key.0.name(), assignment(&key.1, value));
+    fn set(&mut self, batch: &mut String, owner: &Owner, key: &(Map, String), value: Option<&String>) {
+        let owners = self.elements.entry(key.clone()).or_default();
+        let before = owners.values().next().cloned();
+        match value {
+            Some(value) => owners.insert(owner.clone(), value.clone()),
+            None => owners.remove(owner),
+        };
+        let after = owners.values().next().cloned();
+        if owners.is_empty() {
             self.elements.remove(key);
         }
-    }
-
-    fn add_element(&mut self, batch: &mut String, key: &(Map, String), value: &str) {
-        match self.elements.get_mut(key) {
-            // The same address in two services: the first keeps it, as with kube-proxy.
-            Some((users, _)) => *users += 1,
-            None => {
-                let _ = writeln!(batch, "add element ip {TABLE} {} {{ {} }}", key.0.name(), assignment(&key.1, value));
-                self.elements.insert(key.clone(), (1, value.to_string()));
+        if before == after {
+            return;
+        }
+        for (verb, value) in [("delete", before), ("add", after)] {
+            if let Some(value) = value {
+                let _ =
+                    writeln!(batch, "{verb} element ip {TABLE} {} {{ {} }}", key.0.name(), assignment(&key.1, &value));
             }
         }
     }
@@ -148,18 +155,39 @@ mod tests {
         Contribution { elements: elements.collect(), chains: BTreeSet::new() }
     }
 
+    fn owner(name: &str, created_s: i64) -> Owner {
+        Owner { created_s, namespace: "default".into(), name: name.into() }
+    }
+
+    /// The elements that the kernel has after these batches.
+    fn carry_out(batches: &[String]) -> BTreeMap<String, String> {
+        let mut held = BTreeMap::new();
+        for line in batches.iter().flat_map(|batch| batch.lines()) {
+            let words: Vec<&str> = line.splitn(6, ' ').collect();
+            let inside = words[5].trim_start_matches('{').trim_end_matches('}').trim();
+            let (key, value) = inside.rsplit_once(" : ").unwrap_or((inside, ""));
+            let key = format!("{} {key}", words[4]);
+            match words[0] {
+                "add" => assert_eq!(held.insert(key, value.to_string()), None, "nft would refuse: {line}"),
+                _ => assert!(held.remove(&key).is_some(), "nft would refuse: {line}"),
+            }
+        }
+        held
+    }
+
     #[test]
     fn a_change_costs_what_changed() {
         let mut content = Content::default();
         let old = contribution(&[(Map::Endpoints, "a . 0", "x"), (Map::Endpoints, "a . 1", "y")]);
-        content.transition(&Contribution::default(), &old);
+        let web = owner("web", 1);
+        content.transition(&web, &Contribution::default(), &old);
         let new = contribution(&[(Map::Endpoints, "a . 0", "x"), (Map::Endpoints, "a . 1", "z")]);
-        let batch = content.transition(&old, &new);
+        let batch = content.transition(&web, &old, &new);
         assert_eq!(
             batch,
             "delete element ip rkctl-services endpoints { a . 1 : y }\nadd element ip rkctl-services endpoints { a . 1 : z }\n"
         );
-        assert_eq!(content.transition(&new, &new), "");
+        assert_eq!(content.transition(&web, &new, &new), "");
     }
 
     #[test]
@@ -167,9 +195,48 @@ mod tests {
         let mut content = Content::default();
         let hairpin = contribution(&[(Map::Hairpin, "a . a", "")]);
         let none = Contribution::default();
-        assert!(!content.transition(&none, &hairpin).is_empty());
-        assert!(content.transition(&none, &hairpin).is_empty());
-        assert!(content.transition(&hairpin, &none).is_empty());
-        assert_eq!(content.transition(&hairpin, &none), "delete element ip rkctl-services hairpin { a . a }\n");
+        let (one, other) = (owner("one", 1), owner("other", 2));
+        assert!(!content.transition(&one, &none, &hairpin).is_empty());
+        assert!(content.transition(&other, &none, &hairpin).is_empty());
+        assert!(content.transition(&one, &hairpin, &none).is_empty());
+        assert_eq!(content.transition(&other, &hairpin, &none), "delete element ip rkctl-services hairpin { a . a }\n");
+    }
+
+    #[test]
+    fn of_two_services_with_one_address_the_older_has_it_and_the_other_after_it() {
+        let none = Contribution::default();
+        let first = contribution(&[
+            (Map::Services, "a", "goto sn2"),
+            (Map::Endpoints, "a . 0", "x"),
+            (Map::Endpoints, "a . 1", "y"),
+        ]);
+        let second = contribution(&[(Map::Services, "a", "goto sn1"), (Map::Endpoints, "a . 0", "z")]);
+        let (old, new) = (owner("old", 1), owner("new", 2));
+        let held = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+        };
+        let of_first = held(&[("services a", "goto sn2"), ("endpoints a . 0", "x"), ("endpoints a . 1", "y")]);
+        let of_second = held(&[("services a", "goto sn1"), ("endpoints a . 0", "z")]);
+        // A service that takes the address of another while that is deleted: the two come in either order.
+        for second_first in [false, true] {
+            let mut content = Content::default();
+            let mut batches = vec![content.transition(&old, &none, &first)];
+            if second_first {
+                batches.push(content.transition(&new, &none, &second));
+                assert_eq!(carry_out(&batches), of_first, "the older one has it");
+                batches.push(content.transition(&old, &first, &none));
+            } else {
+                batches.push(content.transition(&old, &first, &none));
+                batches.push(content.transition(&new, &none, &second));
+            }
+            assert_eq!(carry_out(&batches), of_second, "the one that is left has its own endpoints");
+        }
+        // A change of the one that has the address is seen although there is another.
+        let mut content = Content::default();
+        let mut batches = vec![content.transition(&new, &none, &second), content.transition(&old, &none, &first)];
+        assert_eq!(carry_out(&batches), of_first, "whichever came first");
+        let fewer = contribution(&[(Map::Services, "a", "goto sn1"), (Map::Endpoints, "a . 0", "y")]);
+        batches.push(content.transition(&old, &first, &fewer));
+        assert_eq!(carry_out(&batches), held(&[("services a", "goto sn1"), ("endpoints a . 0", "y")]));
     }
 }

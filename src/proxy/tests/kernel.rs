@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use proxy::elements::{Contribution, contribution};
-use proxy::table::{Content, skeleton};
+use proxy::table::{Content, Owner, skeleton};
 use serde_json::json;
 use testkit::netns::{Namespace, link};
 
@@ -80,6 +80,10 @@ impl Net {
     }
 }
 
+fn web() -> Owner {
+    Owner { created_s: 1, namespace: "default".into(), name: "web".into() }
+}
+
 fn contribution_of(spec: serde_json::Value, ready: &[&str]) -> Contribution {
     let service: Service = serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
     let endpoints: Vec<_> = ready.iter().map(|ip| json!({"addresses": [ip], "nodeName": "w1"})).collect();
@@ -97,7 +101,7 @@ fn a_service_is_balanced_changed_refused_and_removed() {
     let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ports": [{"port": 80, "nodePort": 30080}]});
     let both = contribution_of(spec.clone(), &["10.42.1.2", "10.42.1.3"]);
     let none = Contribution::default();
-    net.apply(&(skeleton("10.42.0.0/16".parse().unwrap()) + &content.transition(&none, &both)));
+    net.apply(&(skeleton("10.42.0.0/16".parse().unwrap()) + &content.transition(&web(), &none, &both)));
 
     let seen = net.ask(&net.client, "10.43.0.9:80", 40);
     // The host replaces the client's address, so that the answer comes back through it.
@@ -109,17 +113,17 @@ fn a_service_is_balanced_changed_refused_and_removed() {
     assert_eq!(seen.len(), 2, "from the host itself: {seen:?}");
 
     let one = contribution_of(spec.clone(), &["10.42.1.3"]);
-    net.apply(&content.transition(&both, &one));
+    net.apply(&content.transition(&web(), &both, &one));
     let seen = net.ask(&net.client, "10.43.0.9:80", 10);
     assert_eq!(seen, [("10.42.1.3 from 10.42.1.1".to_string(), 10)].into());
 
     let empty = contribution_of(spec, &[]);
-    net.apply(&content.transition(&one, &empty));
+    net.apply(&content.transition(&web(), &one, &empty));
     let refused: BTreeMap<String, usize> = [("ConnectionRefused".to_string(), 2)].into();
     assert_eq!(net.ask(&net.client, "10.43.0.9:80", 2), refused);
     assert_eq!(net.ask(&net.client, "10.9.0.1:30080", 2), refused);
 
-    net.apply(&content.transition(&empty, &none));
+    net.apply(&content.transition(&web(), &empty, &none));
     assert_eq!(net.ask(&net.client, "10.43.0.9:80", 1).get("ConnectionRefused"), None, "no longer a service");
 }
 
@@ -132,7 +136,7 @@ fn affinity_keeps_a_client_and_the_local_policy_keeps_its_address() {
     let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "sessionAffinity": "ClientIP",
         "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]});
     let sticky = contribution_of(spec, &["10.42.1.2", "10.42.1.3"]);
-    let batch = content.transition(&Contribution::default(), &sticky);
+    let batch = content.transition(&web(), &Contribution::default(), &sticky);
     net.apply(&(skeleton("10.42.0.0/16".parse().unwrap()) + &batch));
     assert_eq!(net.ask(&net.client, "10.43.0.9:80", 20).len(), 1, "one endpoint for one client");
     let seen = net.ask(&net.client, "10.9.0.1:30080", 5);
