@@ -7,6 +7,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
+/// How long a client stays with an endpoint where the service does not say; the API's default, in seconds.
+const STICKY_DEFAULT_S: u32 = 10_800;
+/// The longest time the API admits.
+const STICKY_MAX_S: u32 = 86_400;
+
 /// A map or set of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Map {
@@ -14,10 +19,18 @@ pub enum Map {
     Services,
     /// protocol . port of a node port → the chain for its number of endpoints.
     NodePorts,
-    /// address . protocol . port . slot → endpoint.
+    /// As [`Map::Services`], asked before it for clients outside of the cluster alone.
+    OutsideServices,
+    /// As [`Map::NodePorts`], asked before it for clients outside of the cluster alone.
+    OutsideNodePorts,
+    /// address . protocol . port . number → endpoint. The number is a slot, or an endpoint's own where clients stay.
     Endpoints,
-    /// protocol . port . slot of a node port → endpoint.
+    /// protocol . port . number of a node port → endpoint.
     NodePortEndpoints,
+    /// address . protocol . port . slot → an endpoint's own number.
+    Slots,
+    /// protocol . port . slot of a node port → an endpoint's own number.
+    NodePortSlots,
     /// address . protocol . port of a service without endpoints → reject or drop.
     Refused,
     /// protocol . port of a node port without endpoints → reject or drop.
@@ -26,13 +39,18 @@ pub enum Map {
     Hairpin,
 }
 
-/// How the endpoint is chosen and what becomes of the client's address: the name of a chain is `{prefix}{count}`.
+/// Numbers of slots and endpoints that serve clients outside of the cluster alone begin here, so that they share the
+/// maps with the others.
+pub const OUTSIDE: u32 = 1 << 31;
+
+/// How the endpoint is chosen and what becomes of the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Chain {
-    /// By the client's address (`sessionAffinity: ClientIP`) instead of at random.
-    pub sticky: bool,
-    /// The client's address is kept (`externalTrafficPolicy: Local`).
-    pub keeps_client: bool,
+    /// For so many seconds after its last connection a client goes where it went before
+    /// (`sessionAffinity: ClientIP`); `None` where each connection goes anywhere.
+    pub sticky_s: Option<u32>,
+    /// For clients outside of the cluster alone, whose address is kept (`externalTrafficPolicy: Local`).
+    pub outside: bool,
     /// For node ports, whose maps have no address in the key.
     pub node_port: bool,
     /// How many endpoints there are.
@@ -40,12 +58,12 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The name in the table.
+    /// The name in the table: `sn2`, `pk3`, `sh10800-2`.
     pub fn name(&self) -> String {
         let scope = if self.node_port { "p" } else { "s" };
-        let choice = if self.sticky { "h" } else { "n" };
-        let client = if self.keeps_client { "k" } else { "" };
-        format!("{scope}{choice}{client}{}", self.count)
+        let client = if self.outside { "k" } else { "n" };
+        let stay = self.sticky_s.map(|seconds| format!("h{seconds}-")).unwrap_or_default();
+        format!("{scope}{client}{stay}{}", self.count)
     }
 }
 
@@ -66,6 +84,29 @@ struct Target {
     local: bool,
 }
 
+impl Target {
+    /// A number that the endpoint keeps as long as it lives, never 0: FNV-1a of address and port.
+    fn number(&self) -> u32 {
+        let bytes = self.address.octets().into_iter().chain(self.port.to_be_bytes());
+        let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        (hash & !OUTSIDE).max(1)
+    }
+}
+
+/// The endpoints of a port by the two policies.
+struct Targets {
+    /// Those of the whole cluster.
+    all: Vec<Target>,
+    /// Those of this host.
+    near: Vec<Target>,
+}
+
+/// An address and port of a service, or a node port.
+struct Front {
+    node_port: bool,
+    key: String,
+}
+
 /// What `service` puts into the table of the host `node_name`, given its slices.
 ///
 /// Headless services and `ExternalName` have no address and put nothing there. IPv6 addresses are left out.
@@ -80,56 +121,102 @@ pub fn contribution(service: &Service, slices: &[Arc<EndpointSlice>], node_name:
         return out;
     }
     let external_ips = external_ips(service);
-    let sticky = spec.session_affinity.as_deref() == Some("ClientIP");
+    let sticky_s = sticky_s(service);
     let internal_local = spec.internal_traffic_policy.as_deref() == Some("Local");
     let external_local = spec.external_traffic_policy.as_deref() == Some("Local");
     for port in spec.ports.iter().flatten() {
         let protocol = port.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
         let Ok(number) = u16::try_from(port.port) else { continue };
         let targets = targets(slices, port, node_name);
-        let near: Vec<Target> = targets.iter().copied().filter(|target| target.local).collect();
-        for target in &near {
+        for target in targets.all.iter().chain(&targets.near).filter(|target| target.local) {
             out.elements.insert((Map::Hairpin, format!("{0} . {0}", target.address)), String::new());
         }
         for address in &cluster_ips {
-            let chosen = if internal_local { &near } else { &targets };
-            let key = format!("{address} . {protocol} . {number}");
-            out.serve(Map::Services, &key, chosen, sticky, false, internal_local && !targets.is_empty());
+            let front = Front { node_port: false, key: format!("{address} . {protocol} . {number}") };
+            if internal_local {
+                out.serve_near(&front, &targets, sticky_s);
+            } else {
+                out.serve(&front, &targets.all, sticky_s);
+            }
         }
-        for address in &external_ips {
-            let chosen = if external_local { &near } else { &targets };
-            let key = format!("{address} . {protocol} . {number}");
-            out.serve(Map::Services, &key, chosen, sticky, external_local, external_local && !targets.is_empty());
-        }
+        let external = external_ips.iter().map(|address| format!("{address} . {protocol} . {number}"));
+        let mut fronts: Vec<Front> = external.map(|key| Front { node_port: false, key }).collect();
         if let Some(node_port) = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
-            let chosen = if external_local { &near } else { &targets };
-            let key = format!("{protocol} . {node_port}");
-            out.serve(Map::NodePorts, &key, chosen, sticky, external_local, external_local && !targets.is_empty());
+            fronts.push(Front { node_port: true, key: format!("{protocol} . {node_port}") });
+        }
+        for front in fronts {
+            out.serve(&front, &targets.all, sticky_s);
+            if external_local {
+                out.serve_outside(&front, &targets, sticky_s);
+            }
         }
     }
     out
 }
 
 impl Contribution {
-    /// Puts one address and port in: to its endpoints, or refused. `elsewhere`: endpoints exist, on other hosts, and
-    /// the policy forbids going there; such packets are dropped so that a load balancer tries another host.
-    fn serve(&mut self, map: Map, key: &str, targets: &[Target], sticky: bool, keeps_client: bool, elsewhere: bool) {
-        let node_port = map == Map::NodePorts;
+    /// To these endpoints; refused where there is none.
+    fn serve(&mut self, front: &Front, targets: &[Target], sticky_s: Option<u32>) {
         if targets.is_empty() {
-            let refused = if node_port { Map::RefusedNodePorts } else { Map::Refused };
-            let verdict = if elsewhere { "drop" } else { "goto refuse" };
-            self.elements.insert((refused, key.to_string()), verdict.to_string());
-            return;
+            return self.refuse(front, "goto refuse");
         }
-        let chain = Chain { sticky, keeps_client, node_port, count: targets.len() };
-        self.elements.insert((map, key.to_string()), format!("goto {}", chain.name()));
-        self.chains.insert(chain);
-        let endpoints = if node_port { Map::NodePortEndpoints } else { Map::Endpoints };
-        for (slot, target) in targets.iter().enumerate() {
-            let value = format!("{} . {}", target.address, target.port);
-            self.elements.insert((endpoints, format!("{key} . {slot}")), value);
+        let map = if front.node_port { Map::NodePorts } else { Map::Services };
+        self.route(map, front, targets, Chain { sticky_s, outside: false, node_port: front.node_port, count: 0 });
+    }
+
+    /// To this host's endpoints. Where all are on other hosts, packets are dropped: a retry may land there.
+    fn serve_near(&mut self, front: &Front, targets: &Targets, sticky_s: Option<u32>) {
+        if targets.near.is_empty() && !targets.all.is_empty() {
+            return self.refuse(front, "drop");
+        }
+        self.serve(front, &targets.near, sticky_s);
+    }
+
+    /// For clients outside of the cluster: to this host's endpoints, the client's address kept. Where all are on
+    /// other hosts, packets are dropped so that a load balancer tries one of those; `accept` ends the choice of an
+    /// endpoint before the chains that refuse.
+    fn serve_outside(&mut self, front: &Front, targets: &Targets, sticky_s: Option<u32>) {
+        let map = if front.node_port { Map::OutsideNodePorts } else { Map::OutsideServices };
+        if !targets.near.is_empty() {
+            let chain = Chain { sticky_s, outside: true, node_port: front.node_port, count: 0 };
+            return self.route(map, front, &targets.near, chain);
+        }
+        if !targets.all.is_empty() {
+            self.elements.insert((map, front.key.clone()), "accept".into());
+            self.refuse(front, "drop");
         }
     }
+
+    fn refuse(&mut self, front: &Front, verdict: &str) {
+        let map = if front.node_port { Map::RefusedNodePorts } else { Map::Refused };
+        self.elements.insert((map, front.key.clone()), verdict.to_string());
+    }
+
+    fn route(&mut self, map: Map, front: &Front, targets: &[Target], chain: Chain) {
+        let chain = Chain { count: targets.len(), ..chain };
+        let (endpoints, slots) =
+            if front.node_port { (Map::NodePortEndpoints, Map::NodePortSlots) } else { (Map::Endpoints, Map::Slots) };
+        self.elements.insert((map, front.key.clone()), format!("goto {}", chain.name()));
+        self.chains.insert(chain);
+        let base = if chain.outside { OUTSIDE } else { 0 };
+        for (slot, target) in (base..).zip(targets) {
+            let mut number = slot;
+            if chain.sticky_s.is_some() {
+                number = base | target.number();
+                self.elements.insert((slots, format!("{} . {slot}", front.key)), number.to_string());
+            }
+            let value = format!("{} . {}", target.address, target.port);
+            self.elements.insert((endpoints, format!("{} . {number}", front.key)), value);
+        }
+    }
+}
+
+/// How long clients stay with an endpoint, in seconds; the API keeps it between 1 and 86400.
+fn sticky_s(service: &Service) -> Option<u32> {
+    let spec = service.spec.as_ref().filter(|spec| spec.session_affinity.as_deref() == Some("ClientIP"))?;
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let seconds = config.and_then(|config| config.timeout_seconds).and_then(|seconds| u32::try_from(seconds).ok());
+    Some(seconds.filter(|seconds| (1..=STICKY_MAX_S).contains(seconds)).unwrap_or(STICKY_DEFAULT_S))
 }
 
 fn cluster_ips(service: &Service) -> Vec<Ipv4Addr> {
@@ -146,9 +233,9 @@ fn external_ips(service: &Service) -> BTreeSet<Ipv4Addr> {
     spec.chain(through_us.filter_map(|entry| entry.ip.clone())).filter_map(|ip| ip.parse().ok()).collect()
 }
 
-/// The endpoints of a port: the ready ones; where there is none, those that still serve while they terminate
-/// (KEP-1669).
-fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, node_name: &str) -> Vec<Target> {
+/// The endpoints of a port, for the whole cluster and for this host: the ready ones; where there is none, those that
+/// still serve while they terminate (KEP-1669).
+fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, node_name: &str) -> Targets {
     let select = |wanted: fn(&Endpoint) -> bool| -> Vec<Target> {
         let mut found = BTreeSet::new();
         for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
@@ -162,13 +249,16 @@ fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, node_name: &str) -
         found.into_iter().collect()
     };
     let ready = select(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-    if !ready.is_empty() {
-        return ready;
-    }
-    select(|endpoint| {
+    let leaving = select(|endpoint| {
         let conditions = endpoint.conditions.as_ref();
         conditions.is_some_and(|c| c.serving.unwrap_or(false) && c.terminating.unwrap_or(false))
-    })
+    });
+    let local = |targets: &[Target]| targets.iter().copied().filter(|target| target.local).collect::<Vec<_>>();
+    let (near, leaving_near) = (local(&ready), local(&leaving));
+    Targets {
+        near: if near.is_empty() { leaving_near } else { near },
+        all: if ready.is_empty() { leaving } else { ready },
+    }
 }
 
 fn slice_port(slice: &EndpointSlice, port: &ServicePort) -> Option<u16> {

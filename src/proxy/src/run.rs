@@ -14,7 +14,7 @@ use stdx::backoff::Backoff;
 use tokio::sync::Notify;
 
 use crate::elements::{Contribution, contribution};
-use crate::table::{Content, Owner, TABLE, skeleton};
+use crate::table::{Content, Owner, TABLE, removal, skeleton};
 use crate::{Error, conntrack};
 
 /// The label of a slice that names its service.
@@ -135,7 +135,10 @@ impl Table<'_> {
     ) -> Result<(), Error> {
         let mut batch = skeleton(self.config.cluster_cidr);
         self.write(keys, lookup, &mut batch);
-        nft::apply(&batch).await?;
+        if let Err(error) = nft::apply(&batch).await {
+            tracing::info!(error = %stdx::error::chain(&error), "the table that is there is taken away first");
+            nft::apply(&(removal() + &batch)).await?;
+        }
         tracing::info!(services = self.held.len(), "service rules written");
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use ipnet::Ipv4Net;
 
-use crate::elements::{Chain, Contribution, Map};
+use crate::elements::{Chain, Contribution, Map, OUTSIDE};
 
 /// The nftables table of services.
 pub const TABLE: &str = "rkctl-services";
@@ -16,18 +16,55 @@ const THROUGH_SERVICE: &str = "0x4000";
 const BOTH_BITS: &str = "0xc000";
 /// The client's address is kept.
 const KEEPS_CLIENT: &str = "0x8000";
+/// Clients whose endpoint is remembered, for services and for node ports each; beyond it they go anywhere.
+const CLIENTS_MAX: usize = 262_144;
+
+/// The maps and sets whose elements are a content's; who went where is the kernel's own to keep.
+const MAPS: [Map; 11] = [
+    Map::Services,
+    Map::NodePorts,
+    Map::OutsideServices,
+    Map::OutsideNodePorts,
+    Map::Endpoints,
+    Map::NodePortEndpoints,
+    Map::Slots,
+    Map::NodePortSlots,
+    Map::Refused,
+    Map::RefusedNodePorts,
+    Map::Hairpin,
+];
 
 impl Map {
     fn name(self) -> &'static str {
         match self {
             Self::Services => "services",
             Self::NodePorts => "node-ports",
+            Self::OutsideServices => "outside-services",
+            Self::OutsideNodePorts => "outside-node-ports",
             Self::Endpoints => "endpoints",
             Self::NodePortEndpoints => "node-port-endpoints",
+            Self::Slots => "slots",
+            Self::NodePortSlots => "node-port-slots",
             Self::Refused => "refused",
             Self::RefusedNodePorts => "refused-node-ports",
             Self::Hairpin => "hairpin",
         }
+    }
+
+    /// As nft declares it.
+    fn declaration(self) -> String {
+        let front = "ipv4_addr . inet_proto . inet_service";
+        let port = "inet_proto . inet_service";
+        let type_ = match self {
+            Self::Services | Self::OutsideServices | Self::Refused => format!("{front} : verdict"),
+            Self::NodePorts | Self::OutsideNodePorts | Self::RefusedNodePorts => format!("{port} : verdict"),
+            Self::Endpoints => format!("{front} . mark : ipv4_addr . inet_service"),
+            Self::NodePortEndpoints => format!("{port} . mark : ipv4_addr . inet_service"),
+            Self::Slots => format!("{front} . mark : mark"),
+            Self::NodePortSlots => format!("{port} . mark : mark"),
+            Self::Hairpin => return format!("set {} {{ type ipv4_addr . ipv4_addr; }}", self.name()),
+        };
+        format!("map {} {{ type {type_}; }}", self.name())
     }
 }
 
@@ -50,22 +87,27 @@ pub struct Content {
     chains: BTreeSet<Chain>,
 }
 
-/// The table with nothing in it, replacing what was there: for the start, followed by a batch from empty content.
+/// The table with nothing in it, for the start, followed by a batch from empty content. What a former run left is
+/// taken away but for the memory of which client goes where.
 ///
 /// `pods` are the addresses of all pods: their packets keep their source, everyone else's is replaced by the host's
 /// so that answers come back through it.
 pub fn skeleton(pods: Ipv4Net) -> String {
-    format!(
-        "add table ip {TABLE}\ndelete table ip {TABLE}\ntable ip {TABLE} {{\n\
-         \x20 map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}\n\
-         \x20 map node-ports {{ type inet_proto . inet_service : verdict; }}\n\
-         \x20 map refused {{ type ipv4_addr . inet_proto . inet_service : verdict; }}\n\
-         \x20 map refused-node-ports {{ type inet_proto . inet_service : verdict; }}\n\
-         \x20 map endpoints {{ type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }}\n\
-         \x20 map node-port-endpoints {{ type inet_proto . inet_service . mark : ipv4_addr . inet_service; }}\n\
-         \x20 set hairpin {{ type ipv4_addr . ipv4_addr; }}\n\
+    let mut text = format!("add table ip {TABLE}\nflush table ip {TABLE}\ntable ip {TABLE} {{\n");
+    for map in MAPS {
+        let _ = writeln!(text, "  {}", map.declaration());
+    }
+    let memory = format!("size {CLIENTS_MAX}; flags dynamic,timeout;");
+    let _ = write!(
+        text,
+        "  map affinity {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service : mark; {memory} }}\n\
+         \x20 map node-port-affinity {{ type ipv4_addr . inet_proto . inet_service : mark; {memory} }}\n\
          \x20 chain refuse {{\n    meta l4proto tcp reject with tcp reset\n    reject\n  }}\n\
+         \x20 chain outside {{\n\
+         \x20   ip daddr . meta l4proto . th dport vmap @outside-services\n\
+         \x20   fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @outside-node-ports\n  }}\n\
          \x20 chain dispatch {{\n\
+         \x20   ip saddr != {pods} fib saddr type != local jump outside\n\
          \x20   ip daddr . meta l4proto . th dport vmap @services\n\
          \x20   fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports\n  }}\n\
          \x20 chain no-endpoints {{\n\
@@ -82,7 +124,17 @@ pub fn skeleton(pods: Ipv4Net) -> String {
          \x20 chain filter-input {{\n    type filter hook input priority filter; policy accept;\n    ct state new jump no-endpoints\n  }}\n\
          \x20 chain filter-forward {{\n    type filter hook forward priority filter; policy accept;\n    ct state new jump no-endpoints\n  }}\n\
          \x20 chain filter-output {{\n    type filter hook output priority filter; policy accept;\n    ct state new jump no-endpoints\n  }}\n}}\n"
-    )
+    );
+    for map in MAPS {
+        let kind = if map == Map::Hairpin { "set" } else { "map" };
+        let _ = writeln!(text, "flush {kind} ip {TABLE} {}", map.name());
+    }
+    text
+}
+
+/// Takes the whole table away, in front of [`skeleton`]: for one that another version made otherwise.
+pub fn removal() -> String {
+    format!("add table ip {TABLE}\ndelete table ip {TABLE}\n")
 }
 
 impl Content {
@@ -129,21 +181,43 @@ fn assignment(key: &str, value: &str) -> String {
 }
 
 fn write_chain(batch: &mut String, chain: &Chain) {
-    let name = chain.name();
-    let count = chain.count;
-    let choice =
-        if chain.sticky { format!("jhash ip saddr mod {count}") } else { format!("numgen random mod {count}") };
-    let (key, map) = if chain.node_port {
-        ("meta l4proto . th dport", Map::NodePortEndpoints)
+    let (key, endpoints, slots) = if chain.node_port {
+        ("meta l4proto . th dport", Map::NodePortEndpoints, Map::NodePortSlots)
     } else {
-        ("ip daddr . meta l4proto . th dport", Map::Endpoints)
+        ("ip daddr . meta l4proto . th dport", Map::Endpoints, Map::Slots)
     };
-    let mark = if chain.keeps_client { KEEPS_CLIENT } else { THROUGH_SERVICE };
+    let mark = if chain.outside { KEEPS_CLIENT } else { THROUGH_SERVICE };
+    let offset = if chain.outside { format!(" offset {OUTSIDE}") } else { String::new() };
+    let slot = format!("meta mark set numgen random mod {}{offset}", chain.count);
+    // nft takes a number in a key only as a packet mark; the mark is put back right after.
+    let send = format!("dnat ip to {key} . meta mark map @{}", endpoints.name());
+    let mut rules = vec![format!("ct mark set ct mark or {mark}")];
+    match chain.sticky_s {
+        None => rules.extend([slot, send]),
+        Some(seconds) => {
+            let memory = if chain.node_port { "node-port-affinity" } else { "affinity" };
+            let client = format!("ip saddr . {key}");
+            let remember = format!("update @{memory} {{ {client} timeout {seconds}s : meta mark }}");
+            rules.extend([
+                "meta mark set 0".to_string(),
+                format!("meta mark set {client} map @{memory}"),
+                // Each connection lengthens the stay. An endpoint that is gone is in no map, and forgotten below: an
+                // update leaves the number that is there.
+                format!("meta mark != 0 {remember}"),
+                send.clone(),
+                format!("meta mark != 0 delete @{memory} {{ {client} : meta mark }}"),
+                slot,
+                format!("meta mark set {key} . meta mark map @{}", slots.name()),
+                remember,
+                send,
+            ]);
+        }
+    }
+    let name = chain.name();
     let _ = writeln!(batch, "add chain ip {TABLE} {name}");
-    let _ = writeln!(batch, "add rule ip {TABLE} {name} ct mark set ct mark or {mark}");
-    // nft takes the number of the slot in a key only as a packet mark; the mark is put back right after.
-    let _ = writeln!(batch, "add rule ip {TABLE} {name} meta mark set {choice}");
-    let _ = writeln!(batch, "add rule ip {TABLE} {name} dnat ip to {key} . meta mark map @{}", map.name());
+    for rule in rules {
+        let _ = writeln!(batch, "add rule ip {TABLE} {name} {rule}");
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use proxy::elements::{Contribution, contribution};
-use proxy::table::{Content, Owner, skeleton};
+use proxy::table::{Content, Owner, removal, skeleton};
 use serde_json::json;
 use testkit::netns::{Namespace, link};
 
@@ -43,10 +43,35 @@ fn make_net() -> Net {
 
 impl Net {
     fn apply(&self, batch: &str) {
+        self.on_host(|| datapath::nft::apply(batch)).unwrap();
+    }
+
+    fn on_host<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
         self.host.enter(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(datapath::nft::apply(batch)).unwrap();
-        });
+            runtime.block_on(work())
+        })
+    }
+
+    /// A table with nothing but this service in it.
+    fn begin(&self, contribution: &Contribution) -> Content {
+        let mut content = Content::default();
+        let batch = content.transition(&web(), &Contribution::default(), contribution);
+        self.apply(&(skeleton(PODS.parse().unwrap()) + &batch));
+        content
+    }
+
+    /// A pod of this host with address 10.42.2.2, in a namespace of its own.
+    fn add_pod(&self) -> Namespace {
+        let pod = Namespace::new("rkpp");
+        link((&pod, "p0"), (&self.host, "h2"));
+        for (namespace, link, address) in [(&pod, "p0", "10.42.2.2/24"), (&self.host, "h2", "10.42.2.1/24")] {
+            namespace.exec(&format!("ip addr add {address} dev {link}"));
+            namespace.exec(&format!("ip link set {link} up"));
+        }
+        pod.exec("ip route add default via 10.42.2.1");
+        self.endpoints.exec("ip route replace default via 10.42.1.1");
+        pod
     }
 
     /// How often each endpoint answered `count` connections to `target`, and how often nobody did.
@@ -80,28 +105,35 @@ impl Net {
     }
 }
 
+const PODS: &str = "10.42.0.0/16";
+
 fn web() -> Owner {
     Owner { created_s: 1, namespace: "default".into(), name: "web".into() }
 }
 
 fn contribution_of(spec: serde_json::Value, ready: &[&str]) -> Contribution {
+    contribution_on("w1", spec, ready)
+}
+
+/// What a host of that name has of a service whose endpoints are all on `w1`.
+fn contribution_on(node: &str, spec: serde_json::Value, ready: &[&str]) -> Contribution {
+    let protocol = spec["ports"][0]["protocol"].as_str().unwrap_or("TCP").to_string();
     let service: Service = serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
     let endpoints: Vec<_> = ready.iter().map(|ip| json!({"addresses": [ip], "nodeName": "w1"})).collect();
     let slice: EndpointSlice = serde_json::from_value(json!({"addressType": "IPv4", "metadata": {"name": "web-1"},
-        "endpoints": endpoints, "ports": [{"name": "", "port": 8080, "protocol": "TCP"}]}))
+        "endpoints": endpoints, "ports": [{"name": "", "port": 8080, "protocol": protocol}]}))
     .unwrap();
-    contribution(&service, &[Arc::new(slice)], "w1")
+    contribution(&service, &[Arc::new(slice)], node)
 }
 
 #[test]
 fn a_service_is_balanced_changed_refused_and_removed() {
     let net = make_net();
     net.serve();
-    let mut content = Content::default();
     let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ports": [{"port": 80, "nodePort": 30080}]});
     let both = contribution_of(spec.clone(), &["10.42.1.2", "10.42.1.3"]);
     let none = Contribution::default();
-    net.apply(&(skeleton("10.42.0.0/16".parse().unwrap()) + &content.transition(&web(), &none, &both)));
+    let mut content = net.begin(&both);
 
     let seen = net.ask(&net.client, "10.43.0.9:80", 40);
     // The host replaces the client's address, so that the answer comes back through it.
@@ -132,13 +164,79 @@ fn affinity_keeps_a_client_and_the_local_policy_keeps_its_address() {
     let net = make_net();
     net.serve();
     net.endpoints.exec("ip route add default via 10.42.1.1");
-    let mut content = Content::default();
     let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "sessionAffinity": "ClientIP",
         "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]});
-    let sticky = contribution_of(spec, &["10.42.1.2", "10.42.1.3"]);
-    let batch = content.transition(&web(), &Contribution::default(), &sticky);
-    net.apply(&(skeleton("10.42.0.0/16".parse().unwrap()) + &batch));
+    net.begin(&contribution_of(spec, &["10.42.1.2", "10.42.1.3"]));
     assert_eq!(net.ask(&net.client, "10.43.0.9:80", 20).len(), 1, "one endpoint for one client");
     let seen = net.ask(&net.client, "10.9.0.1:30080", 5);
     assert!(seen.keys().all(|answer| answer.ends_with("from 10.9.0.2")), "{seen:?}");
+    assert_eq!(seen.len(), 1, "one endpoint for one client: {seen:?}");
+}
+
+/// Which endpoint answers, given that it is one alone.
+fn only(seen: BTreeMap<String, usize>) -> String {
+    assert_eq!(seen.len(), 1, "one endpoint for one client: {seen:?}");
+    seen.into_keys().next().unwrap().split(' ').next().unwrap().to_string()
+}
+
+#[test]
+fn a_client_stays_with_its_endpoint_while_that_lives_and_others_come_and_go() {
+    let net = make_net();
+    net.serve();
+    let spec = |seconds: u32| {
+        json!({"clusterIP": "10.43.0.9", "sessionAffinity": "ClientIP", "ports": [{"port": 80}],
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}})
+    };
+    let ask = |count| only(net.ask(&net.client, "10.43.0.9:80", count));
+    // Eight that do not answer, so that a chance that is no memory is found out.
+    let many: Vec<String> = (3..12).map(|last| format!("10.42.1.{last}")).collect();
+    let one = contribution_of(spec(600), &["10.42.1.2"]);
+    let more: Vec<&str> = ["10.42.1.2"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    let more = contribution_of(spec(600), &more);
+    let two = contribution_of(spec(600), &["10.42.1.2", "10.42.1.3"]);
+    let other = contribution_of(spec(600), &["10.42.1.3"]);
+    let mut content = net.begin(&one);
+    assert_eq!(ask(1), "10.42.1.2");
+    net.apply(&content.transition(&web(), &one, &more));
+    assert_eq!(ask(10), "10.42.1.2", "others have come");
+    net.begin(&more);
+    assert_eq!(ask(10), "10.42.1.2", "the agent was restarted");
+    let mut content = net.begin(&more);
+    net.apply(&content.transition(&web(), &more, &other));
+    assert_eq!(ask(5), "10.42.1.3", "its endpoint is gone");
+    net.apply(&content.transition(&web(), &other, &two));
+    assert_eq!(ask(10), "10.42.1.3", "the old one came back");
+
+    let brief = contribution_of(spec(1), &["10.42.1.2", "10.42.1.3"]);
+    net.apply(&(removal() + &skeleton(PODS.parse().unwrap())));
+    net.begin(&brief);
+    let first = ask(1);
+    // Each wait ends the memory; that the same is drawn twenty times does not happen.
+    let moved = (0..20).any(|_| {
+        std::thread::sleep(Duration::from_millis(1300));
+        ask(1) != first
+    });
+    assert!(moved, "the affinity never ends");
+}
+
+#[test]
+fn with_the_local_policy_pods_and_the_host_are_served_from_elsewhere_and_others_dropped() {
+    let net = make_net();
+    net.serve();
+    let pod = net.add_pod();
+    let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "externalTrafficPolicy": "Local",
+        "externalIPs": ["198.51.100.3"], "ports": [{"port": 80, "nodePort": 30080}]});
+    net.begin(&contribution_on("w2", spec.clone(), &["10.42.1.3"]));
+    net.host.exec("ip route add 198.51.100.3/32 dev h1");
+    for target in ["10.9.0.1:30080", "198.51.100.3:80"] {
+        assert_eq!(net.ask(&net.client, target, 1), [("TimedOut".to_string(), 1)].into(), "from outside: {target}");
+        let from_pod = [("10.42.1.3 from 10.42.2.2".to_string(), 2)].into();
+        assert_eq!(net.ask(&pod, target, 2), from_pod, "from a pod: {target}");
+        assert!(net.ask(&net.host, target, 1).keys().all(|answer| answer.starts_with("10.42.1.3")), "from the host");
+    }
+    net.begin(&contribution_on("w1", spec, &["10.42.1.3"]));
+    for target in ["10.9.0.1:30080", "198.51.100.3:80"] {
+        let kept = [("10.42.1.3 from 10.9.0.2".to_string(), 1)].into();
+        assert_eq!(net.ask(&net.client, target, 1), kept, "with an endpoint here: {target}");
+    }
 }

@@ -57,17 +57,68 @@ fn the_local_policy_uses_local_endpoints_and_drops_where_there_is_none() {
         "ports": [{"port": 80, "nodePort": 30080}]});
     let slices = [slice("", 8080, &[("10.42.1.2", "w1", true), ("10.42.2.2", "w2", true)])];
     let near = contribution(&service(spec.clone()), &slices, "w1");
-    assert_eq!(element(&near, Map::NodePorts, "tcp . 30080").unwrap(), "goto pnk1");
+    assert_eq!(element(&near, Map::OutsideNodePorts, "tcp . 30080").unwrap(), "goto pk1");
+    let slot = format!("tcp . 30080 . {OUTSIDE}");
+    assert_eq!(element(&near, Map::NodePortEndpoints, &slot).unwrap(), "10.42.1.2 . 8080");
     assert_eq!(element(&near, Map::Services, "10.43.0.9 . tcp . 80").unwrap(), "goto sn2", "inside, all are used");
+    assert_eq!(element(&near, Map::NodePorts, "tcp . 30080").unwrap(), "goto pn2", "by pods and hosts as well");
     let far = contribution(&service(spec), &slices, "cp1");
+    assert_eq!(element(&far, Map::OutsideNodePorts, "tcp . 30080").unwrap(), "accept");
     assert_eq!(element(&far, Map::RefusedNodePorts, "tcp . 30080").unwrap(), "drop");
+    assert_eq!(element(&far, Map::NodePorts, "tcp . 30080").unwrap(), "goto pn2", "pods are served from elsewhere");
 }
 
 #[test]
-fn affinity_chooses_by_the_clients_address() {
+fn local_endpoints_that_terminate_serve_where_no_other_local_one_does() {
+    let leaving = json!({"addressType": "IPv4", "metadata": {"name": "web-2"}, "ports": [{"port": 80, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.42.1.2"], "nodeName": "w1",
+            "conditions": {"ready": false, "serving": true, "terminating": true}}]});
+    let slices = [Arc::new(serde_json::from_value(leaving).unwrap()), slice("", 80, &[("10.42.2.2", "w2", true)])];
+    let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "externalTrafficPolicy": "Local",
+        "internalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]});
+    let found = contribution(&service(spec), &slices, "w1");
+    assert_eq!(element(&found, Map::OutsideNodePorts, "tcp . 30080").unwrap(), "goto pk1");
+    let slot = format!("tcp . 30080 . {OUTSIDE}");
+    assert_eq!(element(&found, Map::NodePortEndpoints, &slot).unwrap(), "10.42.1.2 . 80");
+    assert_eq!(element(&found, Map::Endpoints, "10.43.0.9 . tcp . 80 . 0").unwrap(), "10.42.1.2 . 80");
+    assert_eq!(element(&found, Map::NodePortEndpoints, "tcp . 30080 . 0").unwrap(), "10.42.2.2 . 80", "from inside");
+    assert_eq!(element(&found, Map::RefusedNodePorts, "tcp . 30080"), None);
+}
+
+#[test]
+fn with_affinity_an_endpoint_keeps_its_number_while_others_come_and_go() {
     let spec = json!({"clusterIP": "10.43.0.9", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]});
-    let found = contribution(&service(spec), &[slice("", 8080, &[("10.42.1.2", "w1", true)])], "w1");
-    assert_eq!(element(&found, Map::Services, "10.43.0.9 . tcp . 80").unwrap(), "goto sh1");
+    let numbers = |endpoints: &[(&str, &str, bool)]| {
+        let found = contribution(&service(spec.clone()), &[slice("", 8080, endpoints)], "w1");
+        let chain = format!("goto snh10800-{}", endpoints.len());
+        assert_eq!(element(&found, Map::Services, "10.43.0.9 . tcp . 80").unwrap(), chain);
+        let number = |(map, key): &(Map, String)| {
+            (*map == Map::Endpoints).then(|| key.rsplit_once(" . ").map(|(_, number)| number.to_string()))?
+        };
+        let numbers: BTreeMap<String, String> =
+            found.elements.iter().filter_map(|(key, value)| Some((value.clone(), number(key)?))).collect();
+        for (slot, number) in found.elements.iter().filter(|((map, _), _)| *map == Map::Slots) {
+            assert!(numbers.values().any(|known| known == number), "{slot:?} leads nowhere");
+        }
+        numbers
+    };
+    let one = numbers(&[("10.42.1.3", "w1", true)]);
+    let three = numbers(&[("10.42.1.2", "w1", true), ("10.42.1.3", "w1", true), ("10.42.1.4", "w1", true)]);
+    assert_eq!(three.len(), 3);
+    assert_eq!(one["10.42.1.3 . 8080"], three["10.42.1.3 . 8080"]);
+}
+
+#[test]
+fn the_time_of_an_affinity_is_the_services() {
+    let chain = |config: serde_json::Value| {
+        let spec = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": config, "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]});
+        let found = contribution(&service(spec), &[slice("", 8080, &[("10.42.1.2", "w1", true)])], "w1");
+        element(&found, Map::OutsideNodePorts, "tcp . 30080").unwrap()
+    };
+    assert_eq!(chain(json!({"clientIP": {"timeoutSeconds": 60}})), "goto pkh60-1");
+    assert_eq!(chain(json!({"clientIP": {}})), "goto pkh10800-1");
+    assert_eq!(chain(json!({"clientIP": {"timeoutSeconds": 100_000}})), "goto pkh10800-1");
 }
 
 #[test]
