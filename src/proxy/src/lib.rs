@@ -4,7 +4,7 @@
 //! one chain for each *number* of endpoints, not for each service. Knows Services and EndpointSlices, nothing of
 //! links or routes.
 
-mod conntrack;
+pub mod conntrack;
 pub mod elements;
 mod run;
 pub mod table;

@@ -140,6 +140,9 @@ impl Table<'_> {
             nft::apply(&(removal() + &batch)).await?;
         }
         tracing::info!(services = self.held.len(), "service rules written");
+        // What was before is not known: endpoints may have gone while nobody looked.
+        let stale = conntrack::survey(self.held.values().map(|(_, contribution)| contribution)).await;
+        conntrack::forget(stale).await;
         Ok(())
     }
 
@@ -159,8 +162,8 @@ impl Table<'_> {
             let stale = self.write(keys, &lookup, &mut batch);
             if !batch.is_empty() {
                 nft::apply(&batch).await?;
-                conntrack::forget(stale).await;
             }
+            conntrack::forget(stale).await;
         }
     }
 

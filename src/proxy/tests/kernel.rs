@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use proxy::conntrack;
 use proxy::elements::{Contribution, contribution};
 use proxy::table::{Content, Owner, removal, skeleton};
 use serde_json::json;
@@ -239,4 +240,34 @@ fn with_the_local_policy_pods_and_the_host_are_served_from_elsewhere_and_others_
         let kept = [("10.42.1.3 from 10.9.0.2".to_string(), 1)].into();
         assert_eq!(net.ask(&net.client, target, 1), kept, "with an endpoint here: {target}");
     }
+}
+
+#[test]
+fn udp_flows_to_an_endpoint_that_went_while_nobody_looked_are_forgotten() {
+    let net = make_net();
+    let spec = json!({"clusterIP": "10.43.0.9", "ports": [{"port": 53, "protocol": "UDP"}]});
+    let (one, other) = (contribution_of(spec.clone(), &["10.42.1.2"]), contribution_of(spec, &["10.42.1.3"]));
+    let sockets = ["10.42.1.2:8080", "10.42.1.3:8080"].map(|address| {
+        net.endpoints.enter(|| {
+            let socket = UdpSocket::bind(address).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            socket
+        })
+    });
+    let client = net.client.enter(|| UdpSocket::bind("10.9.0.2:4000").unwrap());
+    let arrives = || {
+        client.send_to(b"x", "10.43.0.9:53").unwrap();
+        sockets.iter().position(|socket| socket.recv_from(&mut [0; 8]).is_ok())
+    };
+    net.begin(&one);
+    assert_eq!(arrives(), Some(0));
+    net.begin(&other);
+    assert_eq!(arrives(), Some(0), "the kernel keeps the flow");
+    net.on_host(|| async {
+        let stale = conntrack::survey([&other].into_iter()).await;
+        assert_eq!(stale.len(), 1, "{stale:?}");
+        conntrack::forget(stale).await;
+        assert_eq!(conntrack::survey([&other].into_iter()).await, []);
+    });
+    assert_eq!(arrives(), Some(1));
 }
