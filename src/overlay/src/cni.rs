@@ -51,13 +51,22 @@ pub fn call(variable: impl Fn(&str) -> Option<String>, input: &str) -> Result<St
     Request::parse(variable, input).and_then(|request| answer(&request)).map_err(|failure| failure.to_json())
 }
 
-/// Frees the addresses of sandboxes whose network namespace is gone: after a reboot the runtime does not always ask
-/// for their removal. Failures are logged; the addresses stay taken then.
+/// Frees the addresses of sandboxes whose network namespace is gone, and their host ports: after a reboot the runtime
+/// does not always ask for their removal. Failures are logged; the addresses stay taken then.
+/// Must not be called on a thread of a tokio runtime.
 pub fn forget_vanished_sandboxes(data_dir: &Path) {
-    match leases::Leases::open(data_dir).and_then(|leases| leases.free_vanished()) {
+    let forget = || {
+        let leases = leases::Leases::open(data_dir)?;
+        let freed = leases.free_vanished()?;
+        if freed.iter().any(|lease| !lease.ports.is_empty()) {
+            sandbox::write_host_ports(&leases, |_| true)?;
+        }
+        Ok::<_, Failure>(freed.len())
+    };
+    match forget() {
         Ok(0) => {}
         Ok(freed) => tracing::info!(freed, "freed the addresses of sandboxes that are gone"),
-        Err(failure) => tracing::warn!(error = %failure.message, "cannot read the address leases"),
+        Err(failure) => tracing::warn!(error = %failure.message, "free the addresses of sandboxes that are gone"),
     }
 }
 

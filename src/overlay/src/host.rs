@@ -63,6 +63,11 @@ pub async fn converge(config: &Config, own: Ipv4Net, peers: &[Peer]) -> Result<u
     Ok(steps.len())
 }
 
+/// Work that waits for locks and has a runtime of its own. What it panics with is logged by the runtime.
+pub(crate) async fn blocking(work: impl FnOnce() + Send + 'static) {
+    let _ = tokio::task::spawn_blocking(work).await;
+}
+
 async fn underlay(netlink: &Netlink, address: Ipv4Addr) -> Result<Link, Error> {
     for link in netlink.links().await? {
         if netlink.addresses(link.index).await?.iter().any(|net| net.addr() == address) {

@@ -42,7 +42,8 @@ pub struct Config {
 /// # Errors
 /// None at present; the signature is that of every component.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    crate::cni::forget_vanished_sandboxes(&config.cni_data_dir);
+    let data_dir = config.cni_data_dir.clone();
+    host::blocking(move || crate::cni::forget_vanished_sandboxes(&data_dir)).await;
     let nodes = context.informers.all::<Node>();
     let queue = WorkQueue::new("overlay");
     let waker = queue.clone();

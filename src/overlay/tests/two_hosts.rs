@@ -1,5 +1,7 @@
 //! Two hosts in network namespaces, a pod on each: the real kernel, the real plugin, real packets.
 
+use std::path::Path;
+
 use overlay::plan::Peer;
 use overlay::{Config, cni, host};
 use serde_json::Value;
@@ -40,6 +42,10 @@ impl Host {
     }
 
     fn cni(&self, command: &str, pod: &Namespace, ports: &str) -> Result<String, String> {
+        self.cni_of(command, &pod.name, &pod.path(), ports)
+    }
+
+    fn cni_of(&self, command: &str, id: &str, netns: &Path, ports: &str) -> Result<String, String> {
         let list: Value = serde_json::from_slice(&std::fs::read(&self.config.cni_config_path).unwrap()).unwrap();
         let mut plugin = list["plugins"][0].clone();
         plugin["cniVersion"] = list["cniVersion"].clone();
@@ -48,8 +54,8 @@ impl Host {
         let variable = |name: &str| {
             Some(match name {
                 "CNI_COMMAND" => command.to_string(),
-                "CNI_CONTAINERID" => pod.name.clone(),
-                "CNI_NETNS" => pod.path().display().to_string(),
+                "CNI_CONTAINERID" => id.to_string(),
+                "CNI_NETNS" => netns.display().to_string(),
                 "CNI_IFNAME" => "eth0".into(),
                 _ => return None,
             })
@@ -84,7 +90,7 @@ fn pods_reach_each_other_across_hosts_and_nothing_is_left_behind() {
     pod_one.exec(&format!("ping -c 2 -W 2 {second}"));
     one.netns.exec(&format!("ping -c 1 -W 2 {second}"));
     pod_one.exec("ping -c 1 -W 2 10.99.0.2");
-    host_port_answers(&pod_one, &pod_two);
+    answers(&pod_one, &pod_two, "10.99.0.2:8080");
 
     for (host, pod, link) in [(&one, &pod_one, "pod 1"), (&two, &pod_two, "pod 2")] {
         host.cni("DEL", pod, port).unwrap();
@@ -97,15 +103,43 @@ fn pods_reach_each_other_across_hosts_and_nothing_is_left_behind() {
     assert!(routes.contains("10.43.0.0/16 dev rkbr0") && !routes.contains("10.42.2.0"), "{routes}");
 }
 
-/// Serves one connection in the second pod and asks for it from the first through the second host's port 8080.
-fn host_port_answers(client: &Namespace, server: &Namespace) {
+#[test]
+fn a_host_port_is_the_next_pods_though_the_one_before_is_removed_late() {
+    let (client, host) = (Namespace::new("rkhpc"), make_host(3));
+    link((&client, "c0"), (&host.netns, "h0"));
+    client.exec("ip addr add 10.99.0.9/24 dev c0");
+    client.exec("ip link set c0 up");
+    host.netns.exec(&format!("ip addr add {}/24 dev h0", host.config.node_ip));
+    host.netns.exec("ip link set h0 up");
+    host.converge(&[]);
+    let port = r#"{"hostPort":8080,"containerPort":80,"protocol":"tcp"}"#;
+    let target = "10.99.0.3:8080";
+
+    let before = Namespace::new("rkhp1");
+    let after = Namespace::new("rkhp2");
+    host.cni("ADD", &before, port).unwrap();
+    answers(&client, &before, target);
+    let refused = host.cni("ADD", &after, port).unwrap_err();
+    assert!(refused.contains("host port 8080/tcp is held by sandbox rkhp1"), "{refused}");
+    // The first one's namespace ends with it; the runtime tells of it only when the next one is there.
+    let (id, netns) = (before.name.clone(), before.path());
+    drop(before);
+    host.cni("ADD", &after, port).unwrap();
+    host.cni_of("DEL", &id, &netns, port).unwrap();
+    answers(&client, &after, target);
+    host.cni("DEL", &after, port).unwrap();
+    assert!(!host.netns.exec("nft list ruleset").contains("8080"));
+}
+
+/// Serves one connection at port 80 of a pod and asks for it from a client through `target`.
+fn answers(client: &Namespace, server: &Namespace, target: &str) {
     use std::io::{Read, Write};
     use std::time::Duration;
     let listener = server.enter(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
     std::thread::scope(|scope| {
         scope.spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
         let text = client.enter(|| {
-            let target = "10.99.0.2:8080".parse().unwrap();
+            let target = target.parse().unwrap();
             let mut stream = std::net::TcpStream::connect_timeout(&target, Duration::from_secs(3)).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();

@@ -100,13 +100,13 @@ impl Leases {
         }
     }
 
-    /// Frees the addresses of sandboxes whose namespace is gone; answers how many.
-    pub fn free_vanished(&self) -> Result<usize, Failure> {
-        let mut freed = 0;
+    /// Frees the addresses of sandboxes whose namespace is gone; answers whose they were.
+    pub fn free_vanished(&self) -> Result<Vec<Lease>, Failure> {
+        let mut freed = Vec::new();
         for (address, lease) in self.all()? {
             if !lease.netns.exists() {
                 self.free(address)?;
-                freed += 1;
+                freed.push(lease);
             }
         }
         Ok(freed)
@@ -166,7 +166,7 @@ mod tests {
         leases.take(cidr, &lease("gone")).unwrap();
         let alive = Lease { netns: folder.path().into(), ..lease("alive") };
         leases.take(cidr, &alive).unwrap();
-        assert_eq!(leases.free_vanished().unwrap(), 1);
+        assert_eq!(leases.free_vanished().unwrap().len(), 1);
         assert_eq!(leases.all().unwrap().len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! A sandbox's interface: made, checked, taken away.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use datapath::Netlink;
 use datapath::mac::Mac;
@@ -22,7 +23,13 @@ pub fn add(request: &Request) -> Result<String, Failure> {
         netns: request.netns.clone(),
         ports: request.port_mappings().to_vec(),
     };
-    let address = Leases::open(&request.configuration.data_dir)?.take(cidr, &lease)?;
+    let address = {
+        let leases = Leases::open(&request.configuration.data_dir)?;
+        if let Some(reason) = hostports::refusal(&leases.all()?, &lease, Path::exists) {
+            return Err(Failure::new(103, reason));
+        }
+        leases.take(cidr, &lease)?
+    };
     let made = attach(request, &netns, address, cidr, &lease);
     if made.is_err() {
         // The first failure is what is reported; DEL comes again from the runtime.
@@ -48,9 +55,12 @@ fn attach(
         let bridge = netlink.existing_link(&configuration.bridge).await?;
         netlink.remove_link(&host_link).await?;
         let host_end = netlink.add_veth(&host_link, &request.ifname, configuration.mtu, netns.fd()).await?;
-        netlink.attach_to_bridge(host_end.index, bridge.index).await?;
-        hostports::add(address, &lease.ports).await
+        netlink.attach_to_bridge(host_end.index, bridge.index).await
     })?;
+    if !lease.ports.is_empty() {
+        let leases = Leases::open(&configuration.data_dir)?;
+        write_host_ports(&leases, |_| true)?;
+    }
     netns.run(|| async {
         let inside = Netlink::open()?;
         let loopback = inside.existing_link("lo").await?;
@@ -79,11 +89,20 @@ pub fn del(request: &Request) -> Result<(), Failure> {
 
 fn detach(request: &Request, address: Ipv4Addr, lease: &Lease) -> Result<(), Failure> {
     let host_link = host_link_name(&lease.container_id, &lease.ifname);
-    block_on(async {
-        hostports::remove(address, &lease.ports).await?;
-        Netlink::open()?.remove_link(&host_link).await
-    })?;
-    Leases::open(&request.configuration.data_dir)?.free(address)
+    block_on(async { Netlink::open()?.remove_link(&host_link).await })?;
+    let leases = Leases::open(&request.configuration.data_dir)?;
+    if !lease.ports.is_empty() {
+        // The lease goes last, so that what fails here is tried again.
+        write_host_ports(&leases, |other| other != address)?;
+    }
+    leases.free(address)
+}
+
+/// Makes the kernel have the host ports of the leases with these addresses. The lock is held meanwhile.
+pub fn write_host_ports(leases: &Leases, is_wanted: impl Fn(Ipv4Addr) -> bool) -> Result<(), Failure> {
+    let mut wanted = leases.all()?;
+    wanted.retain(|(address, _)| is_wanted(*address));
+    block_on(hostports::write(&wanted))
 }
 
 /// `CHECK`: the lease, the host's link and the pod's address are there.
