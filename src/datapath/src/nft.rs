@@ -8,6 +8,10 @@ use tokio::process::Command;
 
 use crate::Error;
 
+mod removals;
+
+pub use removals::Removals;
+
 /// How long `nft` may take. A batch of 100,000 elements takes under two seconds.
 const TIMEOUT: Duration = Duration::from_secs(60);
 

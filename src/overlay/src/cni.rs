@@ -70,6 +70,14 @@ pub fn forget_vanished_sandboxes(data_dir: &Path) {
     }
 }
 
+/// Puts the host ports of this host's pods back where somebody removed their table. Failures are logged.
+/// Must not be called on a thread of a tokio runtime.
+pub fn restore_host_ports(data_dir: &Path) {
+    if let Err(failure) = sandbox::restore_host_ports(data_dir) {
+        tracing::warn!(error = %failure.message, "put the host ports of pods back");
+    }
+}
+
 fn answer(request: &Request) -> Result<String, Failure> {
     match request.command {
         Command::Version => Ok(protocol::version_answer()),

@@ -59,6 +59,8 @@ pub async fn converge(config: &Config, own: Ipv4Net, peers: &[Peer]) -> Result<u
         }
     }
     ensure_masquerade(own, config.cluster_cidr).await?;
+    let data_dir = config.cni_data_dir.clone();
+    blocking(move || crate::cni::restore_host_ports(&data_dir)).await;
     write_cni_configuration(config, own, mtu)?;
     Ok(steps.len())
 }

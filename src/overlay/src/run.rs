@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use client::Context;
 use client::queue::{Outcome, WorkQueue};
+use datapath::nft;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 
 use crate::plan::Peer;
 use crate::{Error, host};
 
-/// How often the kernel's state is read again though no node changed: someone may have removed a link by hand.
+/// How often the kernel's state is read again though no node changed: someone may have removed a link by hand. Of a
+/// table that somebody removed the kernel tells.
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// What the overlay of a host needs to know.
@@ -52,9 +54,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     queue.add(());
     let stop = queue.clone();
     let shutdown = context.shutdown.clone();
+    let mut masquerade = nft::Removals::watch("ip", host::MASQUERADE_TABLE);
+    let mut host_ports = nft::Removals::watch("ip", crate::cni::HOSTPORTS_TABLE);
     tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stop.shut_down();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return stop.shut_down(),
+                () = masquerade.next() => stop.add(()),
+                () = host_ports.next() => stop.add(()),
+            }
+        }
     });
     let config = std::sync::Arc::new(config);
     let nodes = std::sync::Arc::new(nodes);

@@ -127,6 +127,10 @@ fn a_host_port_is_the_next_pods_though_the_one_before_is_removed_late() {
     host.cni("ADD", &after, port).unwrap();
     host.cni_of("DEL", &id, &netns, port).unwrap();
     answers(&client, &after, target);
+
+    host.netns.exec("nft flush ruleset");
+    host.converge(&[]);
+    answers(&client, &after, target);
     host.cni("DEL", &after, port).unwrap();
     assert!(!host.netns.exec("nft list ruleset").contains("8080"));
 }

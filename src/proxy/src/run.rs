@@ -21,7 +21,7 @@ use crate::{Error, conntrack};
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Changes within this time share a batch: a rollout changes many endpoints at once.
 const GATHER: Duration = Duration::from_millis(20);
-/// How often it is checked that nobody removed the table.
+/// How often it is checked that nobody removed the table, beside being told.
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// What the proxy of a host needs to know.
@@ -77,6 +77,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     services.synced().await;
     slices.synced().await;
 
+    let mut removals = nft::Removals::watch("ip", TABLE);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30)).with_jitter(0.2);
     loop {
         let (content, held) = (Content::default(), HashMap::new());
@@ -86,12 +87,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         let ended = async {
             table.rebuild(all, lookup).await?;
             backoff.reset();
-            table.follow(lookup).await
+            table.follow(lookup, &mut removals).await
         };
         tokio::select! {
             () = context.shutdown.cancelled() => return Ok(()),
-            Err(error) = ended => {
-                tracing::error!(error = %stdx::error::chain(&error), "service rules are built anew");
+            ended = ended => match ended {
+                Ok(Gone) => {
+                    tracing::warn!("somebody removed table {TABLE}: it is built anew");
+                    continue;
+                }
+                Err(error) => tracing::error!(error = %stdx::error::chain(&error), "service rules are built anew"),
             }
         }
         tokio::time::sleep(backoff.next_delay()).await;
@@ -116,6 +121,9 @@ fn owner(key: &Key, service: Option<&Service>) -> Owner {
 fn index_key((namespace, name): Key) -> String {
     format!("{namespace}/{name}")
 }
+
+/// Somebody else removed the table.
+struct Gone;
 
 /// The table of this host as it was last written.
 struct Table<'a> {
@@ -146,13 +154,21 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// Applies changes as they come; ends only with an error.
-    async fn follow(&mut self, lookup: impl Fn(&Key) -> Option<Arc<Service>>) -> Result<(), Error> {
+    /// Applies changes as they come, until the table is gone.
+    async fn follow(
+        &mut self,
+        lookup: impl Fn(&Key) -> Option<Arc<Service>>,
+        removals: &mut nft::Removals,
+    ) -> Result<Gone, Error> {
         loop {
-            let woken = tokio::time::timeout(RESYNC, self.dirty.wake.notified()).await.is_ok();
+            let woken = tokio::select! {
+                () = self.dirty.wake.notified() => true,
+                () = removals.next() => false,
+                () = tokio::time::sleep(RESYNC) => false,
+            };
             if !woken {
                 if !nft::has_table("ip", TABLE).await? {
-                    return Err(Error::Datapath(datapath::Error::Nft(format!("table {TABLE} is gone"))));
+                    return Ok(Gone);
                 }
                 continue;
             }
@@ -197,3 +213,6 @@ impl Table<'_> {
         stale
     }
 }
+
+#[cfg(test)]
+mod tests;

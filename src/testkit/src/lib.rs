@@ -4,6 +4,8 @@
 //! go away with the test, network namespaces. Everything here panics with what a reader of a failed test needs;
 //! nothing here knows what is tested.
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod images;
 pub mod kubectl;
 #[cfg(feature = "labs")]

@@ -105,6 +105,18 @@ pub fn write_host_ports(leases: &Leases, is_wanted: impl Fn(Ipv4Addr) -> bool) -
     block_on(hostports::write(&wanted))
 }
 
+/// Puts the host ports back where their table is gone and there are any.
+pub fn restore_host_ports(data_dir: &Path) -> Result<(), Failure> {
+    let leases = Leases::open(data_dir)?;
+    if leases.all()?.iter().all(|(_, lease)| lease.ports.is_empty()) {
+        return Ok(());
+    }
+    if block_on(datapath::nft::has_table("ip", hostports::TABLE))? {
+        return Ok(());
+    }
+    write_host_ports(&leases, |_| true)
+}
+
 /// `CHECK`: the lease, the host's link and the pod's address are there.
 pub fn check(request: &Request) -> Result<(), Failure> {
     let cidr = request.pod_cidr()?;
