@@ -15,6 +15,9 @@ use crate::pod::worker::Worker;
 pub mod grpc;
 pub mod http;
 
+/// What a command printed is told of in an event up to this.
+const MESSAGE_MAX_CHARS: usize = 1024;
+
 /// What a probe decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -33,6 +36,43 @@ impl Kind {
             Kind::Readiness => "Readiness",
             Kind::Liveness => "Liveness",
         }
+    }
+}
+
+/// How one question of a probe ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// The container is well.
+    Success,
+    /// It is not; why.
+    Failure(String),
+    /// Nobody could ask it; why. It counts neither way.
+    Unknown(String),
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Outcome::Failure, |()| Outcome::Success)
+    }
+}
+
+/// Like outcomes in a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Streak {
+    success: bool,
+    length: u64,
+}
+
+impl Streak {
+    /// The streak after an outcome; unchanged where that says nothing of the container.
+    fn then(self, outcome: &Outcome) -> Self {
+        let success = match outcome {
+            Outcome::Success => true,
+            Outcome::Failure(_) => false,
+            Outcome::Unknown(_) => return self,
+        };
+        let length = if self.success == success { self.length + 1 } else { 1 };
+        Self { success, length }
     }
 }
 
@@ -112,7 +152,7 @@ impl Task {
         let failure_threshold = at_least_one(self.probe.failure_threshold, 3);
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut streak = (true, 0);
+        let mut streak = Streak::default();
         loop {
             ticks.tick().await;
             let Some(worker) = self.worker.upgrade() else { return };
@@ -120,23 +160,25 @@ impl Task {
                 continue;
             }
             let outcome = self.once(&worker).await;
-            let success = outcome.is_ok();
-            streak = if streak.0 == success { (success, streak.1 + 1) } else { (success, 1) };
-            if let Err(message) = &outcome {
-                let text = format!("{} probe failed: {message}", self.kind.name());
-                worker.host().events.pod(
-                    &worker.pod(),
-                    Some(&self.container.name),
-                    EventType::Warning,
-                    "Unhealthy",
-                    &text,
-                );
-            }
-            let threshold = if success { success_threshold } else { failure_threshold };
-            if streak.1 >= threshold && self.conclude(&worker, success) {
+            self.tell(&worker, &outcome);
+            streak = streak.then(&outcome);
+            let threshold = if streak.success { success_threshold } else { failure_threshold };
+            let counts = !matches!(outcome, Outcome::Unknown(_));
+            if counts && streak.length >= threshold && self.conclude(&worker, streak.success) {
                 return;
             }
         }
+    }
+
+    fn tell(&self, worker: &Worker, outcome: &Outcome) {
+        let kind = self.kind.name();
+        let text = match outcome {
+            Outcome::Success => return,
+            Outcome::Failure(message) => format!("{kind} probe failed: {message}"),
+            Outcome::Unknown(message) => format!("{kind} probe errored and resulted in unknown state: {message}"),
+        };
+        let container = Some(self.container.name.as_str());
+        worker.host().events.pod(&worker.pod(), container, EventType::Warning, "Unhealthy", &text);
     }
 
     fn waits_for_startup(&self, worker: &Worker) -> bool {
@@ -175,48 +217,71 @@ impl Task {
         }
     }
 
-    async fn once(&self, worker: &Worker) -> Result<(), String> {
+    async fn once(&self, worker: &Worker) -> Outcome {
         let limit = Duration::from_secs(u64::try_from(self.probe.timeout_seconds.unwrap_or(1)).unwrap_or(1).max(1));
+        if let Some(exec) = &self.probe.exec {
+            // The runtime keeps the limit: it alone knows whether the command or itself was slow.
+            return self.execute(worker, exec.command.clone().unwrap_or_default(), limit).await;
+        }
         let pod = worker.pod();
         let address = address(&pod, worker);
-        match tokio::time::timeout(limit, self.ask(worker, &address, limit)).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+        match tokio::time::timeout(limit, self.ask(&address, limit)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Failure(format!("no answer within {} s", limit.as_secs())),
         }
     }
 
-    async fn ask(&self, worker: &Worker, address: &str, limit: Duration) -> Result<(), String> {
-        if let Some(exec) = &self.probe.exec {
-            let command = exec.command.clone().unwrap_or_default();
-            let output = worker.host().runtime.exec_sync(&self.id, command, limit).await;
-            let output = output.map_err(|error| stdx::error::chain(&error))?;
-            if output.exit_code == 0 {
-                return Ok(());
-            }
-            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.push_str(&String::from_utf8_lossy(&output.stderr));
-            return Err(text.chars().take(1024).collect());
-        }
+    async fn execute(&self, worker: &Worker, command: Vec<String>, limit: Duration) -> Outcome {
+        let runtime = worker.host().runtime.as_ref();
+        let answer = runtime.exec_sync(&self.id, command, limit).await;
+        // A command whose output nobody closes may hang for ever, and so may the runtime.
+        let runtime_hangs = matches!(answer, Err(cri::Error::Timeout { .. })) && runtime.version().await.is_err();
+        judge(answer, runtime_hangs)
+    }
+
+    async fn ask(&self, address: &str, limit: Duration) -> Outcome {
         if let Some(get) = &self.probe.http_get {
-            let target = http::Target::of(get, &self.container, address)?;
-            let status = http::get(&target, limit).await?;
-            return if (200..400).contains(&status) {
-                Ok(())
-            } else {
-                Err(format!("HTTP probe failed with statuscode: {status}"))
+            let target = match http::Target::of(get, &self.container, address) {
+                Ok(target) => target,
+                Err(message) => return Outcome::Unknown(message),
+            };
+            return match http::get(&target, limit).await {
+                Ok(200..400) => Outcome::Success,
+                Ok(status) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
+                Err(message) => Outcome::Failure(message),
             };
         }
         if let Some(socket) = &self.probe.tcp_socket {
-            let port = http::port(&socket.port, &self.container)?;
+            let port = match http::port(&socket.port, &self.container) {
+                Ok(port) => port,
+                Err(message) => return Outcome::Unknown(message),
+            };
             let host = socket.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
             let connected = tokio::net::TcpStream::connect((host, port)).await;
-            return connected.map(drop).map_err(|error| format!("dial tcp {host}:{port}: {error}"));
+            return connected.map(drop).map_err(|error| format!("dial tcp {host}:{port}: {error}")).into();
         }
         if let Some(grpc) = &self.probe.grpc {
-            let port = u16::try_from(grpc.port).map_err(|_| format!("port {} is not a port", grpc.port))?;
-            return grpc::check(address, port, grpc.service.as_deref().unwrap_or_default()).await;
+            let Ok(port) = u16::try_from(grpc.port) else {
+                return Outcome::Unknown(format!("port {} is not a port", grpc.port));
+            };
+            return grpc::check(address, port, grpc.service.as_deref().unwrap_or_default()).await.into();
         }
-        Err("the probe is none of exec, httpGet, tcpSocket and grpc".into())
+        Outcome::Unknown("the probe is none of exec, httpGet, tcpSocket and grpc".into())
+    }
+}
+
+/// What the runtime's answer says of the container. A command that took too long is a failure; anything else that
+/// went wrong is the runtime's own trouble.
+fn judge(answer: Result<cri::ExecOutput, cri::Error>, runtime_hangs: bool) -> Outcome {
+    match answer {
+        Ok(output) if output.exit_code == 0 => Outcome::Success,
+        Ok(output) => {
+            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+            Outcome::Failure(text.chars().take(MESSAGE_MAX_CHARS).collect())
+        }
+        Err(error) if error.is_timeout() && !runtime_hangs => Outcome::Failure(stdx::error::chain(&error)),
+        Err(error) => Outcome::Unknown(stdx::error::chain(&error)),
     }
 }
 
@@ -226,5 +291,44 @@ fn address(pod: &Pod, worker: &Worker) -> String {
     match ips.into_iter().next() {
         Some(ip) if !host_network => ip,
         _ => worker.host().host_ips.first().map(ToString::to_string).unwrap_or_else(|| "127.0.0.1".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_in_trouble_says_nothing_of_a_container() {
+        let output = |exit_code| cri::ExecOutput { stdout: b"no".to_vec(), exit_code, ..Default::default() };
+        let late = || cri::Error::Timeout { call: "ExecSync", limit: Duration::from_secs(11) };
+        let told = |code| cri::Error::refused("ExecSync", code, "why");
+        let failure = |message: &str| Outcome::Failure(message.into());
+        assert_eq!(judge(Ok(output(0)), false), Outcome::Success);
+        assert_eq!(judge(Ok(output(1)), false), failure("no"));
+        assert_eq!(judge(Err(told(cri::Code::DeadlineExceeded)), false), failure("ExecSync: why"));
+        assert!(matches!(judge(Err(late()), false), Outcome::Failure(_)), "the command hangs");
+        for (error, runtime_hangs) in [
+            (told(cri::Code::Unavailable), false),
+            (told(cri::Code::Unknown), false),
+            (told(cri::Code::NotFound), false),
+            (late(), true),
+        ] {
+            let text = error.to_string();
+            assert!(matches!(judge(Err(error), runtime_hangs), Outcome::Unknown(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_neither_lengthens_nor_ends_a_streak() {
+        let (success, failure, unknown) =
+            (Outcome::Success, Outcome::Failure(String::new()), Outcome::Unknown(String::new()));
+        let after = |outcomes: &[&Outcome]| {
+            let streak = outcomes.iter().fold(Streak::default(), |streak, outcome| streak.then(outcome));
+            (streak.success, streak.length)
+        };
+        assert_eq!(after(&[&failure, &unknown, &unknown, &unknown]), (false, 1));
+        assert_eq!(after(&[&failure, &unknown, &failure]), (false, 2));
+        assert_eq!(after(&[&failure, &success, &unknown]), (true, 1));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use tonic::Code;
+
 /// A call to the container runtime that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,7 +60,12 @@ pub enum Error {
 impl Error {
     /// The answer of a runtime that does not know a method.
     pub fn unimplemented(call: &'static str) -> Self {
-        Self::Call { call, status: Box::new(tonic::Status::unimplemented("unknown method")) }
+        Self::refused(call, Code::Unimplemented, "unknown method")
+    }
+
+    /// An answer that says no.
+    pub fn refused(call: &'static str, code: Code, message: &str) -> Self {
+        Self::Call { call, status: Box::new(tonic::Status::new(code, message)) }
     }
 
     /// True where the runtime says that the sandbox, container or image does not exist.

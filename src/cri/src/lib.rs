@@ -9,7 +9,7 @@ mod import;
 mod remote;
 mod service;
 
-pub use error::Error;
+pub use error::{Code, Error};
 pub use import::{Importer, NAMESPACE};
 pub use k8s_cri::v1;
 pub use remote::Remote;

@@ -164,6 +164,21 @@ pub async fn a_failed_liveness_probe_restarts_the_container(bench: &Bench) {
     bench.delete("sick").await;
 }
 
+pub async fn a_probe_that_takes_too_long_restarts_the_container(bench: &Bench) {
+    bench
+        .run(
+            "slow",
+            json!({ "terminationGracePeriodSeconds": 1, "containers": [{ "name": "app", "image": BUSYBOX,
+                "command": ["sh", "-c", "sleep 3600"],
+                "livenessProbe": { "exec": { "command": ["sleep", "600"] }, "periodSeconds": 1, "failureThreshold": 1 } }] }),
+        )
+        .await;
+    bench
+        .until("slow", "it was restarted", |pod| container(pod).is_some_and(|container| container.restart_count > 0))
+        .await;
+    bench.delete("slow").await;
+}
+
 pub async fn a_crashing_container_waits_and_a_failed_pod_tells_why(bench: &Bench) {
     let failing = |policy: &str| {
         json!({ "restartPolicy": policy, "containers": [{ "name": "app", "image": BUSYBOX,
