@@ -53,6 +53,7 @@ struct State {
     imported: Vec<String>,
     listeners: Vec<mpsc::UnboundedSender<()>>,
     without_events: bool,
+    refuses_stops: bool,
     looks: usize,
 }
 
@@ -78,6 +79,11 @@ impl FakeRuntime {
     /// What was asked of the runtime that changes something, in order.
     pub fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
+    }
+
+    /// From now on nothing is stopped, or stopped again.
+    pub fn refuse_stops(&self, refuse: bool) {
+        self.lock().refuses_stops = refuse;
     }
 
     /// Ends the running container of that name.
@@ -205,6 +211,10 @@ impl cri::Runtime for FakeRuntime {
     }
     async fn stop_container(&self, id: &str, _: Duration) -> Result<(), Error> {
         let mut state = self.lock();
+        if state.refuses_stops {
+            state.calls.push("refuse to stop".into());
+            return Err(Error::refused("StopContainer", cri::Code::Unknown, "no"));
+        }
         if let Some((_, status)) = state.containers.get_mut(id) {
             finish(status, 0);
             let call = format!("stop {}", status.metadata.as_ref().unwrap().name);

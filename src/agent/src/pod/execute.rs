@@ -169,7 +169,15 @@ fn log_link(host: &Host, pod: &Pod, container: &str, id: &str) -> PathBuf {
 }
 
 /// Stops a container: its pre-stop hook, then the runtime with what is left of the grace.
-pub async fn stop(host: &Host, pod: &Pod, observed: &Observed, id: &str, name: &str, grace: Duration, reason: &str) {
+pub async fn stop(
+    host: &Host,
+    pod: &Pod,
+    observed: &Observed,
+    id: &str,
+    name: &str,
+    grace: Duration,
+    reason: &str,
+) -> Result<(), Error> {
     host.events.pod(pod, Some(name), EventType::Normal, "Killing", reason);
     let begun = Instant::now();
     let container = find_container(pod, name);
@@ -183,9 +191,7 @@ pub async fn stop(host: &Host, pod: &Pod, observed: &Observed, id: &str, name: &
         }
     }
     let left = if grace.is_zero() { grace } else { grace.saturating_sub(begun.elapsed()).max(STOP_MIN) };
-    if let Err(error) = host.runtime.stop_container(id, left).await {
-        tracing::warn!(pod = ?pod.metadata.name, container = name, error = %stdx::error::chain(&error), "stop a container");
-    }
+    Ok(host.runtime.stop_container(id, left).await?)
 }
 
 /// Removes a run of a container and its log.

@@ -20,25 +20,33 @@ pub fn grace(pod: &Pod) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// Ends everything of a pod within `grace`.
-pub async fn run(host: &Host, pod: &Pod, observed: &Observed, grace: Duration) {
+/// Ends everything of a pod within `grace`; false where the runtime refused something, which is logged.
+pub async fn run(host: &Host, pod: &Pod, observed: &Observed, grace: Duration) -> bool {
     let begun = Instant::now();
     let (sidecars, mains) = split(pod, observed);
-    join_all(mains.iter().map(|instance| stop(host, pod, observed, instance, grace))).await;
+    let stopped = join_all(mains.iter().map(|instance| stop(host, pod, observed, instance, grace))).await;
+    let mut all_stopped = stopped.into_iter().all(|stopped| stopped);
     for instance in sidecars {
         let left = grace.saturating_sub(begun.elapsed());
-        stop(host, pod, observed, instance, left).await;
+        all_stopped &= stop(host, pod, observed, instance, left).await;
     }
     for sandbox in &observed.sandboxes {
         if let Err(error) = host.runtime.stop_sandbox(&sandbox.id).await {
             tracing::warn!(pod = ?pod.metadata.name, error = %stdx::error::chain(&error), "stop a sandbox");
+            all_stopped = false;
         }
     }
+    all_stopped
 }
 
-async fn stop(host: &Host, pod: &Pod, observed: &Observed, instance: &Instance, grace: Duration) {
+async fn stop(host: &Host, pod: &Pod, observed: &Observed, instance: &Instance, grace: Duration) -> bool {
     let reason = format!("Stopping container {}", instance.name);
-    execute::stop(host, pod, observed, &instance.id, &instance.name, grace, &reason).await;
+    let stopped = execute::stop(host, pod, observed, &instance.id, &instance.name, grace, &reason).await;
+    if let Err(error) = &stopped {
+        let container = &instance.name;
+        tracing::warn!(pod = ?pod.metadata.name, container, error = %stdx::error::chain(error), "stop a container");
+    }
+    stopped.is_ok()
 }
 
 /// Running sidecars, the last started first, and everything else that is not over.

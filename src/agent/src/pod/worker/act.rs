@@ -44,7 +44,7 @@ impl Worker {
             Action::Stop { id, name, reason } => {
                 let grace = self.lock().memory.grace.get(&id).copied().unwrap_or_else(|| terminate::grace(&pod));
                 let stopping = execute::stop(&self.host, &pod, &observed, &id, &name, grace, &reason);
-                self.unless_deleted(stopping).await;
+                self.unless_deleted(stopping).await.unwrap_or(Ok(()))?;
             }
             Action::Prepare | Action::CreateSandbox { .. } | Action::Start { .. } => {}
         }
@@ -121,11 +121,14 @@ impl Worker {
     /// The outcome, or `None` where the pod was deleted before it came.
     async fn unless_deleted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
+        let mut woken = false;
         loop {
             tokio::select! {
                 outcome = &mut work => {
-                    // The wake-up that was taken here belongs to the loop.
-                    self.wake.notify_one();
+                    if woken {
+                        // The wake-up that was taken here belongs to the loop.
+                        self.wake.notify_one();
+                    }
                     return Some(outcome);
                 }
                 () = self.wake.notified() => {
@@ -133,6 +136,7 @@ impl Worker {
                         self.wake.notify_one();
                         return None;
                     }
+                    woken = true;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The end of a pod: its containers, then everything it left on the node.
 
-use super::Worker;
+use super::{RETRY, Worker};
 use crate::pod::identity::PodRef;
 use crate::pod::{execute, terminate};
 
@@ -13,7 +13,13 @@ impl Worker {
         tokio::pin!(ending);
         loop {
             tokio::select! {
-                () = &mut ending => return,
+                stopped = &mut ending => {
+                    if !stopped {
+                        // The loop would turn as fast as the runtime refuses.
+                        self.pause(RETRY).await;
+                    }
+                    return;
+                }
                 () = self.wake.notified() => {
                     if terminate::grace(&self.pod()) < grace {
                         return self.wake.notify_one();

@@ -110,6 +110,32 @@ async fn a_pod_comes_up_its_container_restarts_and_a_deletion_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_refuses_to_stop_a_pod_is_asked_now_and_then() {
+    let refusals = |bench: &Bench| bench.runtime.calls().iter().filter(|call| *call == "refuse to stop").count();
+    // Ended because it is deleted, and because a probe condemned it.
+    for deleted in [true, false] {
+        let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "i:1" }] }));
+        bench.until(ready).await;
+        bench.runtime.refuse_stops(true);
+        if deleted {
+            bench.worker.delete();
+        } else {
+            let id = bench.worker.observed().containers[0].id.clone();
+            bench.worker.remember(|memory| _ = memory.condemned.insert(id, "it is sick".into()));
+        }
+        testkit::eventually_async(LIMIT, "it is asked once", async || refusals(&bench) > 0).await;
+        tokio::time::sleep(RETRY).await;
+        assert!(refusals(&bench) <= 3, "{} times in {RETRY:?}", refusals(&bench));
+        bench.runtime.refuse_stops(false);
+        if deleted {
+            tokio::time::timeout(LIMIT, bench.gone.wait_for(|gone| *gone)).await.unwrap().unwrap();
+        } else {
+            bench.until(|status| ready(status) && restarts(status) == 1).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_pod_that_never_restarts_succeeds_or_fails_with_its_container() {
     for (code, phase) in [(0, "Succeeded"), (3, "Failed")] {
         let mut bench = bench(json!({ "restartPolicy": "Never", "containers": [{ "name": "app", "image": "i:1" }] }));
