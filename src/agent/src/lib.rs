@@ -21,6 +21,7 @@ mod machine;
 mod mirror;
 mod node;
 mod objects;
+mod patch;
 mod pod;
 mod pods;
 mod probes;

@@ -134,10 +134,10 @@ impl Keeper {
     }
 
     async fn tell(&self, status: &NodeStatus) -> Result<(), Error> {
-        let body = json!({ "status": status });
+        let body = json!({ "status": status::patch(status) });
         let nodes = Api::<Node>::all(self.client.clone());
         let patched =
-            nodes.patch_status(&self.host.config.node_name, &PatchParams::default(), &Patch::Merge(&body)).await;
+            nodes.patch_status(&self.host.config.node_name, &PatchParams::default(), &Patch::Strategic(&body)).await;
         patched.map(drop).map_err(api("patch the node's status"))
     }
 }

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::patch::{keep_own_conditions, whole};
 use crate::pod::identity::{PodRef, is_static};
+use crate::pod::status::conditions::OWN;
 use crate::pods::Sink;
 
 /// Requests on their way at the same time.
@@ -121,7 +123,7 @@ impl Statuses {
         if let Some(status) = &report.status {
             let uid = (!is_static(&report.pod)).then_some(reference.uid.as_str());
             let body = patch(uid, status);
-            let sent = api.patch_status(&reference.name, &PatchParams::default(), &Patch::Merge(&body)).await;
+            let sent = api.patch_status(&reference.name, &PatchParams::default(), &Patch::Strategic(&body)).await;
             settled(sent.map(drop))?;
         }
         if report.gone && !is_static(&report.pod) {
@@ -145,10 +147,18 @@ fn settled(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
     }
 }
 
-/// A merge patch that makes the API's status this one: what is not in it any more is taken away.
+/// A strategic merge patch that makes the API's status this one: what is not in it any more is taken away. Conditions
+/// of others are left out, and stay: readiness gates and `DisruptionTarget` may have been written a moment ago. A
+/// mirror pod's, which has no `uid` here, are all the agent's.
 fn patch(uid: Option<&str>, status: &PodStatus) -> Value {
     let mut body = serde_json::to_value(status).unwrap_or_else(|_| json!({}));
+    keep_own_conditions(&mut body, |type_| OWN.contains(&type_) || uid.is_none() && type_ == "PodScheduled");
     if let Some(fields) = body.as_object_mut() {
+        for name in ["podIPs", "hostIPs"] {
+            if let Some(list) = fields.remove(name) {
+                fields.insert(name.into(), whole(list));
+            }
+        }
         for name in ["reason", "message", "podIP", "podIPs"] {
             fields.entry(name).or_insert(Value::Null);
         }
@@ -181,5 +191,24 @@ mod tests {
         assert_eq!(body["status"]["phase"], "Running");
         assert!(body["status"]["podIP"].is_null() && body["status"].get("podIP").is_some());
         assert!(patch(None, &status).get("metadata").is_none());
+    }
+
+    #[test]
+    fn a_patch_leaves_the_conditions_of_others_alone() {
+        let status: PodStatus = serde_json::from_value(json!({
+            "podIPs": [{ "ip": "10.42.1.2" }],
+            "conditions": [
+                { "type": "Ready", "status": "True" },
+                { "type": "example.com/gate", "status": "False" },
+                { "type": "DisruptionTarget", "status": "False" },
+                { "type": "PodScheduled", "status": "True" },
+            ],
+        }))
+        .unwrap();
+        let of = |uid| patch(uid, &status)["status"].clone();
+        let ready = json!({ "type": "Ready", "status": "True", "reason": null, "message": null });
+        assert_eq!(of(Some("u"))["conditions"], json!([ready]));
+        assert_eq!(of(None)["conditions"].as_array().unwrap().len(), 2, "nobody else schedules a mirror pod");
+        assert_eq!(of(Some("u"))["podIPs"], json!([{ "$patch": "replace" }, { "ip": "10.42.1.2" }]));
     }
 }

@@ -11,9 +11,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use serde_json::{Value, json};
+
 use crate::config::Config;
 use crate::host::Host;
 use crate::machine::{Machine, meminfo};
+use crate::patch::{keep_own_conditions, whole};
 use crate::pod::status::whole_second;
 
 /// The version that is told: the API level with our own mark.
@@ -232,6 +235,17 @@ fn condition(type_: &str, value: bool, reason: &str, message: &str) -> NodeCondi
     }
 }
 
+/// A strategic merge patch that makes the API's status this one; the conditions of others are left out, and stay.
+pub fn patch(status: &NodeStatus) -> Value {
+    let mut body = serde_json::to_value(status).unwrap_or_else(|_| json!({}));
+    keep_own_conditions(&mut body, |type_| OWN.contains(&type_));
+    // The API merges addresses by their type, of which a node may have several.
+    if let Some(addresses) = body.get_mut("addresses") {
+        *addresses = whole(addresses.take());
+    }
+    body
+}
+
 /// True where a status says that the node is ready.
 pub fn is_ready(status: &NodeStatus) -> bool {
     let conditions = status.conditions.as_deref().unwrap_or_default();
@@ -334,6 +348,10 @@ mod tests {
         first.conditions.as_mut().unwrap().push(condition("NetworkUnavailable", false, "Up", "up"));
         let second = made(&healthy(), Some(&first), 20);
         assert!(second.conditions.as_ref().unwrap().iter().any(|c| c.type_ == "NetworkUnavailable"));
+        let told = patch(&second);
+        let told: Vec<&str> =
+            told["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
+        assert_eq!(told, OWN, "what others say is theirs to tell");
         assert!(same(&second, &made(&healthy(), Some(&second), 30)));
         assert_eq!(pids("0.1 0.2 0.3 1/432 99"), 432);
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerState, ContainerStatus, Pod, Secret};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::bench::Bench;
@@ -177,6 +177,31 @@ pub async fn a_probe_that_takes_too_long_restarts_the_container(bench: &Bench) {
         .until("slow", "it was restarted", |pod| container(pod).is_some_and(|container| container.restart_count > 0))
         .await;
     bench.delete("slow").await;
+}
+
+pub async fn a_readiness_gate_that_somebody_opens_stays_open(bench: &Bench) {
+    bench
+        .run(
+            "gated",
+            json!({ "terminationGracePeriodSeconds": 1, "readinessGates": [{ "conditionType": "example.com/gate" }],
+                "containers": [{ "name": "app", "image": BUSYBOX, "command": ["sh", "-c", "sleep 3600"] }] }),
+        )
+        .await;
+    let pod = bench.until("gated", "its containers are ready", |pod| condition(pod, "ContainersReady") == "True").await;
+    assert_eq!(condition(&pod, "Ready"), "False");
+    let open = |status: &str| {
+        let condition = json!({ "type": "example.com/gate", "status": status });
+        Patch::Strategic(json!({ "status": { "conditions": [condition] } }))
+    };
+    for (status, ready) in [("True", "True"), ("False", "False"), ("True", "True")] {
+        bench.pods.patch_status("gated", &PatchParams::default(), &open(status)).await.unwrap();
+        let pod = bench.until("gated", "its gate is seen", |pod| condition(pod, "Ready") == ready).await;
+        assert_eq!(condition(&pod, "example.com/gate"), status);
+        let ready = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).unwrap();
+        let ready = ready.iter().find(|condition| condition.type_ == "Ready").unwrap();
+        assert_eq!(ready.reason.as_deref(), (status == "False").then_some("ReadinessGatesNotReady"));
+    }
+    bench.delete("gated").await;
 }
 
 pub async fn a_crashing_container_waits_and_a_failed_pod_tells_why(bench: &Bench) {

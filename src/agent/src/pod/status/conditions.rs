@@ -8,7 +8,7 @@ use crate::pod::identity::is_static;
 use crate::pod::plan::is_sidecar;
 
 /// The agent's own conditions; others on the object belong to somebody else and are kept.
-const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+pub const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 /// All conditions, with transition times.
 pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_done: bool) -> Vec<PodCondition> {
