@@ -35,6 +35,15 @@ pub struct PodLimits {
     pub memory_bytes: Option<i64>,
 }
 
+/// What all pods of the node together may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Shares of the processor.
+    pub cpu_shares: i64,
+    /// Bytes; 0 where it is not known.
+    pub memory_bytes: i64,
+}
+
 /// The node's cgroups.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
@@ -94,6 +103,15 @@ impl Cgroups {
         parts.join("/")
     }
 
+    /// The path of the cgroup that all pods are in.
+    fn node_path(&self) -> String {
+        let name = match self.driver {
+            Driver::Systemd => "kubepods.slice",
+            Driver::Cgroupfs => "kubepods",
+        };
+        if self.root.is_empty() { name.to_string() } else { format!("{}/{name}", self.root) }
+    }
+
     /// The folder in which a v1 controller's files of a cgroup are; on v2 there is one for all.
     pub fn folder(&self, controller: &str, path: &str) -> PathBuf {
         let path = path.trim_start_matches('/');
@@ -110,6 +128,17 @@ impl Cgroups {
         }
         self.set_shares(&self.path(Qos::BestEffort, None), 2);
         Ok(())
+    }
+
+    /// Keeps all pods together to what is allocatable, where their cgroup exists: with the systemd driver the first
+    /// pod makes it.
+    pub fn limit_node(&self, limits: NodeLimits) {
+        let path = self.node_path();
+        self.set_shares(&path, limits.cpu_shares);
+        if limits.memory_bytes > 0 {
+            let file = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
+            self.write("memory", &path, file, &limits.memory_bytes.to_string());
+        }
     }
 
     /// Makes a pod's cgroup and sets its limits.
@@ -250,5 +279,28 @@ mod tests {
         assert_eq!(read("cpu.max"), "50000 100000");
         assert_eq!(read("memory.max"), "1048576");
         assert_eq!(read("cpu.weight"), "39");
+    }
+
+    #[test]
+    fn all_pods_together_get_what_is_allocatable() {
+        // Which version, which driver; the files that say so.
+        let cases = [
+            (true, Driver::Cgroupfs, "kubepods/cpu.weight", "79", "kubepods/memory.max"),
+            (true, Driver::Systemd, "kubepods.slice/cpu.weight", "79", "kubepods.slice/memory.max"),
+            (false, Driver::Cgroupfs, "cpu/x/kubepods/cpu.shares", "2048", "memory/x/kubepods/memory.limit_in_bytes"),
+        ];
+        for (unified, driver, cpu, shares, memory) in cases {
+            let mount = tempfile::tempdir().unwrap();
+            for file in [cpu, memory] {
+                fs::create_dir_all(mount.path().join(file).parent().unwrap()).unwrap();
+            }
+            if unified {
+                fs::write(mount.path().join("cgroup.controllers"), "cpu memory").unwrap();
+            }
+            let cgroups = Cgroups::at(mount.path(), if unified { "/" } else { "/x" }, driver);
+            cgroups.limit_node(NodeLimits { cpu_shares: 2048, memory_bytes: 1 << 30 });
+            let read = |file: &str| fs::read_to_string(mount.path().join(file)).unwrap();
+            assert_eq!((read(cpu), read(memory)), (shares.to_string(), "1073741824".to_string()), "{cpu}");
+        }
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use client::events::{EventType, Recorder};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, NodeLimits};
 use crate::config::Config;
 use crate::images::Images;
 use crate::objects::Objects;
 use crate::pod::fields::{Allocatable, Facts};
 use crate::pod::resolver::HostResolver;
+use crate::pod::resources;
 use crate::volumes::Volumes;
 
 /// See the module.
@@ -47,6 +48,14 @@ impl Host {
             pod_ips,
             allocatable: self.allocatable,
         }
+    }
+
+    /// Keeps all pods together to what is allocatable.
+    pub fn limit_pods(&self) {
+        self.cgroups.limit_node(NodeLimits {
+            cpu_shares: resources::shares(self.allocatable.milli_cpu),
+            memory_bytes: self.allocatable.memory_bytes,
+        });
     }
 
     /// The host's resolver configuration as it is now.

@@ -104,6 +104,7 @@ impl Agent {
             events,
             cgroups,
         });
+        host.limit_pods();
         tokio::spawn(crate::upkeep::run(host.clone(), shutdown.clone()));
         match joined {
             Some(joined) => run_joined(host, machine, joined, shutdown).await,

@@ -133,7 +133,12 @@ pub fn container(parts: Parts<'_>) -> Result<v1::ContainerConfig, Error> {
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
         linux: Some(v1::LinuxContainerConfig {
-            resources: Some(resources::container_resources(pod, container, host.memory_bytes)),
+            resources: Some(resources::container_resources(
+                pod,
+                container,
+                host.memory_bytes,
+                host.cgroups.is_unified(),
+            )),
             security_context: Some(security),
         }),
         ..Default::default()

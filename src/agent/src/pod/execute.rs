@@ -60,7 +60,8 @@ pub async fn create_sandbox(host: &Host, pod: &Pod, attempt: u32) -> Result<Stri
         Some(class) => class,
     };
     let id = host.runtime.run_sandbox(config, handler).await?;
-    // With systemd the pod's slice is there only now.
+    // With systemd the pod's slice, and all pods' slice above the first, are there only now.
+    host.limit_pods();
     host.cgroups.limit_pod(Qos::of(pod), pod.metadata.uid.as_deref().unwrap_or_default(), limits(pod));
     Ok(id)
 }

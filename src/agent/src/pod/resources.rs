@@ -84,8 +84,14 @@ pub fn weight(shares: i64) -> i64 {
     1 + ((shares - 2) * 9999) / 262_142
 }
 
-/// What a container may use, for the runtime.
-pub fn container_resources(pod: &Pod, container: &Container, node_memory_bytes: i64) -> v1::LinuxContainerResources {
+/// What a container may use, for the runtime. `unified` for control groups v2, where all processes of a container that
+/// is out of memory end together, as they do with kubelet: a container that lost one is neither alive nor dead.
+pub fn container_resources(
+    pod: &Pod,
+    container: &Container,
+    node_memory_bytes: i64,
+    unified: bool,
+) -> v1::LinuxContainerResources {
     let narrow = |amount: i128| i64::try_from(amount).unwrap_or(i64::MAX);
     let cpu_request = request(container, "cpu").map_or(0, narrow);
     let cpu_limit = limit(container, "cpu").map_or(0, narrow);
@@ -100,6 +106,7 @@ pub fn container_resources(pod: &Pod, container: &Container, node_memory_bytes: 
         // Without swap for containers the two limits are one.
         memory_swap_limit_in_bytes: memory_limit,
         oom_score_adj: oom_score_adj(pod, container, node_memory_bytes),
+        unified: unified.then(|| ("memory.oom.group".to_string(), "1".to_string())).into_iter().collect(),
         ..Default::default()
     }
 }
@@ -165,9 +172,12 @@ mod tests {
         let pod = pod(
             json!({ "requests": { "cpu": "250m", "memory": "64Mi" }, "limits": { "cpu": "500m", "memory": "128Mi" } }),
         );
-        let resources = container_resources(&pod, &pod.spec.as_ref().unwrap().containers[0], 1 << 30);
+        let resources = container_resources(&pod, &pod.spec.as_ref().unwrap().containers[0], 1 << 30, false);
         assert_eq!((resources.cpu_shares, resources.cpu_quota), (256, 50_000));
         assert_eq!(resources.memory_limit_in_bytes, 128 << 20);
         assert_eq!(resources.oom_score_adj, 1000 - 62);
+        assert!(resources.unified.is_empty(), "runc refuses it on v1");
+        let resources = container_resources(&pod, &pod.spec.as_ref().unwrap().containers[0], 1 << 30, true);
+        assert_eq!(resources.unified["memory.oom.group"], "1");
     }
 }

@@ -31,7 +31,7 @@ impl Pods {
         }
     }
 
-    /// Ends what belongs to no pod, and gives the burstable class its shares.
+    /// Ends what belongs to no pod, and gives the node's cgroups their limits.
     async fn tidy(&self) {
         let (known, complete, burstable) = {
             let table = self.lock();
@@ -40,6 +40,8 @@ impl Pods {
             let burstable: i64 = pods.filter(|pod| Qos::of(pod) == Qos::Burstable).map(|pod| shares(&pod)).sum();
             (known, table.complete, burstable)
         };
+        // Again, since systemd may have written its own over them.
+        self.0.host.limit_pods();
         self.0.host.cgroups.set_burstable_shares(burstable);
         if !complete {
             return;
