@@ -27,8 +27,10 @@ const POLL: Duration = Duration::from_millis(500);
 const ANSWER_LIMIT: Duration = Duration::from_secs(900);
 /// What failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(2);
-/// Certificates are looked at this often.
+/// Certificates are looked at this often: somebody may have changed the clock or the files.
 const RENEWAL_CHECK: Duration = Duration::from_secs(600);
+/// After the moment of a renewal, so that it has come when it is looked for.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(1);
 
 /// Where the agent's certificates lie and what they say.
 pub struct Identity {
@@ -105,7 +107,7 @@ impl Identity {
         let mut read = read.map_err(|error| wrong(error.to_string()))?;
         read.cluster_url = url.parse().map_err(|_| wrong(format!("{url:?} is not a URL")))?;
         let client = kube::Client::try_from(read).map_err(|error| wrong(error.to_string()))?;
-        self.request(&client, &self.wants_client()).await
+        self.request(&client, &self.wants_client()).await.map(drop)
     }
 
     /// The kubeconfig for people on the node, and the end of the bootstrap token's file.
@@ -145,40 +147,46 @@ impl Identity {
         Wanted { signer: SERVING_SIGNER, usage: "server auth", sans, files: &self.serving_files, live: &self.serving }
     }
 
-    /// Keeps both certificates fresh until `shutdown`.
+    /// Keeps both certificates fresh until `shutdown`. Neither waits for the other: a serving certificate is given only
+    /// once the node is registered.
     pub async fn keep(&self, client: &kube::Client, shutdown: CancellationToken) {
-        loop {
-            let mut wait = RENEWAL_CHECK;
-            for wanted in [self.wants_client(), self.wants_serving()] {
-                if let Err(error) = self.keep_one(client, &wanted).await {
-                    tracing::warn!(signer = wanted.signer, error = %stdx::error::chain(&error), "get a certificate");
-                    wait = RETRY;
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+        let both = async {
+            tokio::join!(self.keep_one(client, self.wants_client()), self.keep_one(client, self.wants_serving()))
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = both => {}
         }
     }
 
-    async fn keep_one(&self, client: &kube::Client, wanted: &Wanted<'_>) -> Result<(), Error> {
+    async fn keep_one(&self, client: &kube::Client, wanted: Wanted<'_>) {
+        loop {
+            let wait = match self.keep_fresh(client, &wanted).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::warn!(signer = wanted.signer, error = %stdx::error::chain(&error), "get a certificate");
+                    RETRY
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Takes the certificate into use that is there, or asks for a new one where it is time to; how long it holds.
+    async fn keep_fresh(&self, client: &kube::Client, wanted: &Wanted<'_>) -> Result<Duration, Error> {
         let now = Timestamp::now();
         if let Some((certificate, key)) = wanted.files.read(now) {
             wanted.live.set(&certificate, &key)?;
-            let inspection = pki::inspect("the agent's certificate", &certificate)
-                .map_err(|error| Error::Certificate { action: "read a certificate", message: error.to_string() })?;
-            let mut sans = wanted.sans.clone();
-            sans.sort();
-            if !pki::renewal_due(&inspection, now) && inspection.sans() == sans {
-                return Ok(());
+            if let Some(wait) = holds_for(&inspect(&certificate)?, &wanted.sans, now) {
+                return Ok(wait);
             }
         }
-        self.request(client, wanted).await
+        let certificate = self.request(client, wanted).await?;
+        Ok(holds_for(&inspect(&certificate)?, &wanted.sans, Timestamp::now()).unwrap_or(RETRY))
     }
 
     /// Asks for a certificate for a new key, waits for it and takes it into use.
-    async fn request(&self, client: &kube::Client, wanted: &Wanted<'_>) -> Result<(), Error> {
+    async fn request(&self, client: &kube::Client, wanted: &Wanted<'_>) -> Result<String, Error> {
         let wrong = |error: pki::Error| Error::Certificate {
             action: "make a certificate request",
             message: stdx::error::chain(&error),
@@ -207,8 +215,24 @@ impl Identity {
         wanted.files.write(&certificate, &key)?;
         wanted.live.set(&certificate, &key)?;
         tracing::info!(signer = wanted.signer, request = csr, "got a certificate");
-        Ok(())
+        Ok(certificate)
     }
+}
+
+fn inspect(certificate: &str) -> Result<pki::Inspection, Error> {
+    pki::inspect("the agent's certificate", certificate)
+        .map_err(|error| Error::Certificate { action: "read a certificate", message: stdx::error::chain(&error) })
+}
+
+/// How long until a certificate is looked at again, at its renewal at the latest; `None` where a new one is needed now.
+fn holds_for(certificate: &pki::Inspection, wanted: &[pki::San], now: Timestamp) -> Option<Duration> {
+    let mut wanted = wanted.to_vec();
+    wanted.sort();
+    if certificate.sans() != wanted || pki::renewal_due(certificate, now) {
+        return None;
+    }
+    let left = Duration::try_from(pki::renewal_at(certificate).duration_since(now)).unwrap_or_default();
+    Some((left + RENEWAL_MARGIN).min(RENEWAL_CHECK))
 }
 
 async fn answer(requests: &Api<CertificateSigningRequest>, name: &str) -> Result<String, Error> {
@@ -226,5 +250,41 @@ async fn answer(requests: &Api<CertificateSigningRequest>, name: &str) -> Result
                 .map_err(|_| refused(format!("{name} holds a certificate that is not PEM")));
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_at_a_third_of_its_life_and_when_its_names_are_others() {
+        let now = Timestamp::from_second(2_000_000_000).unwrap();
+        let authority = pki::Authority::generate("test", now, &mut rand::rng()).unwrap();
+        let authority = pki::Authority::from_pem("test", &authority.certificate_pem, &authority.key_pem).unwrap();
+        let sans = [pki::San::Dns("w1".into()), pki::San::parse("192.0.2.1")];
+        let profile = pki::Profile {
+            common_name: "system:node:w1".into(),
+            organizations: vec![],
+            sans: sans.to_vec(),
+            usage: pki::Usage::Server,
+            lifetime: Duration::from_secs(100_000),
+        };
+        let issued = authority.issue(&profile, now, &mut rand::rng()).unwrap();
+        let certificate = inspect(&issued.certificate_pem).unwrap();
+        let at = |seconds: i64| now + jiff::SignedDuration::from_secs(seconds);
+        let due_s = pki::renewal_at(&certificate).duration_since(now).as_secs();
+        assert!((60_000..80_000).contains(&due_s), "{due_s}");
+        for (seconds, names, expected_s) in [
+            (0, &sans[..], Some(600)),
+            (due_s - 10, &sans[..], Some(11)),
+            (due_s, &sans[..], Some(1)),
+            (due_s + 1, &sans[..], None),
+            (99_999, &sans[..], None),
+            (0, &sans[..1], None),
+        ] {
+            let found = holds_for(&certificate, names, at(seconds)).map(|wait| wait.as_secs());
+            assert_eq!(found, expected_s, "{seconds} {names:?}");
+        }
     }
 }

@@ -28,33 +28,57 @@ impl Files {
         Self { certificate: folder.join(format!("{name}.crt")), key: folder.join(format!("{name}.key")) }
     }
 
-    /// Both as PEM, where they are there and the certificate is valid now.
+    /// Both as PEM, where they are there, belong together and the certificate is valid now.
     pub fn read(&self, now: Timestamp) -> Option<(String, String)> {
-        let certificate = fs::read_to_string(&self.certificate).ok()?;
         let key = fs::read_to_string(&self.key).ok()?;
+        let certificate = fs::read_to_string(&self.certificate).ok().filter(|there| certified(there, &key).is_ok());
+        let certificate = certificate.or_else(|| self.finish(&key))?;
         let inspection = pki::inspect("the agent's certificate", &certificate).ok()?;
         (inspection.not_before <= now && now < inspection.not_after).then_some((certificate, key))
     }
 
-    /// Puts a new pair in the place of the old one: the key first, so that a certificate never lacks its key.
+    /// Puts a new pair in the place of the old one. Where it ends between the two, the next reading finishes it.
     pub fn write(&self, certificate: &str, key: &str) -> Result<(), Error> {
+        write_new(&next(&self.certificate), certificate)?;
         write_private(&self.key, key)?;
-        write_private(&self.certificate, certificate)
+        rename(&next(&self.certificate), &self.certificate)
+    }
+
+    /// The certificate of this key, that was written and not yet put in its place.
+    fn finish(&self, key: &str) -> Option<String> {
+        let waiting = next(&self.certificate);
+        let certificate = fs::read_to_string(&waiting).ok().filter(|there| certified(there, key).is_ok())?;
+        rename(&waiting, &self.certificate).ok()?;
+        Some(certificate)
     }
 }
 
 /// Writes a file that only root reads, whole or not at all.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    let next = path.with_extension("next");
-    let _ = fs::remove_file(&next);
+    write_new(&next(path), text)?;
+    rename(&next(path), path)
+}
+
+/// Where a file is written before it takes its place: `client.key.next`.
+fn next(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".next");
+    name.into()
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), Error> {
+    let _ = fs::remove_file(path);
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&next)
-        .map_err(Error::file("create", &next))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::file("write", &next))?;
-    fs::rename(&next, path).map_err(Error::file("rename", &next))
+        .open(path)
+        .map_err(Error::file("create", path))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::file("write", path))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(Error::file("rename", from))
 }
 
 /// The folder for certificates and state, for root alone.
@@ -68,14 +92,18 @@ pub fn make_private_folder(folder: &Path) -> Result<(), Error> {
 pub struct Live(Arc<RwLock<Option<Arc<CertifiedKey>>>>);
 
 impl Live {
-    /// From now on this pair is used.
+    /// From now on this pair is used. The one in use stays where it is the same.
     pub fn set(&self, certificate_pem: &str, key_pem: &str) -> Result<(), Error> {
         let pair = certified(certificate_pem, key_pem)?;
-        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(pair));
+        let mut current = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if current.as_ref().is_none_or(|current| current.cert != pair.cert) {
+            *current = Some(Arc::new(pair));
+        }
         Ok(())
     }
 
-    fn get(&self) -> Option<Arc<CertifiedKey>> {
+    /// The pair in use.
+    pub fn get(&self) -> Option<Arc<CertifiedKey>> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
@@ -143,7 +171,29 @@ mod tests {
         let (certificate, key) = files.read(Timestamp::now()).unwrap();
         let live = Live::default();
         live.set(&certificate, &key).unwrap();
-        assert!(live.get().is_some());
+        let used = live.get().unwrap();
+        live.set(&certificate, &key).unwrap();
+        assert!(Arc::ptr_eq(&used, &live.get().unwrap()), "the same pair is no change");
         assert!(live.set("", "").is_err());
+    }
+
+    #[test]
+    fn a_pair_that_was_half_replaced_is_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::new(vec!["n1".into()]).unwrap().self_signed(&key).unwrap();
+            (certificate.pem(), key.serialize_pem())
+        };
+        let (old, new) = (pair(), pair());
+        let files = Files::new(folder.path(), "client");
+        files.write(&old.0, &old.1).unwrap();
+        // As where the host lost its power before the key was in its place, and after.
+        write_new(&next(&files.certificate), &new.0).unwrap();
+        assert_eq!(files.read(Timestamp::now()).unwrap(), old);
+        write_private(&files.key, &new.1).unwrap();
+        assert_eq!(files.read(Timestamp::now()).unwrap(), new);
+        assert_eq!(files.read(Timestamp::now()).unwrap(), new, "it is in its place now");
+        assert!(!next(&files.certificate).exists());
     }
 }

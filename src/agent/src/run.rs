@@ -76,6 +76,11 @@ impl Agent {
     /// Runs pods until the shutdown.
     pub async fn run(self) -> Result<(), Error> {
         let Self { config, addresses, joined, shutdown } = self;
+        if let Some(Joined { identity, context, .. }) = &joined {
+            // A node whose runtime is down for long must not lose its way back.
+            let (identity, client, shutdown) = (identity.clone(), context.client.clone(), shutdown.clone());
+            tokio::spawn(async move { identity.keep(&client, shutdown).await });
+        }
         let runtime: Arc<dyn cri::Runtime> = Arc::new(cri::Remote::new(&config.container_runtime_endpoint)?);
         let health = crate::health::listen(config.health_address).await?;
         tokio::spawn(crate::health::serve(health, shutdown.clone()));
@@ -154,9 +159,8 @@ async fn run_joined(
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
-        ((), (), (), (), (), (), ()) = async {
+        ((), (), (), (), (), ()) = async {
             tokio::join!(
-                identity.keep(&client, shutdown.clone()),
                 statuses.run(shutdown.clone()),
                 keeper.run(shutdown.clone()),
                 keeper.keep_lease(shutdown.clone()),

@@ -74,9 +74,14 @@ pub(crate) fn is_signed_by(what: &str, certificate_pem: &str, authority_pem: &st
 
 /// Whether so little of its life is left that it must be renewed.
 pub fn renewal_due(inspection: &Inspection, now: Timestamp) -> bool {
+    now > renewal_at(inspection)
+}
+
+/// The last moment at which enough of its life is left.
+pub fn renewal_at(inspection: &Inspection) -> Timestamp {
     let life = inspection.not_after.as_second() - inspection.not_before.as_second();
-    let left = inspection.not_after.as_second() - now.as_second();
-    (left as f64) < life as f64 * RENEW_BELOW
+    let left = (life as f64 * RENEW_BELOW).ceil() as i64;
+    Timestamp::from_second(inspection.not_after.as_second() - left).unwrap_or(inspection.not_before)
 }
 
 fn with_certificate<T>(

@@ -1,6 +1,8 @@
 //! One node for all cases: API server, containerd, agent; and ways to look at its pods.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +23,11 @@ pub struct Bench {
     pub pods: Api<Pod>,
     pub config_maps: Api<ConfigMap>,
     pub secrets: Api<Secret>,
+    pub client: kube::Client,
+    /// Where the agent's own server listens.
+    pub serving: SocketAddr,
     _cgroup: Cgroup,
+    _address: Address,
     pub folder: TempDir,
 }
 
@@ -58,15 +64,20 @@ impl Bench {
         let containerd = Containerd::start(folder.path());
         let server = server::start(folder.path(), shutdown.clone()).await;
         let cgroup = format!("/rkctl-test-{}", std::process::id());
-        let config = config(folder.path(), &server.url, &containerd.endpoint, &cgroup);
+        let address = Address::new();
+        let serving = SocketAddr::from((address.0, testkit::free_port()));
+        let config = config(folder.path(), &server.url, &containerd.endpoint, &cgroup, serving);
         let client = server.client;
         Self {
             _agent: Agent::start(config, shutdown),
             containerd,
             pods: Api::namespaced(client.clone(), "default"),
             config_maps: Api::namespaced(client.clone(), "default"),
-            secrets: Api::namespaced(client, "default"),
+            secrets: Api::namespaced(client.clone(), "default"),
+            client,
+            serving,
             _cgroup: Cgroup(cgroup),
+            _address: address,
             folder,
         }
     }
@@ -128,19 +139,36 @@ impl Bench {
     }
 }
 
-fn config(folder: &Path, url: &str, endpoint: &str, cgroup: &str) -> agent::Config {
+/// The node's address, on this machine's loopback link: no node has one of 127.0.0.0/8.
+struct Address(Ipv4Addr);
+
+impl Address {
+    fn new() -> Self {
+        let address = Ipv4Addr::new(10, 254, (std::process::id() % 250) as u8, 1);
+        testkit::netns::run(&format!("ip addr replace {address}/32 dev lo"));
+        Self(address)
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["addr", "del", &format!("{}/32", self.0), "dev", "lo"]).status();
+    }
+}
+
+fn config(folder: &Path, url: &str, endpoint: &str, cgroup: &str, serving: SocketAddr) -> agent::Config {
     let any = "127.0.0.1:0".parse().expect("an address");
     let manifests = folder.join("manifests");
     std::fs::create_dir(&manifests).expect("a folder");
     std::fs::write(folder.join("resolv.conf"), "nameserver 192.0.2.53\n").expect("writing a file");
     agent::Config {
-        node_ip: Some("127.0.0.1".parse().expect("an address")),
+        node_ip: Some(serving.ip()),
         servers: vec![url.to_string()],
         ca_file: folder.join("ca.crt"),
         data_dir: folder.join("agent"),
         static_pod_path: manifests,
         container_runtime_endpoint: endpoint.to_string(),
-        listen_address: any,
+        listen_address: serving,
         health_address: any,
         balancer_address: any,
         kubelet_dir: folder.join("kubelet"),

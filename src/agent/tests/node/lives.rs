@@ -127,7 +127,8 @@ pub async fn probes_hooks_and_grace(bench: &Bench) {
         assert_eq!(condition(&pod, type_), "True", "{type_}");
     }
     let status = pod.status.as_ref().unwrap();
-    assert_eq!((phase(&pod), status.host_ip.as_deref()), ("Running", Some("127.0.0.1")));
+    let host_ip = bench.serving.ip().to_string();
+    assert_eq!((phase(&pod), status.host_ip.as_deref()), ("Running", Some(host_ip.as_str())));
     assert!(status.pod_ip.as_deref().is_some_and(|ip| ip.starts_with("10.253.")), "{:?}", status.pod_ip);
     assert_eq!(container(&pod).unwrap().started, Some(true));
     assert!(marks.join("started").exists() && !marks.join("stopping").exists());

@@ -1,6 +1,7 @@
 //! The real API server in this process, with RBAC, the Node authorizer and admission, on a store of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::config::{KeyPair, Limits};
@@ -18,6 +19,9 @@ use crate::PATIENCE;
 /// The node's name in certificates and objects.
 pub const NODE: &str = "w1";
 
+/// How long the certificates live that the agent finds: it has to renew them at once, and to have done so by then.
+pub const FIRST_LIFE: Duration = Duration::from_secs(60);
+
 /// Where the server is, and a client that may do everything.
 pub struct ApiServer {
     pub url: String,
@@ -30,20 +34,21 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// The cluster's CA, the server's certificate, and the two that the agent would have asked for.
+/// The cluster's CA, the server's certificate, and the two that the agent has asked for long ago.
 fn certificates(folder: &Path) -> KeyPair {
     let now = Timestamp::now();
     let mut random = rand::rng();
     let authority = pki::Authority::generate("test", now, &mut random).expect("an authority");
     write(folder, "ca.crt", &authority.certificate_pem);
+    write(folder, "ca.key", &authority.key_pem);
     let authority = pki::Authority::from_pem("test", &authority.certificate_pem, &authority.key_pem).expect("a CA");
-    let mut issue = |folder: &Path, file: &str, name: &str, group: Option<&str>, usage: pki::Usage| {
+    let mut issue = |folder: &Path, file: &str, name: &str, group: Option<&str>, usage: pki::Usage, lifetime| {
         let profile = pki::Profile {
             common_name: name.to_string(),
             organizations: group.map(ToString::to_string).into_iter().collect(),
             sans: vec![pki::San::parse("127.0.0.1")],
             usage,
-            lifetime: Duration::from_secs(24 * 3600),
+            lifetime,
         };
         let issued = authority.issue(&profile, now, &mut random).expect("a certificate");
         let certificate = write(folder, &format!("{file}.crt"), &issued.certificate_pem);
@@ -52,12 +57,12 @@ fn certificates(folder: &Path) -> KeyPair {
     let agent = folder.join("agent");
     std::fs::create_dir(&agent).expect("a folder");
     let user = format!("system:node:{NODE}");
-    issue(&agent, "client", &user, Some("system:nodes"), pki::Usage::Client);
-    issue(&agent, "serving", &user, Some("system:nodes"), pki::Usage::Server);
-    issue(folder, "apiserver", "kube-apiserver", None, pki::Usage::Server)
+    issue(&agent, "client", &user, Some("system:nodes"), pki::Usage::Client, FIRST_LIFE);
+    issue(&agent, "serving", &user, Some("system:nodes"), pki::Usage::Server, FIRST_LIFE);
+    issue(folder, "apiserver", "kube-apiserver", None, pki::Usage::Server, Duration::from_secs(24 * 3600))
 }
 
-/// Starts the server; `folder` gets its certificates, and in `agent/` those of the node.
+/// Starts the server and the controller that signs certificates; `folder` gets its certificates, and in `agent/` those of the node.
 pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
     let serving = certificates(folder);
     let key = pki::generate_key().expect("a key");
@@ -90,7 +95,10 @@ pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
     let server = Server::new(config, store, plugins).await.expect("a server");
     let url = format!("https://{}", server.address());
     let client = server.client(User::new("tester", &["system:masters"]));
+    let context = client::Context::new(client.clone(), shutdown.clone());
     tokio::spawn(async move { server.run(shutdown).await.expect("the server runs") });
+    let shared = controllers::Shared { config: Arc::new(controllers::Config::new(folder)), context };
+    tokio::spawn(async move { controllers::certificates::run(shared).await.expect("the controller runs") });
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     let account: ServiceAccount =
         serde_json::from_value(json!({ "metadata": { "name": "default" } })).expect("an account");
