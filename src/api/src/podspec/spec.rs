@@ -92,13 +92,16 @@ fn dns(spec: &At<'_>, errors: &mut FieldErrors) {
     }
 }
 
+/// A port that says nothing of the host's is filled in with the container's when a pod is made. Templates are kept as
+/// they were written, so that it may be missing there.
 fn host_network(spec: &At<'_>, errors: &mut FieldErrors) {
     if !spec.at("hostNetwork").is_true() {
         return;
     }
     for port in spec.items("containers").flat_map(|container| container.items("ports").collect::<Vec<_>>()) {
-        if port.at("hostPort").int().unwrap_or_default() != port.at("containerPort").int().unwrap_or_default() {
-            port.at("containerPort").invalid(errors, "must match `hostPort` when `hostNetwork` is true");
+        let number = |name: &str| port.at(name).int().unwrap_or_default();
+        if number("hostPort") != 0 && number("hostPort") != number("containerPort") {
+            port.at("hostPort").invalid(errors, "must match `containerPort` when `hostNetwork` is true");
         }
     }
 }

@@ -69,6 +69,27 @@ fn workloads() {
 }
 
 #[test]
+fn ports_on_the_network_of_hosts() {
+    let on_host = |port: Value| {
+        let mut object = workload();
+        object["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        object["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([port]);
+        object
+    };
+    let path = "spec.template.spec.containers[0].ports[0].hostPort";
+    refused(&[
+        // What is missing is filled in when a pod is made of the template.
+        ("daemonsets", on_host(json!({"containerPort": 80})), &[]),
+        ("daemonsets", on_host(json!({"containerPort": 80, "hostPort": 80})), &[]),
+        (
+            "daemonsets",
+            on_host(json!({"containerPort": 80, "hostPort": 81})),
+            &[&format!("{path}: Invalid value: 81: must match `containerPort` when `hostNetwork` is true")],
+        ),
+    ]);
+}
+
+#[test]
 fn configuration_and_rights() {
     let rule = |rule: Value| json!({"rules": [rule]});
     let binding = |role: Value, subject: Value| json!({"roleRef": role, "subjects": [subject]});
