@@ -116,6 +116,10 @@ if [ -e $original/sysctl ]; then
         printf '%s\n' "$value" >"/proc/sys/$(echo "$key" | tr . /)" 2>/dev/null
     done <$original/sysctl
 fi
+# Modules that were not loaded; the kernel keeps those that someone else has come to use.
+if [ -e $original/modules ]; then
+    sort -u $original/modules | while read -r module; do modprobe -q -r "$module" 2>/dev/null; done
+fi
 if grep -qs '^# BEGIN rkctl$' /etc/hosts; then
     new=$(mktemp) && sed '/^# BEGIN rkctl$/,/^# END rkctl$/d' /etc/hosts >"$new" && cat "$new" >/etc/hosts
     rm -f "$new"
@@ -130,6 +134,12 @@ if grep -qs '^#rkctl# ' /etc/fstab; then
 fi
 if [ -e $original/swap ]; then swapon -a 2>/dev/null; fi
 
+# The network's configuration, before the runtime starts without it: it watches the folder.
+rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
+[ "$(readlink /opt/cni/bin/loopback)" = /usr/local/bin/rkctl ] && rm -f /opt/cni/bin/loopback
+rm -f /var/lib/cni/results/rkctl-* /var/lib/cni/results/cni-loopback-*
+rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /var/lib/cni/results /var/lib/cni 2>/dev/null
+
 # The runtime's configuration as it was.
 if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
     if [ -e $original/containerd-config.toml ]; then
@@ -139,7 +149,12 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
     fi
     unit=$(cat $original/containerd-unit 2>/dev/null)
     case $unit in
-    active*) systemctl restart containerd || failed "cannot restart containerd" ;;
+    active*)
+        systemctl stop containerd
+        # Folders that it made because our configuration names no others.
+        rmdir /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
+        systemctl start containerd || failed "cannot start containerd"
+        ;;
     ?*)
         systemctl stop containerd
         # It had never run: what it made for itself goes too.
@@ -154,10 +169,6 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
 fi
 
 # Files; the binary last, since it may be called again until then.
-rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
-[ "$(readlink /opt/cni/bin/loopback)" = /usr/local/bin/rkctl ] && rm -f /opt/cni/bin/loopback
-rm -f /var/lib/cni/results/rkctl-* /var/lib/cni/results/cni-loopback-*
-rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /var/lib/cni/results /var/lib/cni 2>/dev/null
 for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
 rm -rf /var/log/pods/* /var/lib/kubelet/pods
 rmdir /var/log/containers /var/log/pods /var/lib/kubelet 2>/dev/null

@@ -50,7 +50,9 @@ const SETTINGS: &[Setting] = &[
 const MODULES_FILE: &str = "/etc/modules-load.d/rkctl.conf";
 const SYSCTL_FILE: &str = "/etc/sysctl.d/90-rkctl.conf";
 
-const LOAD: &str = "for module; do modprobe \"$module\"; done";
+/// What was not loaded before is written down, so that it can go again.
+const LOAD: &str = "mkdir -p /var/lib/rkctl/original
+for module; do modprobe \"$module\" && echo \"$module\" >>/var/lib/rkctl/original/modules; done";
 /// Each setting by itself, so that one the kernel refuses is named and does not keep back the others.
 const SET: &str = "status=0
 mkdir -p /var/lib/rkctl/original
