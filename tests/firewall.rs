@@ -1,6 +1,7 @@
 //! Hosts whose firewall refuses what nobody asked for: nftables' own rules, firewalld and ufw, one host each. The
 //! cluster works behind them, and nothing else is opened, stopped or lost.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +12,15 @@ use crate::harness::{Cluster, HOSTS, PATIENCE, Scene, differences, drills, get_m
 
 drills![
     let_the_cluster_through_and_nothing_else,
+    let_services_through_to_pods_on_hosts_networks,
     hold_through_a_restart_of_the_firewall,
     hold_through_a_reboot,
     are_as_they_were_after_a_reset,
 ];
 
-/// A port that the operator has opened on every host.
+/// Ports that the operator has opened on every host; one is for pods that use the host's network.
 const OPERATORS_PORT: u16 = 7070;
+const HOST_PORT: u16 = 7072;
 /// A port that nobody has opened.
 const CLOSED_PORT: u16 = 7071;
 /// The agent's port, which only the cluster's hosts may reach.
@@ -51,7 +54,7 @@ table inet filter {
         ct state established,related accept
         iif lo accept
         icmp type echo-request accept
-        tcp dport { 22, 7070 } accept
+        tcp dport { 22, 7070, 7072 } accept
     }
     chain forward {
         type filter hook forward priority filter; policy drop;
@@ -66,8 +69,8 @@ END
         host: "w1",
         unit: "firewalld",
         raise: "systemctl disable -q --now ufw
-            firewall-cmd -q --permanent --query-port 7070/tcp ||
-                { firewall-cmd -q --permanent --add-port 7070/tcp && firewall-cmd -q --reload; }",
+            firewall-cmd -q --permanent --query-port 7072/tcp ||
+                { firewall-cmd -q --permanent --add-port 7070/tcp --add-port 7072/tcp && firewall-cmd -q --reload; }",
         show: "firewall-cmd --list-all-zones; firewall-cmd --list-all-policies",
     },
     Wall {
@@ -75,7 +78,7 @@ END
         unit: "ufw",
         raise: "systemctl disable -q --now firewalld
             ufw default deny incoming; ufw default deny routed
-            ufw allow 22/tcp; ufw allow 7070/tcp
+            ufw allow 22/tcp; ufw allow 7070/tcp; ufw allow 7072/tcp
             ufw --force enable; systemctl start ufw",
         show: "ufw status verbose; ufw show added",
     },
@@ -158,14 +161,18 @@ fn cluster_works(scene: &Scene, bound: Duration) {
         let ran = names.iter().map(|name| scene.sh(name, &script));
         ran.into_iter().find(|ran| !ran.status.success()).map_or(Ok(()), |ran| Err(ran.report()))
     });
+    node_port_works(scene, bound);
+}
+
+/// The pods of all hosts answer at the node port of each.
+fn node_port_works(scene: &Scene, bound: Duration) {
     let port = scene.kubectl.ok("get service web -o jsonpath={.spec.ports[0].nodePort}");
     for host in HOSTS {
         let url = format!("http://{}:{port}/", scene.cluster.address(host));
         eventually(bound, &format!("the pods of all hosts answer at {url}"), || {
-            let mut answers = get_many(&url, 30)?;
-            answers.sort();
-            answers.dedup();
-            if answers.len() >= HOSTS.len() { Ok(()) } else { Err(format!("only {answers:?}")) }
+            let answers = get_many(&url, 30)?;
+            let who: BTreeSet<&str> = answers.iter().filter_map(|line| line.split_whitespace().next()).collect();
+            if who.len() == HOSTS.len() { Ok(()) } else { Err(format!("only {who:?}")) }
         });
     }
 }
@@ -223,6 +230,18 @@ fn let_the_cluster_through_and_nothing_else(scene: &Scene) {
     walls_stand(&scene.cluster);
     let report = scene.cluster.up();
     assert_eq!(report["steps"], serde_json::json!([]), "a second `up` has nothing to do: {report:#}");
+}
+
+/// Such pods have the hosts' addresses, which no rule for the pod network covers; their port is the operator's to open.
+fn let_services_through_to_pods_on_hosts_networks(scene: &Scene) {
+    let own_port = format!("env: [{{name: PORT, value: '{HOST_PORT}'}}]");
+    let pods = WEB.replace("      tolerations:", "      hostNetwork: true\n      tolerations:").replace(
+        "ports: [{name: http, containerPort: 8080}]",
+        &format!("{own_port}\n          ports: [{{name: http, containerPort: {HOST_PORT}}}]"),
+    );
+    scene.apply(&[pods, service("web", "NodePort")].concat());
+    scene.rolled_out("daemonset/web");
+    node_port_works(scene, PATIENCE);
 }
 
 fn hold_through_a_restart_of_the_firewall(scene: &Scene) {
