@@ -1,7 +1,7 @@
 # The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down test check fmt lint unit e2e bench clean
+.PHONY: help setup build up down test check fmt lint unit e2e e2e-vm bench clean
 
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
@@ -10,11 +10,13 @@ LAB := demo
 PACKAGES := build-essential protobuf-compiler \
 	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
 PACKAGES_TEST := vagrant etcd-server iputils-ping
+# A virtual machine: the emulator and what writes its disk.
+PACKAGES_VM := qemu-system-x86 e2fsprogs
 # Peers that are measured beside us: etcd (openssh-client is among the others).
 PACKAGES_BENCH := etcd-server
 
 help: ## Show this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
 
 setup: ## Install Debian's packages and kubectl (into target/tools)
 	@src/xtask/setup.sh $(PACKAGES)
@@ -41,6 +43,11 @@ test: ## Everything there is: format, lints, unit, integration, end to end in a 
 e2e: ## The end-to-end drills alone; DRILLS=services chooses
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/e2e.sh $(DRILLS)
+
+# With the release binary: software that emulates a processor is slow enough.
+e2e-vm: setup build ## The drills on a virtual machine (control groups v2, swap), which take some minutes
+	@src/xtask/setup.sh $(PACKAGES_VM)
+	@RKCTL=$$PWD/$(RKCTL) src/xtask/e2e.sh machine::
 
 # Both packages at once: alone, bench would build the libraries they share again with fewer features.
 bench: setup build ## Measure, and print each figure with how it was taken (BENCH="--quick --only up noop")

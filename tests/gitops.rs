@@ -26,7 +26,7 @@ fn applied(scene: &Scene, commit: &str) -> Duration {
     eventually(APPLIED_BOUND, "the commit is applied", || {
         let status = status(scene)?;
         let is_it = status["lastAppliedCommit"] == commit && status["ready"] == true;
-        if is_it { Ok(()) } else { Err(format!("{status:#}\nsshd:\n{}", scene.cluster.git.log())) }
+        if is_it { Ok(()) } else { Err(format!("{status:#}\nsshd:\n{}", scene.cluster.git().log())) }
     });
     began.elapsed()
 }
@@ -51,7 +51,7 @@ fn becomes(scene: &Scene, what: &str, name: &str, wanted: Option<&str>) {
 }
 
 fn follow_the_repository(scene: &Scene) {
-    let git = &scene.cluster.git;
+    let git = scene.cluster.git();
     let first = git.commit(
         "Three maps, one of them built",
         &[
@@ -80,7 +80,7 @@ fn follow_the_repository(scene: &Scene) {
 
 fn removed_files_are_pruned_and_drift_is_put_right(scene: &Scene) {
     let list = ("cluster/kustomization.yaml", Some("resources: [a.yaml, built]\n"));
-    let commit = scene.cluster.git.commit(
+    let commit = scene.cluster.git().commit(
         "Without b, a changed",
         &[list, ("cluster/b.yaml", None), ("cluster/a.yaml", Some(&map(scene, "a", "2")))],
     );
@@ -96,7 +96,7 @@ fn removed_files_are_pruned_and_drift_is_put_right(scene: &Scene) {
 fn a_broken_commit_changes_nothing(scene: &Scene) {
     let before = status(scene).unwrap_or_else(|error| panic!("{error}"));
     let broken = map(scene, "a", "3") + "---\napiVersion: v1\nkind: Sevrice\nmetadata: {name: typo}\n";
-    let commit = scene.cluster.git.commit("A typo", &[("cluster/a.yaml", Some(&broken))]);
+    let commit = scene.cluster.git().commit("A typo", &[("cluster/a.yaml", Some(&broken))]);
     let told = eventually(APPLIED_BOUND, "the broken commit is told of", || {
         let ran = scene.cluster.gitops(&["status"]);
         let is_it = ran.status.code() == Some(1) && ran.stdout.contains(&format!("attempted:  {commit}"));
@@ -106,7 +106,7 @@ fn a_broken_commit_changes_nothing(scene: &Scene) {
     let after = status(scene).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(after["lastAppliedCommit"], before["lastAppliedCommit"], "{after:#}");
     assert_eq!(value(scene, "a").as_deref(), Some("2"), "the good half of a broken commit is not applied");
-    let mended = scene.cluster.git.commit("Mended", &[("cluster/a.yaml", Some(&map(scene, "a", "4")))]);
+    let mended = scene.cluster.git().commit("Mended", &[("cluster/a.yaml", Some(&map(scene, "a", "4")))]);
     applied(scene, &mended);
     assert_eq!(value(scene, "a").as_deref(), Some("4"));
     assert_eq!(value(scene, "own").as_deref(), Some("mine"), "what others made is left alone");
@@ -115,7 +115,8 @@ fn a_broken_commit_changes_nothing(scene: &Scene) {
 fn suspend_sync_and_resume(scene: &Scene) {
     let steer = |verb: &str| scene.cluster.gitops(&[verb]);
     assert!(steer("suspend").ok().contains("suspended"));
-    let commit = scene.cluster.git.commit("While it is suspended", &[("cluster/a.yaml", Some(&map(scene, "a", "5")))]);
+    let commit =
+        scene.cluster.git().commit("While it is suspended", &[("cluster/a.yaml", Some(&map(scene, "a", "5")))]);
     let refused = steer("sync").err();
     assert!(refused.contains("resume"), "{refused}");
     for _ in 0..LOOKS {
@@ -126,7 +127,7 @@ fn suspend_sync_and_resume(scene: &Scene) {
     steer("resume").ok();
     applied(scene, &commit);
     assert_eq!(value(scene, "a").as_deref(), Some("5"));
-    let commit = scene.cluster.git.commit("Now", &[("cluster/a.yaml", Some(&map(scene, "a", "6")))]);
+    let commit = scene.cluster.git().commit("Now", &[("cluster/a.yaml", Some(&map(scene, "a", "6")))]);
     let said = steer("sync").ok();
     assert!(said.contains(&commit), "after a sync the commit is applied: {said}");
     assert_eq!(value(scene, "a").as_deref(), Some("6"));

@@ -3,9 +3,11 @@
 
 mod cluster;
 mod git_server;
+mod hosts;
 mod http;
 mod inventory;
 mod lab;
+mod machine;
 mod manifests;
 mod program;
 mod report;
@@ -16,6 +18,7 @@ mod shutdown;
 pub use cluster::{Cluster, HOSTS, SPARE};
 pub use http::{get, get_many};
 pub use inventory::GIT_INTERVAL_S;
+pub use machine::NAME as MACHINE;
 pub use manifests::{busybox_pod, deployment, service};
 pub use program::{Running, on_a_terminal};
 pub use report::differences;
@@ -30,20 +33,31 @@ pub struct Drill {
     pub run: fn(&Scene),
 }
 
-/// A lab with a cluster, and the drills that are run on it.
+/// Hosts with a cluster, and the drills that are run on it.
 pub struct Stage {
     /// What the lab's name ends with, so that stages that are kept are told apart.
     pub suffix: &'static str,
-    /// The lab's hosts beside those of the cluster.
-    pub spare: &'static [&'static str],
-    /// Debian packages that its hosts have beyond those of every lab.
-    pub packages: &'static [&'static str],
+    /// What its hosts are.
+    pub place: Place,
     /// What is done to the hosts before `rkctl up` sees them; done again where a lab was kept.
     pub prepare: fn(&Cluster),
     /// Drills that leave everybody else alone: each in a namespace of its own, two at a time.
     pub side_by_side: &'static [&'static [Drill]],
     /// Drills that break or change the cluster: alone, in this order, after the others.
     pub alone: &'static [&'static [Drill]],
+}
+
+/// Kinds of hosts.
+pub enum Place {
+    /// The cluster's hosts and more, in a lab.
+    Lab {
+        /// Those that are not in the cluster.
+        spare: &'static [&'static str],
+        /// Debian packages that the hosts have beyond those of every lab.
+        packages: &'static [&'static str],
+    },
+    /// One virtual machine. Since that takes minutes, its drills are run only where the command line names them.
+    Machine,
 }
 
 impl Stage {

@@ -3,6 +3,7 @@
 //!
 //! `RKCTL` names the binary; without it the one that cargo built is taken. `RKCTL_E2E_LAB=NAME` uses (or makes) the
 //! lab NAME (NAME-walls for firewalls) and leaves it and its cluster standing, for whoever writes drills.
+//! The drills of `machine` want a virtual machine and are run only where they are named: `make e2e-vm`.
 
 mod access;
 mod apply;
@@ -17,6 +18,7 @@ mod ingress;
 mod kubeconfig;
 mod lifecycle;
 mod logs;
+mod machine;
 mod nodes;
 mod old_kubectl;
 mod output;
@@ -30,14 +32,13 @@ mod up_again;
 
 use std::process::ExitCode;
 
-use harness::Stage;
+use harness::{Place, Stage};
 
-/// One lab after the other.
+/// One after the other.
 const STAGES: &[Stage] = &[
     Stage {
         suffix: "",
-        spare: &[harness::SPARE],
-        packages: &[],
+        place: Place::Lab { spare: &[harness::SPARE], packages: &[] },
         prepare: |_| (),
         side_by_side: &[
             nodes::DRILLS,
@@ -60,11 +61,17 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         suffix: "-walls",
-        spare: &[],
-        packages: &["firewalld", "ufw"],
+        place: Place::Lab { spare: &[], packages: &["firewalld", "ufw"] },
         prepare: firewall::raise,
         side_by_side: &[],
         alone: &[firewall::DRILLS],
+    },
+    Stage {
+        suffix: "-machine",
+        place: Place::Machine,
+        prepare: machine::is_what_it_should_be,
+        side_by_side: &[],
+        alone: &[machine::DRILLS],
     },
 ];
 

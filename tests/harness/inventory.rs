@@ -5,39 +5,50 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::git_server::GitServer;
-use super::lab::Status;
+use super::hosts::Status;
 
 /// How often the cluster looks at the repository.
 pub const GIT_INTERVAL_S: u64 = 2;
 
-/// The inventory of the lab's cluster: a host for each name, the first the controller.
-pub fn inventory(name: &str, hosts: &[&str], lab: &Status, git: &GitServer) -> Value {
+/// A slow machine takes its time to let in.
+const CONNECT_TIMEOUT: &str = "30s";
+
+/// The inventory of a cluster: a host for each name, the first the controller; it follows `git` where that is given.
+pub fn inventory(name: &str, hosts: &[&str], status: &Status, git: Option<&GitServer>) -> Value {
     let host = |(index, host): (usize, &&str)| {
-        let role = if index == 0 { "controller" } else { "worker" };
-        json!({ "name": host, "role": role, "address": lab.addresses[*host] })
+        let role = match (index, hosts.len()) {
+            (_, 1) => "single",
+            (0, _) => "controller",
+            _ => "worker",
+        };
+        json!({ "name": host, "role": role, "address": status.addresses[*host] })
     };
-    json!({
+    let mut inventory = json!({
         "apiVersion": "rkctl.dev/v1",
         "kind": "Cluster",
         "metadata": { "name": name },
         "spec": {
             "defaults": { "ssh": {
                 "user": "root",
-                "identityFile": lab.key,
-                "hostKeys": { "policy": "strict", "file": lab.known_hosts },
+                "identityFile": status.key,
+                "hostKeys": { "policy": "strict", "file": status.known_hosts },
+                "connectTimeout": CONNECT_TIMEOUT,
             } },
             "hosts": hosts.iter().enumerate().map(host).collect::<Vec<_>>(),
-            "gitops": {
-                "url": git.url(),
-                "path": "cluster",
-                "interval": format!("{GIT_INTERVAL_S}s"),
-                "auth": {
-                    "sshKey": format!("file:{}", git.user_key().display()),
-                    "knownHosts": format!("file:{}", git.known_hosts().display()),
-                },
-            },
         },
-    })
+    });
+    if let Some(git) = git {
+        inventory["spec"]["gitops"] = json!({
+            "url": git.url(),
+            "path": "cluster",
+            "interval": format!("{GIT_INTERVAL_S}s"),
+            "auth": {
+                "sshKey": format!("file:{}", git.user_key().display()),
+                "knownHosts": format!("file:{}", git.known_hosts().display()),
+            },
+        });
+    }
+    inventory
 }
 
 /// The host of an inventory by its name.

@@ -1,6 +1,5 @@
 //! The lab the drills run in, through `rkctl lab`; and the proof that nothing of it is left.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::kubectl::Ran;
 
+use super::hosts::{Hosts, Status};
 use super::program::run;
 
 /// Making the base from Debian's packages is the longest part, and only done once on a machine.
@@ -27,18 +27,8 @@ pub struct Lab {
     pub name: String,
 }
 
-/// What the lab is on this machine.
-#[derive(Debug, Clone)]
-pub struct Status {
-    pub addresses: BTreeMap<String, String>,
-    pub gateway: String,
-    pub bridge: String,
-    pub key: PathBuf,
-    pub known_hosts: PathBuf,
-}
-
 impl Lab {
-    fn verb(&self, words: &[&str], bound: Duration) -> Ran {
+    fn lab(&self, words: &[&str], bound: Duration) -> Ran {
         run(Command::new(&self.rkctl).args(["lab", "--name", &self.name]).args(words), bound, b"")
     }
 
@@ -49,13 +39,13 @@ impl Lab {
         if !packages.is_empty() {
             words.extend(["--packages", &packages]);
         }
-        self.verb(&words, UP_BOUND).ok();
+        self.lab(&words, UP_BOUND).ok();
         self.status().unwrap_or_else(|| panic!("`rkctl lab up` has made no lab {}", self.name))
     }
 
     /// The lab as it is; `None` where it is not.
     pub fn status(&self) -> Option<Status> {
-        let text = self.verb(&["list", "--output", "json"], VERB_BOUND).ok();
+        let text = self.lab(&["list", "--output", "json"], VERB_BOUND).ok();
         let labs: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let lab = labs.as_array()?.iter().find(|lab| lab["name"] == self.name.as_str())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -65,27 +55,15 @@ impl Lab {
         Some(Status {
             addresses: hosts.map(|host| (text(&host["name"]), text(&host["address"]))).collect(),
             gateway: format!("{prefix}.1"),
-            bridge: text(&lab["bridge"]),
+            link: text(&lab["bridge"]),
             key: text(&lab["keyPath"]).into(),
             known_hosts: text(&lab["knownHostsPath"]).into(),
         })
     }
 
-    /// `reboot`, `cut`, `heal` or `kill` of a host.
-    #[track_caller]
-    pub fn host_verb(&self, verb: &str, host: &str) {
-        self.verb(&[verb, host], VERB_BOUND).ok();
-    }
-
-    /// Runs a script on a host as root, with `input` on its standard input.
-    pub fn ssh(&self, host: &str, script: &str, input: &[u8]) -> Ran {
-        let mut command = Command::new(&self.rkctl);
-        run(command.args(["lab", "--name", &self.name, "ssh", host, script]), SSH_BOUND, input)
-    }
-
     /// Removes it. Answers what is left of it nevertheless.
     pub fn down(&self, status: Option<&Status>) -> Vec<String> {
-        let down = self.verb(&["down"], VERB_BOUND);
+        let down = self.lab(&["down"], VERB_BOUND);
         // A process that has ended is seen until its parent has asked for it.
         let deadline = Instant::now() + GONE_BOUND;
         let mut left = self.traces(status);
@@ -118,9 +96,9 @@ impl Lab {
         left.extend(mounts.lines().filter(|line| line.contains(&folder)).map(|line| format!("mount {line}")));
         if let Some(status) = status {
             // Hosts' ports are `vb-rkN-hM` on the bridge `rklabN`.
-            let ports = format!("vb-rk{}-", status.bridge.trim_start_matches("rklab"));
+            let ports = format!("vb-rk{}-", status.link.trim_start_matches("rklab"));
             let links = entries("/sys/class/net").map(|path| name(&path));
-            let own = links.filter(|link| *link == status.bridge || link.starts_with(&ports));
+            let own = links.filter(|link| *link == status.link || link.starts_with(&ports));
             left.extend(own.map(|link| format!("link {link}")));
         }
         let tops = entries("/sys/fs/cgroup").chain([PathBuf::from("/sys/fs/cgroup")]);
@@ -130,6 +108,17 @@ impl Lab {
             left.push(format!("folder {folder}"));
         }
         left
+    }
+}
+
+impl Hosts for Lab {
+    fn ssh(&self, host: &str, script: &str, input: &[u8]) -> Ran {
+        let mut command = Command::new(&self.rkctl);
+        run(command.args(["lab", "--name", &self.name, "ssh", host, script]), SSH_BOUND, input)
+    }
+
+    fn verb(&self, verb: &str, host: &str) {
+        self.lab(&[verb, host], VERB_BOUND).ok();
     }
 }
 

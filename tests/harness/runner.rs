@@ -10,11 +10,13 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Failed, Trial};
 use testkit::tools::repository;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, HOSTS};
+use super::hosts::{Hosts, Status};
 use super::lab::Lab;
+use super::machine::{self, Machine};
 use super::report::report;
 use super::scene::Scene;
-use super::{Drill, Stage, shutdown};
+use super::{Drill, Place, Stage, shutdown};
 
 /// Drills at a time where they leave each other alone: the whole machine has two cores.
 const PARALLEL: usize = 2;
@@ -25,7 +27,10 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Runs what the command line asks for, one stage after the other.
 pub fn main(stages: &[Stage]) -> ExitCode {
     let arguments = Arguments::from_args();
-    let chosen = |stage: &&Stage| stage.drills().any(|drill| is_chosen(&arguments, short(drill)));
+    let chosen = |stage: &&Stage| {
+        let named = arguments.filter.is_some() || matches!(stage.place, Place::Lab { .. });
+        named && stage.drills().any(|drill| is_chosen(&arguments, short(drill)))
+    };
     let chosen: Vec<&Stage> = stages.iter().filter(chosen).collect();
     if arguments.list || chosen.is_empty() {
         let trial = |drill| Trial::test(short(drill), || Ok(()));
@@ -81,7 +86,7 @@ fn find_rkctl() -> Result<PathBuf, String> {
     found.cloned().ok_or_else(|| format!("{} is missing: {remedy}", candidates[0].display()))
 }
 
-/// The lab and its cluster. A lab that is asked for by name is kept, with the cluster's files.
+/// The hosts and their cluster. A lab that is asked for by name is kept, with the cluster's files.
 fn make(stage: &Stage, rkctl: &Path) -> Cluster {
     let rkctl = std::path::absolute(rkctl).expect("a path that was found");
     let kept = std::env::var("RKCTL_E2E_LAB").ok();
@@ -89,11 +94,25 @@ fn make(stage: &Stage, rkctl: &Path) -> Cluster {
     let folder = std::env::temp_dir().join(format!("rkctl-{name}"));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     restrict(&folder);
-    let lab = Lab { rkctl, name };
-    if kept.is_none() {
-        shutdown::arm(&lab, &folder);
-    }
-    Cluster::make(stage, lab, &folder)
+    let began = Instant::now();
+    let (hosts, status, names): (Box<dyn Hosts>, Status, &[&str]) = match stage.place {
+        Place::Lab { spare, packages } => {
+            let lab = Lab { rkctl: rkctl.clone(), name: name.clone() };
+            if kept.is_none() {
+                shutdown::arm(Some(&lab), &folder);
+            }
+            let status = lab.up(&[&HOSTS, spare].concat(), packages);
+            (Box::new(lab), status, &HOSTS)
+        }
+        Place::Machine => {
+            shutdown::arm(None, &folder);
+            let machine = Machine::start(&folder);
+            let status = machine.status();
+            (Box::new(machine), status, &[machine::NAME])
+        }
+    };
+    eprintln!("drills: the hosts of {name} are up after {:.1} s", began.elapsed().as_secs_f64());
+    Cluster::make(stage, rkctl, (hosts, status, names), &folder)
 }
 
 /// There are keys and a kubeconfig in it.

@@ -9,7 +9,7 @@ use super::lab::Lab;
 
 /// What has to be taken down.
 struct Armed {
-    lab: Lab,
+    lab: Option<Lab>,
     folder: PathBuf,
 }
 
@@ -19,8 +19,8 @@ static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
 const INTERRUPTED: i32 = 130;
 
 /// From now on [`take_down`] removes this lab and this folder.
-pub fn arm(lab: &Lab, folder: &std::path::Path) {
-    *armed() = Some(Armed { lab: lab.clone(), folder: folder.to_owned() });
+pub fn arm(lab: Option<&Lab>, folder: &std::path::Path) {
+    *armed() = Some(Armed { lab: lab.cloned(), folder: folder.to_owned() });
 }
 
 /// A panic elsewhere does not make it less true.
@@ -35,14 +35,17 @@ pub fn take_down() -> bool {
 
 fn remove(armed: &mut Option<Armed>) -> bool {
     let Some(Armed { lab, folder }) = armed.take() else { return true };
-    let status = std::panic::catch_unwind(|| lab.status()).ok().flatten();
-    let mut left = lab.down(status.as_ref());
+    let mut left = lab.as_ref().map_or_else(Vec::new, |lab| {
+        let status = std::panic::catch_unwind(|| lab.status()).ok().flatten();
+        lab.down(status.as_ref())
+    });
     if let Err(error) = std::fs::remove_dir_all(&folder) {
         left.push(format!("folder {}: {error}", folder.display()));
     }
+    let what = lab.map_or_else(|| "the machine".to_owned(), |lab| format!("lab {}", lab.name));
     match left.as_slice() {
-        [] => eprintln!("drills: lab {} is removed, and nothing of it is left", lab.name),
-        left => eprintln!("drills: lab {} is not gone:\n  {}", lab.name, left.join("\n  ")),
+        [] => eprintln!("drills: {what} is removed, and nothing of it is left"),
+        left => eprintln!("drills: {what} is not gone:\n  {}", left.join("\n  ")),
     }
     left.is_empty()
 }
