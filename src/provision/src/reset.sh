@@ -87,6 +87,10 @@ if has ufw && grep -qs 'comment=726b63746c$' /etc/ufw/user.rules; then
             ufw $rule >/dev/null </dev/null || failed "cannot delete the ufw rule: $rule"
         done
 fi
+if has ufw && grep -qs '^# BEGIN rkctl$' /etc/ufw/after.rules; then
+    sed -i '/^# BEGIN rkctl$/,/^# END rkctl$/d' /etc/ufw/after.rules
+    ufw status 2>/dev/null | grep -q '^Status: active' && { ufw reload >/dev/null || failed "cannot reload ufw"; }
+fi
 if [ -e /etc/systemd/system/nftables.service.d/rkctl.conf ]; then
     rm -f /etc/systemd/system/nftables.service.d/rkctl.conf
     rmdir /etc/systemd/system/nftables.service.d 2>/dev/null

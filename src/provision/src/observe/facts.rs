@@ -182,6 +182,8 @@ pub struct HostFacts {
     pub ufw_enabled: bool,
     /// Our rules in ufw.
     pub ufw_rules: BTreeSet<String>,
+    /// The lines of ours in the file that ufw reads behind its rules.
+    pub ufw_services: Vec<String>,
     /// Chains over input and forward.
     pub nft_chains: Vec<NftChain>,
     /// The cluster whose control plane the host has.
@@ -288,6 +290,7 @@ impl HostFacts {
             "ufw-enabled" => self.ufw_enabled = true,
             "ufw-rule" => _ = self.ufw_rules.insert(text()),
             "server-state" => self.server_state = true,
+            "ufw-services" => self.ufw_services.push(text()),
             "cluster-name" => self.cluster_name = Some(text()),
             "ca" => self.ca_pem = Some(value.replace('|', "\n")),
             "pki" => self.pki_due = serde_json::from_str(value).ok(),

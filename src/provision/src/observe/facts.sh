@@ -134,6 +134,7 @@ if has ufw; then
     grep -q '^ENABLED=yes' /etc/ufw/ufw.conf 2>/dev/null && say ufw-enabled yes
     sed -n 's/^### tuple ### //p' /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null | grep 'comment=726b63746c$' |
         sed 's/^/ufw-rule\t/'
+    sed -n '/^# BEGIN rkctl$/,/^# END rkctl$/s/^/ufw-services\t/p' /etc/ufw/after.rules 2>/dev/null
 fi
 if has nft; then
     nft list chains 2>/dev/null | awk '

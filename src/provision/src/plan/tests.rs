@@ -115,6 +115,11 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
             Action::Run { args, .. } if step.id == "cni-plugin" => {
                 host.files.insert(args[1].clone(), Found::Link(args[0].clone()));
             }
+            // ufw keeps them in its own words, which are not made here.
+            Action::Run { .. } if step.id == "ufw" => {}
+            Action::Run { input, .. } if step.id == "ufw-services" => {
+                host.ufw_services = input.lines().map(str::to_owned).collect();
+            }
             Action::Run { .. } if step.id == "nftables" => {
                 host.nft_chains.iter_mut().for_each(|chain| chain.opened = true);
             }
@@ -397,12 +402,13 @@ fn firewalls_are_opened_exactly_and_only_where_there_is_one() {
     let mut facts = converged(&cluster);
     facts.get_mut("w2").unwrap().ufw_enabled = true;
     let plan = planned(&cluster, &facts);
-    assert_eq!(ids(&plan), [("w2", "ufw")]);
+    assert_eq!(ids(&plan), [("w2", "ufw"), ("w2", "ufw-services")]);
     assert!(
         plan.steps[0].after.contains("allow proto tcp from 10.88.0.2 to 0.0.0.0/0 port 10250"),
         "{:?}",
         plan.steps[0]
     );
+    assert_eq!(ids(&planned(&cluster, &carried_out(&facts, &plan))), [("w2", "ufw")], "the rules are not kept here");
 }
 
 #[test]

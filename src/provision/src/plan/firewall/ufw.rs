@@ -1,4 +1,4 @@
-//! Openings in ufw: rules with our comment, compared with those it keeps.
+//! Openings in ufw: rules with our comment, compared with those it keeps, and what it has no command for.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,19 @@ const ANY: &str = "0.0.0.0/0";
 
 /// Each line is one ufw command without `ufw`.
 const CHANGE: &str = "while read -r rule; do ufw $rule >/dev/null </dev/null || exit 1; done";
+
+/// What ufw reads behind its rules of commands, so that a `ufw route deny` of the operator's holds.
+const FILE: &str = "/etc/ufw/after.rules";
+
+/// Packets of a service may go on to any endpoint: one on the host's network of another host has none of the pods'
+/// addresses. ufw's commands know nothing of connections.
+const SERVICES: &str = "\
+# BEGIN rkctl
+-A ufw-after-forward -m conntrack --ctstate DNAT -j ACCEPT
+# END rkctl
+";
+
+const PUT_SERVICES: &str = include_str!("ufw-services.sh");
 
 /// A rule of ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +99,28 @@ impl Rule {
 }
 
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>, sources: &[String]) {
+    plan_rules(view, draft, sources);
+    let found = view.facts.ufw_services.as_slice();
+    if found.iter().map(String::as_str).eq(SERVICES.lines()) {
+        return;
+    }
+    draft
+        .step(
+            Wave::Host,
+            "ufw-services",
+            "let services through",
+            "a service's endpoint may be on another host's network",
+        )
+        .change(if found.is_empty() { "nothing of ours".to_owned() } else { found.join("; ") }, format!("{FILE}: DNAT"))
+        .by(crate::plan::Action::Run {
+            script: PUT_SERVICES,
+            args: vec![FILE.to_owned()],
+            input: SERVICES.to_owned(),
+            timeout: crate::plan::SCRIPT_TIMEOUT,
+        });
+}
+
+fn plan_rules(view: &View<'_>, draft: &mut Draft<'_>, sources: &[String]) {
     let wanted = Rule::wanted(view, sources);
     let ours = view.facts.ufw_rules.iter().filter(|line| line.ends_with(COMMENT));
     let found: BTreeSet<Rule> = ours.filter_map(|line| Rule::parse(line)).collect();
@@ -118,5 +153,47 @@ mod tests {
             "route allow from 0.0.0.0/0 to 10.42.0.0/16 comment rkctl"
         );
         assert_eq!(Rule::parse("deny tcp 1 0.0.0.0/0 any 0.0.0.0/0 in"), None);
+    }
+
+    /// Runs the script against a file, with a ufw that ends like `ufw`; what is in the file then.
+    fn put(text: &str, ufw: &str) -> (bool, String) {
+        use std::io::Write;
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("after.rules");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let program = folder.path().join("ufw");
+        std::fs::write(&program, format!("#!/bin/sh\n{ufw}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", PUT_SERVICES, "sh"])
+            .arg(&file)
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(SERVICES.as_bytes()).unwrap();
+        let succeeded = shell.wait().unwrap().success();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+        (succeeded, std::fs::read_to_string(&file).unwrap())
+    }
+
+    #[test]
+    fn services_are_let_through_behind_the_operators_own_rules() {
+        let nat = "*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n";
+        let filter = "# those of the operator\n*filter\n:ufw-after-forward - [0:0]\n-A ufw-after-input -j X\n";
+        let end = "# don't delete\nCOMMIT\n";
+        // The line before COMMIT speaks of it; the block may stand behind.
+        let before = format!("{nat}{filter}{end}");
+        let (succeeded, after) = put(&before, "exit 0");
+        assert!(succeeded);
+        assert_eq!(after, format!("{nat}{filter}# don't delete\n{SERVICES}COMMIT\n"));
+        assert_eq!(put(&after, "exit 0"), (true, after.clone()), "again, and nothing changes");
+        let other = after.replace("DNAT", "SNAT");
+        assert_eq!(put(&other, "exit 0"), (true, after), "another one is replaced");
+        assert_eq!(put(&before, "exit 1"), (false, before), "what ufw refuses is put back");
+        assert_eq!(put(nat, "exit 0"), (false, nat.to_owned()), "there is no place for it");
     }
 }
