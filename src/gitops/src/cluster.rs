@@ -147,6 +147,15 @@ pub async fn read_books(client: &kube::Client, name: &str) -> Result<Option<Conf
     Api::namespaced(client.clone(), NAMESPACE).get_opt(name).await.map_err(Error::request(what))
 }
 
+/// Removes one of them, if it is there.
+pub async fn remove_books(client: &kube::Client, name: &str) -> Result<(), Error> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    match maps.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        answer => answer.map(drop).map_err(Error::request(format!("delete ConfigMap {NAMESPACE}/{name}"))),
+    }
+}
+
 /// Writes one of them; annotations and labels of others stay.
 pub async fn write_books(client: &kube::Client, map: &ConfigMap) -> Result<ConfigMap, Error> {
     let name = map.metadata.name.as_deref().unwrap_or_default();

@@ -20,6 +20,7 @@ mod wanted;
 use std::time::Duration;
 
 use client::leader::{self, Election, Ended};
+use stdx::backoff::Backoff;
 
 pub use inventory::INVENTORY_NAME;
 pub use status::{STATUS_KEY, STATUS_NAME, Status, read as read_status};
@@ -111,6 +112,22 @@ fn list(problems: &[Problem]) -> String {
         told.push(format!("and {} more", problems.len() - TOLD_PROBLEMS));
     }
     told.join("; ")
+}
+
+/// First pause before the status is tried again to be removed, and the longest.
+const FORGET_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// Removes the status of a repository that is followed no longer, so that nobody takes it for what is. Its objects
+/// stay, and so does the inventory: a repository that is followed later finds by it what it does not have.
+pub async fn forget(context: client::Context) {
+    let mut backoff = Backoff::new(FORGET_RETRY[0], FORGET_RETRY[1]);
+    while let Err(error) = cluster::remove_books(&context.client, STATUS_NAME).await {
+        tracing::warn!(error = stdx::error::chain(&error), "cannot remove the status; will retry");
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+            () = context.shutdown.cancelled() => return,
+        }
+    }
 }
 
 /// Follows the repository until the context's shutdown.

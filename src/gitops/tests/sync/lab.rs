@@ -88,6 +88,19 @@ impl Lab {
         self.running.lock().unwrap().spawn(async move { gitops::run(config, context).await.unwrap() });
     }
 
+    /// What a server does whose configuration names no repository.
+    pub async fn forget(&self) {
+        gitops::forget(client::Context::new(self.client.clone(), self.shutdown.clone())).await;
+    }
+
+    /// A status that somebody left behind.
+    pub async fn leave_status(&self) {
+        let map = json!({"metadata": {"name": "rkctl-gitops"}, "data": {"status.json": "{\"error\": \"old\"}"}});
+        let request = http::Request::post("/api/v1/namespaces/kube-system/configmaps");
+        let request = request.header("content-type", "application/json").body(map.to_string().into_bytes());
+        self.client.request::<Value>(request.unwrap()).await.unwrap();
+    }
+
     /// Ends everything and waits for it.
     pub async fn stop(self) {
         self.shutdown.cancel();

@@ -161,6 +161,16 @@ async fn suspended_means_nothing_happens_until_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_a_repository_that_is_followed_no_longer_is_gone() {
+    let lab = Lab::start().await;
+    lab.forget().await;
+    lab.leave_status().await;
+    lab.forget().await;
+    assert_eq!(lab.get("/api/v1/namespaces/kube-system/configmaps/rkctl-gitops").await, None);
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn protected_objects_stay_when_their_files_go() {
     let lab = Lab::start().await;
     let protected = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: web, annotations: {rkctl.dev/prune: disabled}}\n";

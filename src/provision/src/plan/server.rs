@@ -28,6 +28,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
         draft.restart(UNIT, "its configuration changes");
     }
     git_secrets(view, draft);
+    git_secrets_left(view, draft);
     certificates(view, draft, config_changed);
     let unit = Wanted {
         id: "server-unit",
@@ -88,6 +89,30 @@ fn gitops(gitops: &inventory::GitOps) -> String {
         "username": gitops.auth.username,
         "passwordFile": file(gitops.auth.password.is_some(), "password"),
     }))
+}
+
+const FORGET: &str = "set -eu
+rm -f -- \"$@\"
+rmdir /etc/rkctl/gitops 2>/dev/null || true";
+
+/// Credentials that the inventory does not have, or no longer.
+fn git_secrets_left(view: &View<'_>, draft: &mut Draft<'_>) {
+    let ours = |path: &&String| path.strip_prefix(crate::secrets::GIT_DIR).is_some_and(|rest| rest.starts_with('/'));
+    let wanted = &view.release.git_files;
+    let left: Vec<String> =
+        view.facts.files.keys().filter(ours).filter(|path| !wanted.contains_key(*path)).cloned().collect();
+    if left.is_empty() {
+        return;
+    }
+    draft
+        .step(
+            Wave::Host,
+            "gitops-auth",
+            "remove credentials of a repository",
+            "the inventory does not have them: nobody needs them here",
+        )
+        .change(left.join(", "), "missing")
+        .script(FORGET, left);
 }
 
 fn git_secrets(view: &View<'_>, draft: &mut Draft<'_>) {

@@ -272,6 +272,22 @@ fn an_absent_host_is_drained_deleted_and_reset_in_this_order() {
 }
 
 #[test]
+fn credentials_that_the_inventory_no_longer_has_leave_the_host() {
+    let cluster = cluster(LAB);
+    let mut facts = converged(&cluster);
+    let secret = Found::File { sha256: "0".repeat(64), mode: 0o600, modified_s: 1000 };
+    for name in ["ssh_key", "known_hosts"] {
+        facts.get_mut("cp1").unwrap().files.insert(format!("/etc/rkctl/gitops/{name}"), secret.clone());
+    }
+    let plan = planned(&cluster, &facts);
+    assert_eq!(ids(&plan), [("cp1", "gitops-auth")]);
+    let Action::Run { args, .. } = &plan.steps[0].action else { panic!("{plan:?}") };
+    assert_eq!(args.as_slice(), ["/etc/rkctl/gitops/known_hosts", "/etc/rkctl/gitops/ssh_key"]);
+    facts.get_mut("cp1").unwrap().files.retain(|path, _| !args.contains(path));
+    assert_eq!(ids(&planned(&cluster, &facts)), []);
+}
+
+#[test]
 fn a_change_that_was_not_followed_by_a_restart_is_noticed() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);

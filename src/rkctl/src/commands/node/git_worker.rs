@@ -21,6 +21,17 @@ pub fn run(_args: Args) -> exit::Answer {
     Ok(exit::DONE)
 }
 
+/// Removes the copies of repositories: what they hold is nobody's business once none is followed.
+pub fn remove_copies(server: &ServerConfiguration) {
+    let folder = server.data_dir.join(FOLDER);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), error = %error, "cannot remove copies of repositories");
+        }
+        _ => {}
+    }
+}
+
 /// What GitOps is told on this host.
 pub fn gitops_config(server: &ServerConfiguration, gitops: &GitOps) -> anyhow::Result<gitops::Config> {
     let interval = inventory::duration::parse(&gitops.interval)

@@ -105,6 +105,13 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     if let Some(gitops) = &config.gitops {
         let gitops = git_worker::gitops_config(&config, gitops)?;
         parts.spawn(follow_repository(gitops, follower));
+    } else {
+        git_worker::remove_copies(&config);
+        parts.spawn(async move {
+            gitops::forget(follower.clone()).await;
+            follower.shutdown.cancelled().await;
+            Ok(())
+        });
     }
 
     let mut outcome = Ok(());
