@@ -300,7 +300,10 @@ pub fn plan(
         return Ok(plan);
     }
     for host in &cluster.hosts {
-        let Some(Observation::Answered(facts)) = observed.get(&host.name) else { continue };
+        let Some(facts) = observed.get(&host.name).and_then(Observation::facts) else {
+            plan.notices.extend(remove::out_of_reach(host));
+            continue;
+        };
         let view = View { cluster, host, facts, peers: &peers, release, templates: &templates };
         let mut draft = Draft { host: &host.name, plan: &mut plan, restarts: BTreeMap::new() };
         match host.state {

@@ -74,7 +74,8 @@ fn moved(cluster: &Cluster, hosts: &Answered<'_>) -> Option<Finding> {
 
 /// The control-plane hosts are fresh, and others have joined a cluster: it is kept on a host nobody speaks of.
 fn elsewhere(cluster: &Cluster, hosts: &Answered<'_>) -> Option<Finding> {
-    let (controller, _) = hosts.controllers().next()?;
+    // Whoever is not root does not see what is kept.
+    let (controller, _) = hosts.controllers().find(|(_, facts)| facts.uid == Some(0))?;
     if hosts.keepers().next().is_some() {
         return None;
     }

@@ -1,11 +1,15 @@
 //! Hosts that leave: drained, deleted from the cluster, and left as they were.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use inventory::{Cluster, State};
+use inventory::{Cluster, Host, State};
 
-use super::{Action, BINARY, Draft, Peers, View, Wave};
+use super::{Action, BINARY, Draft, Finding, Peers, View, Wave};
 use crate::observe::Observation;
+
+/// How long the pods of a host that does not answer are given: it may be cut off from here and not from the cluster.
+const SILENT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is on an absent host.
 pub(super) fn plan_host(view: &View<'_>, draft: &mut Draft<'_>) {
@@ -27,6 +31,16 @@ pub(super) fn plan_host(view: &View<'_>, draft: &mut Draft<'_>) {
         .by(Action::Reset);
 }
 
+/// An absent host that does not answer: its node is removed all the same, and nothing is left that a run could do.
+pub(super) fn out_of_reach(host: &Host) -> Option<Finding> {
+    (host.state == State::Absent).then(|| Finding {
+        host: host.name.clone(),
+        message: "the host is to be absent and does not answer, so that nothing is reset on it".to_owned(),
+        remedy: "run `rkctl up` again when it answers, or take it out of the inventory where it is gone for good"
+            .to_owned(),
+    })
+}
+
 /// Nodes of absent hosts, and nodes nobody speaks of.
 pub(super) fn plan_nodes(
     cluster: &Cluster,
@@ -40,6 +54,10 @@ pub(super) fn plan_nodes(
         .present()
         .filter_map(|host| super::belonging::other_name(host, observed.get(&host.name)?.facts()?))
         .collect();
+    let drain_timeout = |name: &str| match observed.get(name).and_then(Observation::facts) {
+        Some(_) => cluster.upgrade.drain_timeout,
+        None => cluster.upgrade.drain_timeout.min(SILENT_DRAIN_TIMEOUT),
+    };
     for name in facts.nodes.keys() {
         match cluster.host(name).map(|host| host.state) {
             Some(State::Present) => {}
@@ -50,7 +68,7 @@ pub(super) fn plan_nodes(
                     format!("drain and delete the node {name}"),
                     "its state is `absent`",
                 )
-                .by(Action::RemoveNode { name: name.clone(), drain_timeout: cluster.upgrade.drain_timeout }),
+                .by(Action::RemoveNode { name: name.clone(), drain_timeout: drain_timeout(name) }),
             None if renamed.contains(&name.as_str()) => {}
             None => draft.notice(
                 format!("the node {name} is in the cluster and not in the inventory"),

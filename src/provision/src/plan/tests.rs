@@ -272,6 +272,28 @@ fn an_absent_host_is_drained_deleted_and_reset_in_this_order() {
 }
 
 #[test]
+fn an_absent_host_that_is_dead_is_drained_shortly_and_only_told_then() {
+    let mut facts = converged(&cluster(LAB));
+    let without = cluster(&LAB.replace(
+        "- {name: 'w[1:2]', role: worker, address: '10.88.0.[3:4]'}",
+        "- {name: w1, address: 10.88.0.3}\n    - {name: w2, address: 10.88.0.4, state: absent}",
+    ));
+    let planned = |facts: &BTreeMap<String, HostFacts>| {
+        let mut seen = observed(facts);
+        seen.insert("w2".into(), Observation::Failed { cause: "no route".into() });
+        plan(&without, &seen, &release(), Timestamp::UNIX_EPOCH).unwrap()
+    };
+    let leaving = planned(&facts);
+    assert_eq!(ids(&leaving), [("cp1", "node-remove")]);
+    let Action::RemoveNode { drain_timeout, .. } = &leaving.steps[0].action else { panic!("{leaving:?}") };
+    assert!(drain_timeout.as_secs() < 60, "{drain_timeout:?}");
+    facts.get_mut("cp1").unwrap().cluster.as_mut().unwrap().nodes.remove("w2");
+    let gone = planned(&facts);
+    assert_eq!((ids(&gone), gone.problems.len(), gone.notices.len()), (vec![], 0, 1));
+    assert!(gone.notices[0].remedy.contains("take it out of the inventory"), "{:?}", gone.notices);
+}
+
+#[test]
 fn credentials_that_the_inventory_no_longer_has_leave_the_host() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);

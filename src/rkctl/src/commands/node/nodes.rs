@@ -137,12 +137,10 @@ fn patch(node: &Node, settings: &NodeSettings) -> anyhow::Result<Value> {
 
 async fn drain(client: &kube::Client, nodes: &Api<Node>, name: &str, timeout: Duration) -> anyhow::Result<()> {
     let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
-    let node = match nodes.patch(name, &PatchParams::default(), &cordon).await {
+    let mut node = match nodes.patch(name, &PatchParams::default(), &cordon).await {
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         other => other.with_context(|| format!("cordon the node {name}"))?,
     };
-    // Nobody stops the pods of a node whose agent is silent: there is nothing to wait for.
-    let waits = api::readiness(&node).is_ok();
     let deadline = Instant::now() + timeout;
     let pods = Pod::url_path(&(), None);
     let mine = ListParams::default().fields(&format!("spec.nodeName={name}"));
@@ -155,7 +153,9 @@ async fn drain(client: &kube::Client, nodes: &Api<Node>, name: &str, timeout: Du
         for pod in &left {
             evict(client, pod).await?;
         }
-        if !waits {
+        // Nobody stops the pods of a node whose agent is silent, which shows only after a while: there is nothing to
+        // wait for.
+        if api::readiness(&node).is_err() {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -163,6 +163,10 @@ async fn drain(client: &kube::Client, nodes: &Api<Node>, name: &str, timeout: Du
             return Ok(());
         }
         tokio::time::sleep(EVICT_AGAIN).await;
+        let Some(found) = nodes.get_opt(name).await.with_context(|| format!("read the node {name}"))? else {
+            return Ok(());
+        };
+        node = found;
     }
 }
 
