@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use inventory::{Cluster, Unreachable};
+use inventory::{Cluster, Host, Unreachable};
 use jiff::Timestamp;
 use provision::secrets::GitFiles;
 use provision::{Fleet, Observation, Plan, Release};
@@ -60,15 +60,14 @@ impl<'a> Prepared<'a> {
         Ok(provision::plan(self.cluster, &self.observed, &self.release, Timestamp::now())?)
     }
 
-    /// Hosts that did not answer, with the reason.
+    /// Hosts that are to be in the cluster and did not answer, with the reason. An absent one is only a notice of the
+    /// plan: there is nothing to wait for.
     pub fn unreachable(&self) -> BTreeMap<String, String> {
-        self.observed
-            .iter()
-            .filter_map(|(name, observation)| match observation {
-                Observation::Failed { cause } => Some((name.clone(), cause.clone())),
-                Observation::Answered(_) => None,
-            })
-            .collect()
+        let cause = |host: &Host| match self.observed.get(&host.name)? {
+            Observation::Failed { cause } => Some((host.name.clone(), cause.clone())),
+            Observation::Answered(_) => None,
+        };
+        self.cluster.present().filter_map(cause).collect()
     }
 
     /// Whether hosts that did not answer make the run fail.
@@ -100,10 +99,44 @@ pub fn print_plan(plan: &Plan, unreachable: &BTreeMap<String, String>) -> String
             _ => line(format!("      {} -> {}", step.before, step.after)),
         }
     }
-    line(match plan.steps.len() {
+    line(conclusion(plan, unreachable.len()));
+    text
+}
+
+/// What a plan comes to; nothing is said of hosts that nobody could look at.
+fn conclusion(plan: &Plan, unreachable: usize) -> String {
+    let steps = match plan.steps.len() {
+        0 if !plan.problems.is_empty() => "Nothing can be done before this is put right.".to_owned(),
+        0 if unreachable > 0 => "Nothing to do on hosts that answered.".to_owned(),
         0 => "Nothing to do.".to_owned(),
         1 => "1 step.".to_owned(),
         count => format!("{count} steps."),
-    });
-    text
+    };
+    match unreachable {
+        0 => steps,
+        1 => format!("{steps} 1 host could not be looked at: what it needs is not known."),
+        count => format!("{steps} {count} hosts could not be looked at: what they need is not known."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use provision::Finding;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_says_nothing_of_hosts_that_nobody_could_look_at() {
+        let problem = Finding { host: "w1".into(), message: "m".into(), remedy: "r".into() };
+        let wrong = Plan { problems: vec![problem], ..Plan::default() };
+        for (plan, unreachable, expected) in [
+            (&Plan::default(), 0, "Nothing to do."),
+            (&Plan::default(), 3, "3 hosts could not be looked at: what they need is not known."),
+            (&Plan::default(), 1, "Nothing to do on hosts that answered. 1 host could not be looked at"),
+            (&wrong, 0, "Nothing can be done before this is put right."),
+        ] {
+            let said = conclusion(plan, unreachable);
+            assert!(said.contains(expected) && (unreachable == 0 || !said.contains("to do. ")), "{said}");
+        }
+    }
 }

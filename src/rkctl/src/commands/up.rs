@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use inventory::Cluster;
+use inventory::{Cluster, Host, State};
+use provision::cluster_facts::ClusterFacts;
 use provision::{Action, Job, Observation, Outcome, Plan, Report};
 
 use super::cluster::Prepared;
@@ -48,11 +49,12 @@ pub fn run(args: Args) -> exit::Answer {
             // A host that answers now did not when there was work to do.
             failed |= prepared.counts_as_failure();
             unreachable.extend(prepared.unreachable());
-            // Where steps failed, they have been told, and what follows from them need not be.
-            if wrong.is_empty() {
-                wrong = verify(&prepared);
-            }
         }
+        // Where steps failed, they have been told, and what follows from them need not be.
+        if wrong.is_empty() {
+            wrong = verify(&cluster, &prepared.observed, &unreachable);
+        }
+        let skipped = if failed { Vec::new() } else { skipped(&cluster, &prepared.observed, &unreachable) };
         let kubeconfig = match serving(&cluster, &prepared.observed, &report) {
             Some(ca_pem) => match kubeconfig::ensure(&prepared.fleet, &cluster, ca_pem, &kubeconfig_path).await {
                 Ok(()) => Some(&kubeconfig_path),
@@ -73,10 +75,12 @@ pub fn run(args: Args) -> exit::Answer {
         if args.output == output::Format::Json {
             output::print_json(&serde_json::json!({
                 "steps": report.steps, "problems": plan.problems, "notices": plan.notices, "wrong": wrong,
+                "skipped": skipped,
                 "kubeconfig": kubeconfig, "elapsedMs": elapsed_ms,
             }))?;
         } else {
-            output::print(&summary(&cluster.name, &plan, &report, &wrong, kubeconfig, elapsed_ms))?;
+            let outcome = Summary { plan: &plan, report: &report, wrong: &wrong, skipped: &skipped };
+            output::print(&outcome.text(&cluster.name, kubeconfig, elapsed_ms))?;
         }
         Ok(if wrong.is_empty() { exit::DONE } else { exit::PARTIAL })
     })
@@ -141,26 +145,42 @@ fn serving<'a>(
     found.or_else(|| became_ready().then_some(None))
 }
 
-/// What the hosts and the cluster say afterwards.
-fn verify(prepared: &Prepared<'_>) -> Vec<String> {
-    let cluster = prepared.cluster;
-    let answered = cluster.controllers().find_map(|host| match prepared.observed.get(&host.name) {
-        Some(Observation::Answered(facts)) => Some((host, facts)),
-        _ => None,
-    });
-    let Some((controller, facts)) = answered else { return Vec::new() };
-    let Some(facts) = &facts.cluster else {
+/// What the control-plane host that answered says of the cluster; `None` where none answered.
+fn told<'a>(
+    cluster: &'a Cluster,
+    observed: &'a BTreeMap<String, Observation>,
+) -> Option<(&'a Host, Option<&'a ClusterFacts>)> {
+    cluster.controllers().find_map(|host| Some((host, observed.get(&host.name)?.facts()?.cluster.as_ref())))
+}
+
+/// What the hosts and the cluster say afterwards. Hosts that could not be reached are told by themselves.
+fn verify(
+    cluster: &Cluster,
+    observed: &BTreeMap<String, Observation>,
+    unreachable: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let Some((controller, facts)) = told(cluster, observed) else { return Vec::new() };
+    let Some(facts) = facts else {
         return vec![format!("{}: the API server does not answer", controller.name)];
     };
     let mut wrong = Vec::new();
     if !facts.ready {
         wrong.push(format!("{}: the API server is not ready: {}", controller.name, facts.unready));
     }
-    for host in cluster.present() {
+    for host in cluster.present().filter(|host| !unreachable.contains_key(&host.name)) {
         match facts.nodes.get(&host.name) {
             Some(node) if node.ready => {}
             Some(node) => wrong.push(format!("{}: the node is not Ready: {}", host.name, node.message)),
             None => wrong.push(format!("{}: the node is not in the cluster", host.name)),
+        }
+    }
+    for host in cluster.hosts.iter().filter(|host| host.state == State::Absent) {
+        if facts.nodes.contains_key(&host.name) {
+            wrong.push(format!(
+                "{}: its node is in the cluster again, since its agent runs: see that the host answers, or switch it \
+                 off; then run `rkctl up` again",
+                host.name
+            ));
         }
     }
     if facts.dns_answers == Some(false) {
@@ -172,38 +192,59 @@ fn verify(prepared: &Prepared<'_>) -> Vec<String> {
     wrong
 }
 
-fn summary(
-    name: &str,
-    plan: &Plan,
-    report: &Report,
-    wrong: &[String],
-    kubeconfig: Option<&PathBuf>,
-    elapsed_ms: u64,
-) -> String {
-    let mut text = String::new();
-    for line in wrong {
-        text.push_str(&format!("FAILED {line}\n"));
-    }
-    let done = report.steps.iter().filter(|result| result.outcome == Outcome::Done).count();
-    let seconds = elapsed_ms as f64 / 1000.0;
-    text.push_str(&match (plan.steps.len(), wrong.is_empty()) {
-        (0, true) => format!("The cluster {name} is as it should be: nothing to do ({seconds:.1} s).\n"),
-        (1, true) => format!("The cluster {name} is ready: 1 step in {seconds:.1} s.\n"),
-        (count, true) => format!("The cluster {name} is ready: {count} steps in {seconds:.1} s.\n"),
-        (count, false) => {
-            format!("The cluster {name} is not finished: {done} of {count} steps done in {seconds:.1} s.\n")
+/// Hosts that the inventory lets be where they cannot be reached, and what the cluster says of them.
+fn skipped(
+    cluster: &Cluster,
+    observed: &BTreeMap<String, Observation>,
+    unreachable: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let nodes = told(cluster, observed).and_then(|(_, facts)| Some(&facts?.nodes));
+    let state = |host: &str| match nodes.map(|nodes| nodes.get(host)) {
+        None => "",
+        Some(None) => "; it has not joined",
+        Some(Some(node)) if node.ready => "; its node is Ready",
+        Some(Some(_)) => "; its node is not Ready",
+    };
+    unreachable.iter().map(|(host, cause)| format!("{host}: cannot be reached: {cause}{}", state(host))).collect()
+}
+
+/// What came of a run, for people.
+struct Summary<'a> {
+    plan: &'a Plan,
+    report: &'a Report,
+    wrong: &'a [String],
+    skipped: &'a [String],
+}
+
+impl Summary<'_> {
+    fn text(&self, name: &str, kubeconfig: Option<&PathBuf>, elapsed_ms: u64) -> String {
+        let mut text = String::new();
+        self.wrong.iter().for_each(|line| text.push_str(&format!("FAILED {line}\n")));
+        self.skipped.iter().for_each(|line| text.push_str(&format!("SKIPPED {line}\n")));
+        let done = self.report.steps.iter().filter(|result| result.outcome == Outcome::Done).count();
+        let seconds = elapsed_ms as f64 / 1000.0;
+        let but = if self.skipped.is_empty() { "" } else { ", but for hosts that were skipped" };
+        text.push_str(&match (self.plan.steps.len(), self.wrong.is_empty()) {
+            (0, true) => format!("The cluster {name} is as it should be{but}: nothing to do ({seconds:.1} s).\n"),
+            (1, true) => format!("The cluster {name} is ready{but}: 1 step in {seconds:.1} s.\n"),
+            (count, true) => format!("The cluster {name} is ready{but}: {count} steps in {seconds:.1} s.\n"),
+            (0, false) => format!("The cluster {name} is not as it should be: nothing was begun ({seconds:.1} s).\n"),
+            (count, false) => {
+                format!("The cluster {name} is not finished: {done} of {count} steps done in {seconds:.1} s.\n")
+            }
+        });
+        if let Some(path) = kubeconfig {
+            text.push_str(&format!("export KUBECONFIG={}\n", path.display()));
         }
-    });
-    if let Some(path) = kubeconfig {
-        text.push_str(&format!("export KUBECONFIG={}\n", path.display()));
+        text
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use provision::cluster_facts::NodeFacts;
     use provision::{HostFacts, Step, StepResult, Wave};
 
     use super::*;
@@ -236,6 +277,40 @@ mod tests {
             (&silent, report(Outcome::Done), Some(None)),
         ] {
             assert_eq!(serving(&cluster, observed, &report), expected, "{observed:?} {report:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_was_skipped_is_told_and_one_that_answers_is_judged() {
+        let text = "spec: {hosts: [{name: cp1, role: controller, address: 192.0.2.1}, {name: w1, address: 192.0.2.2}, {name: w2, address: 192.0.2.3, state: absent}]}";
+        let cluster = inventory::parse(text, Path::new("one.yaml")).unwrap();
+        let node = |ready| NodeFacts { ready, message: "no word".into(), ..NodeFacts::default() };
+        let told = |nodes: &[(&str, bool)]| {
+            let nodes = nodes.iter().map(|(name, ready)| ((*name).to_owned(), node(*ready))).collect();
+            let facts = HostFacts {
+                cluster: Some(ClusterFacts { ready: true, nodes, ..ClusterFacts::default() }),
+                ..HostFacts::default()
+            };
+            BTreeMap::from([("cp1".to_owned(), Observation::Answered(Box::new(facts)))])
+        };
+        let cut = BTreeMap::from([("w1".to_owned(), "no route".to_owned())]);
+        let all = BTreeMap::new();
+        let (both, silent) = (told(&[("cp1", true), ("w1", true)]), told(&[("cp1", true), ("w1", false)]));
+        let (joined, again) = (told(&[("cp1", true)]), told(&[("cp1", true), ("w1", true), ("w2", true)]));
+        for (observed, unreachable, wrong, skips) in [
+            (&both, &all, "", ""),
+            (&silent, &all, "w1: the node is not Ready: no word", ""),
+            (&silent, &cut, "", "w1: cannot be reached: no route; its node is not Ready"),
+            (&joined, &cut, "", "w1: cannot be reached: no route; it has not joined"),
+            (&again, &all, "w2: its node is in the cluster again", ""),
+        ] {
+            let found = verify(&cluster, observed, unreachable).join("\n");
+            assert!(found.starts_with(wrong) && found.is_empty() == wrong.is_empty(), "{found}");
+            let lines = skipped(&cluster, observed, unreachable);
+            assert_eq!(lines.join("\n"), skips);
+            let (plan, report, wrong) = (Plan::default(), Report::default(), Vec::new());
+            let summary = Summary { plan: &plan, report: &report, wrong: &wrong, skipped: &lines };
+            assert_eq!(summary.text("one", None, 0).contains("as it should be: nothing"), lines.is_empty());
         }
     }
 }
