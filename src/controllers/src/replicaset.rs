@@ -287,11 +287,7 @@ impl<K: Replicated> Controller<K> {
                     return Ok(());
                 }
                 let error = doing(format!("create a pod of {} {key}", K::kind(&())))(error);
-                self.recorder.warning(
-                    object.as_ref(),
-                    "FailedCreate",
-                    &format!("Error creating: {}", cause(&error)),
-                );
+                self.recorder.warning(object.as_ref(), "FailedCreate", &format!("Error creating: {}", cause(&error)));
                 return Err(error);
             }
             batch *= 2;
@@ -314,11 +310,7 @@ impl<K: Replicated> Controller<K> {
                     return Ok(());
                 }
                 let error = doing(format!("delete pod {}/{name}", key.namespace))(error);
-                self.recorder.warning(
-                    object.as_ref(),
-                    "FailedDelete",
-                    &format!("Error deleting: {}", cause(&error)),
-                );
+                self.recorder.warning(object.as_ref(), "FailedDelete", &format!("Error deleting: {}", cause(&error)));
                 Err(error)
             }
         }
@@ -352,7 +344,7 @@ impl<K: Replicated> Controller<K> {
 
 /// What the API server answered, without what was being done: events and conditions say that themselves.
 fn cause(error: &Error) -> String {
-    std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), |source| stdx::error::chain(source))
+    std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), stdx::error::chain)
 }
 
 /// The message of ReplicaFailure. It stays as it was first for as long as pods fail: later refusals name other pods,

@@ -102,12 +102,9 @@ fn pods_are_taken_in_and_let_go_by_labels() {
 #[test]
 fn a_failure_keeps_its_first_message_until_it_is_over() {
     let text = |text: &str| Some(text.to_string());
-    for (old, failed, expected) in [
-        (None, None, None),
-        (None, text("a"), text("a")),
-        (text("a"), text("b"), text("a")),
-        (text("a"), None, None),
-    ] {
+    for (old, failed, expected) in
+        [(None, None, None), (None, text("a"), text("a")), (text("a"), text("b"), text("a")), (text("a"), None, None)]
+    {
         assert_eq!(lasting(old, failed), expected);
     }
 }
