@@ -207,9 +207,8 @@ impl Collector {
             owners.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
             return;
         }
-        let old = graph.set(resource, metadata);
+        let freed = graph.set(resource, metadata);
         let unknown_owner = graph.has_unknown_owner(&uid);
-        let freed = old.iter().flatten().filter(|owner| !graph.owns(owner, &uid)).cloned().collect::<Vec<_>>();
         let deleting = metadata.deletion_timestamp.is_some();
         let waiting_owner = graph.has_waiting_owner(&uid);
         drop(graph);
@@ -261,10 +260,14 @@ impl Collector {
     /// Deletes an owner's dependents before the owner itself goes.
     async fn delete_dependents(&self, identity: &Identity, live: &ObjectMeta) -> Result<Outcome, Error> {
         let uid = live.uid.clone().unwrap_or_default();
-        let (blocking, all) = {
+        let (blocking, all, circle) = {
             let graph = self.lock();
-            (graph.blocking_dependents(&uid), graph.dependents(&uid))
+            (graph.blocking_dependents(&uid), graph.dependents(&uid), graph.waits_for_itself(&uid))
         };
+        if let Some(unblocking) = circle.then(|| plan::unblocking(live)).flatten() {
+            // One that lets go is enough, and the others of the circle follow.
+            return self.set_owners(identity, live, &unblocking).await;
+        }
         if blocking.is_empty() {
             if self.must_wait(identity) {
                 return Ok(Outcome::After(LIST_PERIOD));

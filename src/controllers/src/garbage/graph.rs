@@ -45,8 +45,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Takes in an object; the owners it had before, where it was known.
-    pub fn set(&mut self, resource: &ServerResource, metadata: &ObjectMeta) -> Option<Vec<String>> {
+    /// Takes in an object; the owners that it no longer has, or no longer holds up.
+    pub fn set(&mut self, resource: &ServerResource, metadata: &ObjectMeta) -> Vec<String> {
         let uid = metadata.uid.clone().unwrap_or_default();
         let references = metadata.owner_references.iter().flatten();
         let owners: Vec<(String, bool)> =
@@ -62,14 +62,17 @@ impl Graph {
             waiting: metadata.deletion_timestamp.is_some() && foreground,
         };
         let old = self.nodes.insert(uid.clone(), node);
-        let old: Option<Vec<String>> = old.map(|old| old.owners.into_iter().map(|(owner, _)| owner).collect());
-        for owner in old.iter().flatten() {
+        let old = old.map(|old| old.owners).unwrap_or_default();
+        for (owner, _) in &old {
             self.unlink(owner, &uid);
         }
-        for (owner, _) in owners {
-            self.dependents.entry(owner).or_default().insert(uid.clone());
+        for (owner, _) in &owners {
+            self.dependents.entry(owner.clone()).or_default().insert(uid.clone());
         }
-        old
+        let still = |(owner, blocked): &(String, bool)| {
+            owners.iter().any(|(other, blocks)| other == owner && (*blocks || !blocked))
+        };
+        old.into_iter().filter(|owner| !still(owner)).map(|(owner, _)| owner).collect()
     }
 
     /// Takes out an object; its dependents and its owners.
@@ -110,9 +113,23 @@ impl Graph {
         self.dependents(uid).into_iter().filter(blocks).collect()
     }
 
-    /// Whether `owner` owns the object.
-    pub fn owns(&self, owner: &str, uid: &str) -> bool {
-        self.dependents.get(owner).is_some_and(|dependents| dependents.contains(uid))
+    /// Whether an object that waits for its dependents waits in the end for itself: each in the circle waits for the
+    /// next, and none would ever go.
+    pub fn waits_for_itself(&self, uid: &str) -> bool {
+        let waits = |uid: &String| self.nodes.get(uid).is_some_and(|node| node.waiting);
+        let mut seen = HashSet::new();
+        let mut next = vec![uid.to_string()];
+        while let Some(owner) = next.pop() {
+            for dependent in self.blocking_dependents(&owner).into_iter().filter(waits) {
+                if dependent == uid {
+                    return true;
+                }
+                if seen.insert(dependent.clone()) {
+                    next.push(dependent);
+                }
+            }
+        }
+        false
     }
 
     /// Whether the object has an owner that was not seen (yet).

@@ -52,3 +52,14 @@ pub fn verdict(object: &ObjectMeta, states: &[OwnerState], has_dependents: bool)
         PropagationPolicy::Background
     })
 }
+
+/// The owners of an object that waits in a circle, none of them held up by it any more; `None` where none is held up.
+pub fn unblocking(object: &ObjectMeta) -> Option<Vec<OwnerReference>> {
+    let mut owners = object.owner_references.clone().unwrap_or_default();
+    let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
+    if !owners.iter().any(blocks) {
+        return None;
+    }
+    owners.iter_mut().filter(|owner| blocks(owner)).for_each(|owner| owner.block_owner_deletion = Some(false));
+    Some(owners)
+}

@@ -65,8 +65,31 @@ fn the_graph_knows_dependents_and_who_waits_for_them() {
     assert_eq!(graph.dependents("parent").len(), 2);
     assert_eq!(graph.remove("child"), (vec![], vec!["parent".to_string()]), "the parent must be looked at again");
     assert!(graph.blocking_dependents("parent").is_empty());
-    assert_eq!(graph.set(&resource(), &object("cousin", &[], &[], false)), Some(vec!["parent".to_string()]));
+    assert_eq!(graph.set(&resource(), &object("cousin", &[], &[], false)), ["parent"]);
     assert_eq!(graph.remove("parent").0, Vec::<String>::new());
+}
+
+/// Three that own each other in a circle, and one that hangs on it.
+#[test]
+fn a_circle_of_owners_is_found_once_all_in_it_wait_and_is_opened_by_one() {
+    let mut graph = Graph::default();
+    let waiting = |uid, owner| object(uid, &[(owner, true)], &[FOREGROUND], true);
+    graph.set(&resource(), &waiting("a", "c"));
+    graph.set(&resource(), &waiting("b", "a"));
+    graph.set(&resource(), &object("c", &[("b", true)], &[], false));
+    graph.set(&resource(), &waiting("tail", "a"));
+    let circle = |graph: &Graph| ["a", "b", "c", "tail"].map(|uid| graph.waits_for_itself(uid));
+    assert_eq!(circle(&graph), [false; 4], "c is still to be deleted");
+    let c = waiting("c", "b");
+    graph.set(&resource(), &c);
+    assert_eq!(circle(&graph), [true, true, true, false]);
+    let mut opened = c.clone();
+    opened.owner_references = plan::unblocking(&c);
+    assert_eq!(graph.set(&resource(), &opened), ["b"], "b, which waited for c, must be looked at again");
+    assert_eq!(circle(&graph), [false; 4]);
+    assert_eq!(plan::unblocking(&opened), None, "nothing is written twice");
+    graph.set(&resource(), &waiting("own", "own"));
+    assert!(graph.waits_for_itself("own"));
 }
 
 #[test]

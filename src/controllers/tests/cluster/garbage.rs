@@ -33,6 +33,24 @@ async fn dependents_go_with_their_owner_stay_or_go_first_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn owners_in_a_circle_go_when_one_is_to_go_after_its_dependents() {
+    let cluster = start().await;
+    let map = |name: &str, owners: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
+    let mut before = json!([]);
+    for name in ["r1", "r2", "r3"] {
+        cluster.apply(map(name, before)).await;
+        let uid = cluster.kubectl(&format!("get configmap {name} -o jsonpath={{.metadata.uid}}")).await;
+        before =
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true}]);
+    }
+    let patch = json!({"metadata": {"ownerReferences": before}}).to_string();
+    let closes = ["patch", "configmap", "r1", "--type=merge", "-p", &patch];
+    assert!(cluster.kubectl_output(&closes).await.status.success());
+    cluster.kubectl("delete configmap r1 --cascade=foreground --wait=false").await;
+    cluster.until("get configmaps -o name", |out| !out.contains("configmap/r")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_names_an_owner_that_is_not_there_goes_and_what_has_another_stays() {
     let cluster = start().await;
     let map = |name: &str, owners: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}});
