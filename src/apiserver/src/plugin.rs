@@ -146,7 +146,7 @@ impl Warnings {
 }
 
 /// Changes and checks objects on their way to the store. `admit` of every plugin runs before `validate` of any;
-/// schema defaults and checks and the kind's own validation run in between.
+/// schema defaults and checks and the kind's own validation run in between, `hold` last.
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
     /// `NamespaceLifecycle`; for messages and metrics.
@@ -170,7 +170,19 @@ pub trait Admission: Send + Sync + 'static {
     async fn validate(&self, _request: &Admit<'_>, _object: Option<&Value>) -> Result<()> {
         Ok(())
     }
+
+    /// Checks the object against what others are about to write, after every other check, and holds its place among
+    /// them. Only called where the object itself is written.
+    ///
+    /// # Errors
+    /// What refuses the request.
+    async fn hold(&self, _request: &Admit<'_>, _object: &Value) -> Result<Option<Hold>> {
+        Ok(None)
+    }
 }
+
+/// What a plugin holds for a request until its object is kept or has failed to be; it ends when this is dropped.
+pub type Hold = Box<dyn std::any::Any + Send>;
 
 /// A request that is answered and not kept: TokenReview, SubjectAccessReview, serviceaccounts/token.
 #[derive(Debug)]

@@ -127,7 +127,7 @@ fn admission(live: &Live, authorizer: &Arc<dyn Authorizer>, roles: &Followed<Rol
         Arc::new(CertificateAdmission(authorizer.clone())),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),
-        Arc::new(ResourceQuota(live.clone())),
+        Arc::new(ResourceQuota::new(live.clone())),
     ]
 }
 

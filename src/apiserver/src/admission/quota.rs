@@ -1,23 +1,29 @@
 //! ResourceQuota: what a namespace holds is counted when something is added, and what would exceed a quota refused.
 //!
 //! Counted from the objects themselves and not from the quota's status, so that a quota counts from the moment it is
-//! there. Two requests at the same instant may both see the last free place.
+//! there; and from what other requests are about to write, so that it holds however many come at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use machinery::quantity::Quantity;
 use serde_json::Value;
 
-use super::forbidden;
+use self::reservations::{Namespace, Reservations};
+use super::{forbidden, group_resource};
 use crate::live::{Live, items, text, texts};
-use crate::plugin::{Admission, Admit, Operation};
+use crate::plugin::{Admission, Admit, Hold, Operation};
 use crate::status::Result;
+
+mod reservations;
 
 type Amounts = BTreeMap<String, Quantity>;
 
 /// The plugin.
-pub struct ResourceQuota(pub Live);
+pub struct ResourceQuota {
+    live: Live,
+    reservations: Reservations,
+}
 
 #[async_trait]
 impl Admission for ResourceQuota {
@@ -29,76 +35,123 @@ impl Admission for ResourceQuota {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
-    async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
-        let Some(object) = object.filter(|_| !request.namespace.is_empty() && request.subresource.is_empty()) else {
-            return Ok(());
-        };
-        if self.0.count("", "resourcequotas", request.namespace).await? == 0 {
-            return Ok(());
+    async fn hold(&self, request: &Admit<'_>, object: &Value) -> Result<Option<Hold>> {
+        if request.namespace.is_empty() || !request.subresource.is_empty() {
+            return Ok(None);
+        }
+        if self.live.count("", "resourcequotas", request.namespace).await? == 0 {
+            return Ok(None);
         }
         let (group, resource) = (request.group_version.group.as_str(), request.resource);
-        let (new, old) = (cost(group, resource, object), request.old.map(|old| cost(group, resource, old)));
-        let mut quotas = self.0.list("", "resourcequotas", request.namespace).await?;
+        let mut quotas = self.live.list("", "resourcequotas", request.namespace).await?;
         quotas.retain(|quota| in_scope(quota, group, resource, object));
-        for quota in quotas {
-            let hard = amounts(&quota["spec"]["hard"]);
-            let name = text(&quota, "/metadata/name");
-            if let Some(lacking) = unspecified(&hard, group, resource, object) {
+        let mut grown = Vec::new();
+        for quota in &quotas {
+            let name = text(quota, "/metadata/name");
+            if let Some(lacking) = unspecified(&amounts(&quota["spec"]["hard"]), group, resource, object) {
                 return Err(forbidden(request, Some(object), format!("failed quota: {name}: must specify {lacking}")));
             }
-            // Only what grows is looked at: a change that asks for no more is let through in a full namespace.
-            let grown: Amounts = new
-                .iter()
-                .filter(|(name, amount)| {
-                    let before = old.as_ref().and_then(|old| old.get(*name)).copied().unwrap_or_default();
-                    hard.contains_key(*name) && **amount > before
-                })
-                .map(|(name, amount)| (name.clone(), *amount))
-                .collect();
-            if grown.is_empty() {
-                continue;
-            }
-            let used = self.used(request, &quota, group, resource).await?;
-            let over: Vec<&String> = grown
-                .iter()
-                .filter(|(name, amount)| used.get(*name).copied().unwrap_or_default() + **amount > hard[*name])
-                .map(|(name, _)| name)
-                .collect();
-            if !over.is_empty() {
-                let list = |of: &Amounts| {
-                    let parts =
-                        over.iter().map(|name| format!("{name}={}", of.get(*name).copied().unwrap_or_default()));
-                    parts.collect::<Vec<_>>().join(",")
-                };
-                let why = format!(
-                    "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
-                    list(&grown),
-                    list(&used),
-                    list(&hard)
-                );
-                return Err(forbidden(request, Some(object), why));
+            let growth = growth(quota, request, object);
+            if !growth.is_empty() {
+                grown.push((quota, growth));
             }
         }
-        Ok(())
+        if grown.is_empty() {
+            return Ok(None);
+        }
+        let namespace = self.reservations.namespace(request.namespace);
+        let turn = namespace.turn.lock().await;
+        let others = self.others(request, &namespace).await?;
+        for (quota, growth) in grown {
+            check(quota, request, object, &growth, &others)?;
+        }
+        let reservation = (!request.dry_run).then(|| namespace.reserve(&group_resource(request).to_string(), object));
+        drop(turn);
+        Ok(reservation.map(|reservation| Box::new(reservation) as Hold))
     }
 }
 
 impl ResourceQuota {
-    /// What the namespace holds of this resource, without the object itself.
-    async fn used(&self, request: &Admit<'_>, quota: &Value, group: &str, resource: &str) -> Result<Amounts> {
-        let mut used = Amounts::new();
-        for other in self.0.list(group, resource, request.namespace).await? {
-            let itself = request.old.is_some_and(|old| old.pointer("/metadata/uid") == other.pointer("/metadata/uid"));
-            if itself || !in_scope(quota, group, resource, &other) {
-                continue;
-            }
-            for (name, amount) in cost(group, resource, &other) {
-                let entry = used.entry(name).or_default();
-                *entry = *entry + amount;
+    /// Counts what is in the store of `live`.
+    pub fn new(live: Live) -> Self {
+        Self { live, reservations: Reservations::default() }
+    }
+
+    /// What the namespace holds of this resource, without the object itself: each object as it is kept, and as it is
+    /// being written.
+    async fn others(&self, request: &Admit<'_>, namespace: &Namespace) -> Result<Vec<Vec<Value>>> {
+        // Before the list: what is written meanwhile is in it then, or still among these.
+        let reserved = namespace.objects(&group_resource(request).to_string());
+        let listed = self.live.list(&request.group_version.group, request.resource, request.namespace).await?;
+        let itself = request.old.map(uid);
+        let mut by_uid: HashMap<String, Vec<Value>> = HashMap::new();
+        for object in listed.into_iter().chain(reserved.iter().map(|object| Value::clone(object))) {
+            if itself != Some(uid(&object)) {
+                by_uid.entry(uid(&object).to_string()).or_default().push(object);
             }
         }
-        Ok(used)
+        Ok(by_uid.into_values().collect())
     }
+}
+
+fn uid(object: &Value) -> &str {
+    text(object, "/metadata/uid")
+}
+
+/// What the object asks for more than before, of what the quota limits. Only what grows is looked at: a change that
+/// asks for no more is let through in a full namespace.
+fn growth(quota: &Value, request: &Admit<'_>, object: &Value) -> Amounts {
+    let (group, resource) = (request.group_version.group.as_str(), request.resource);
+    let hard = amounts(&quota["spec"]["hard"]);
+    let old = request.old.map(|old| cost(group, resource, old)).unwrap_or_default();
+    let mut new = cost(group, resource, object);
+    new.retain(|name, amount| hard.contains_key(name) && *amount > old.get(name).copied().unwrap_or_default());
+    new
+}
+
+/// Refuses what the quota has no room for beside `others`.
+fn check(quota: &Value, request: &Admit<'_>, object: &Value, growth: &Amounts, others: &[Vec<Value>]) -> Result<()> {
+    let (group, resource) = (request.group_version.group.as_str(), request.resource);
+    let hard = amounts(&quota["spec"]["hard"]);
+    let mut used = Amounts::new();
+    for states in others {
+        for (name, amount) in largest(quota, group, resource, states) {
+            let entry = used.entry(name).or_default();
+            *entry = *entry + amount;
+        }
+    }
+    let over: Vec<&String> = growth
+        .iter()
+        .filter(|(name, amount)| used.get(*name).copied().unwrap_or_default() + **amount > hard[*name])
+        .map(|(name, _)| name)
+        .collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    let list = |of: &Amounts| {
+        let parts = over.iter().map(|name| format!("{name}={}", of.get(*name).copied().unwrap_or_default()));
+        parts.collect::<Vec<_>>().join(",")
+    };
+    let why = format!(
+        "exceeded quota: {}, requested: {}, used: {}, limited: {}",
+        text(quota, "/metadata/name"),
+        list(growth),
+        list(&used),
+        list(&hard)
+    );
+    Err(forbidden(request, Some(object), why))
+}
+
+/// The most that an object takes in any of its states.
+fn largest(quota: &Value, group: &str, resource: &str, states: &[Value]) -> Amounts {
+    let mut most = Amounts::new();
+    for state in states.iter().filter(|state| in_scope(quota, group, resource, state)) {
+        for (name, amount) in cost(group, resource, state) {
+            let entry = most.entry(name).or_default();
+            *entry = (*entry).max(amount);
+        }
+    }
+    most
 }
 
 fn quantity(value: &Value) -> Option<Quantity> {
@@ -260,59 +313,4 @@ fn has_scope(scope: &str, pod: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{Cluster, create, run};
-    use super::*;
-    use serde_json::json;
-
-    fn quota(hard: Value, scopes: Value) -> Value {
-        json!({"apiVersion": "v1", "metadata": {"name": "q", "namespace": "ns"}, "spec": {"hard": hard, "scopes": scopes}})
-    }
-
-    fn pod(name: &str, cpu: &str) -> Value {
-        json!({"apiVersion": "v1", "metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"containers": [{"resources": {"requests": {"cpu": cpu}}}]}})
-    }
-
-    #[tokio::test]
-    async fn what_would_exceed_a_quota_is_refused_with_the_figures() {
-        let cluster = Cluster::new();
-        cluster.put("resourcequotas", quota(json!({"pods": "2", "requests.cpu": "1"}), json!(null))).await;
-        cluster.put("pods", pod("a", "600m")).await;
-        let plugin = ResourceQuota(cluster.live.clone());
-        let asked = create("", "pods", "ns");
-        run(&plugin, &asked, Some(pod("b", "400m"))).await.expect("fits");
-        let refused = run(&plugin, &asked, Some(pod("b", "500m"))).await.expect_err("exceeds");
-        let message = "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=500m, used: requests.cpu=600m, limited: requests.cpu=1";
-        assert_eq!(refused.message(), message);
-        cluster.put("pods", pod("b", "100m")).await;
-        assert!(run(&plugin, &asked, Some(pod("c", "1m"))).await.is_err(), "two pods are enough");
-        cluster.delete("/registry/pods/ns/a").await;
-        run(&plugin, &asked, Some(pod("c", "1m"))).await.expect("there is room again");
-        let mut silent = pod("d", "1m");
-        silent["spec"]["containers"] = json!([{"name": "x"}, {"name": "y", "resources": {"requests": {"cpu": "1m"}}}]);
-        let refused = run(&plugin, &asked, Some(silent)).await.expect_err("says nothing");
-        assert!(
-            refused.message().ends_with("failed quota: q: must specify requests.cpu for: x"),
-            "{}",
-            refused.message()
-        );
-    }
-
-    #[tokio::test]
-    async fn objects_are_counted_by_name_and_scopes_choose_pods() {
-        let cluster = Cluster::new();
-        let hard = json!({"count/deployments.apps": "1", "services.nodeports": "1", "configmaps": "0"});
-        cluster.put("resourcequotas", quota(hard, json!(null))).await;
-        let plugin = ResourceQuota(cluster.live.clone());
-        let object = json!({"metadata": {"name": "x"}});
-        assert!(run(&plugin, &create("apps", "deployments", "ns"), Some(object.clone())).await.is_ok());
-        assert!(run(&plugin, &create("", "configmaps", "ns"), Some(object)).await.is_err());
-        let service = json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{}, {}]}});
-        assert!(run(&plugin, &create("", "services", "ns"), Some(service)).await.is_err());
-        cluster.put("resourcequotas", quota(json!({"pods": "0"}), json!(["BestEffort"]))).await;
-        let asked = create("", "pods", "ns");
-        assert!(run(&plugin, &asked, Some(pod("a", "1m"))).await.is_ok());
-        let effort = json!({"metadata": {"name": "e"}, "spec": {"containers": [{}]}});
-        assert!(run(&plugin, &asked, Some(effort)).await.is_err());
-    }
-}
+mod tests;

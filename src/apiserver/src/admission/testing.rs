@@ -8,7 +8,7 @@ use store::embedded::{Embedded, Options};
 use store::{Precondition, Store};
 
 use crate::live::{Live, prefix, text};
-use crate::plugin::{Admission, Admit, Operation, Warnings};
+use crate::plugin::{Admission, Admit, Hold, Operation, Warnings};
 use crate::request::User;
 use crate::status::Status;
 
@@ -54,6 +54,30 @@ pub(crate) struct Asked {
     pub(crate) old: Option<Value>,
 }
 
+impl Asked {
+    /// Passes the request on, of an object that is called `name` where the request names none.
+    async fn with<T>(&self, name: &str, pass: impl AsyncFnOnce(&Admit<'_>) -> T) -> T {
+        let group_version = GroupVersion::new(self.group, "v1");
+        let kind = GroupVersionKind { group_version: group_version.clone(), kind: "Kind".to_string() };
+        let (options, warnings) = (json!({}), Warnings::default());
+        let request = Admit {
+            operation: self.operation,
+            user: &self.user,
+            group_version: &group_version,
+            resource: self.resource,
+            subresource: self.subresource,
+            kind: &kind,
+            namespace: self.namespace,
+            name: if self.name.is_empty() { name } else { &self.name },
+            old: self.old.as_ref(),
+            options: &options,
+            dry_run: false,
+            warnings: &warnings,
+        };
+        pass(&request).await
+    }
+}
+
 /// A creation by a plain user.
 pub(crate) fn create(group: &'static str, resource: &'static str, namespace: &'static str) -> Asked {
     Asked {
@@ -68,36 +92,28 @@ pub(crate) fn create(group: &'static str, resource: &'static str, namespace: &'s
     }
 }
 
-/// Runs a plugin as the server does: admit, then validate; answers the object.
+/// Runs a plugin as the server does: admit, then validate and hold; answers the object.
 pub(crate) async fn run(plugin: &dyn Admission, asked: &Asked, object: Option<Value>) -> Result<Value, Status> {
-    let group_version = GroupVersion::new(asked.group, "v1");
-    let kind = GroupVersionKind { group_version: group_version.clone(), kind: "Kind".to_string() };
-    let (options, warnings) = (json!({}), Warnings::default());
-    let name = match (&asked.name, &object) {
-        (name, Some(object)) if name.is_empty() => text(object, "/metadata/name").to_string(),
-        (name, _) => name.clone(),
-    };
-    let request = Admit {
-        operation: asked.operation,
-        user: &asked.user,
-        group_version: &group_version,
-        resource: asked.resource,
-        subresource: asked.subresource,
-        kind: &kind,
-        namespace: asked.namespace,
-        name: &name,
-        old: asked.old.as_ref(),
-        options: &options,
-        dry_run: false,
-        warnings: &warnings,
-    };
     let mut object = object;
     if !plugin.handles(asked.operation) {
         return Ok(object.unwrap_or_default());
     }
-    if let Some(object) = &mut object {
-        plugin.admit(&request, object).await?;
-    }
-    plugin.validate(&request, object.as_ref()).await?;
-    Ok(object.unwrap_or_default())
+    let name = object.as_ref().map(|object| text(object, "/metadata/name").to_string()).unwrap_or_default();
+    asked
+        .with(&name, async |request| {
+            if let Some(object) = &mut object {
+                plugin.admit(request, object).await?;
+            }
+            plugin.validate(request, object.as_ref()).await?;
+            if let Some(object) = &object {
+                plugin.hold(request, object).await?;
+            }
+            Ok(object.unwrap_or_default())
+        })
+        .await
+}
+
+/// What a plugin holds for a request.
+pub(crate) async fn hold(plugin: &dyn Admission, asked: &Asked, object: &Value) -> Result<Option<Hold>, Status> {
+    asked.with(text(object, "/metadata/name"), async |request| plugin.hold(request, object).await).await
 }

@@ -148,6 +148,7 @@ async fn finish_insert(
     resource.behaviour.warnings(&object).into_iter().for_each(|warning| target.context.warnings.add(warning));
     let facts = Facts { name: &name, ..*facts };
     target.validate_admission(&facts, Some(&object)).await?;
+    let holds = target.hold(&facts, &object).await?;
     let (store, key) = (&target.state().store, target.key(&name));
     if options.dry_run {
         return match store.get(&key).await.map_err(storage::failure)? {
@@ -155,7 +156,7 @@ async fn finish_insert(
             None => Ok(Written::Dry(object)),
         };
     }
-    match store.put(&key, target.to_bytes(&object), Precondition::Absent).await {
+    match target.put(&key, target.to_bytes(&object), Precondition::Absent, holds).await {
         Ok(entry) => {
             promise.keep();
             Ok(Written::Stored(entry))

@@ -1,13 +1,17 @@
 //! What a request for a resource is about: the resource, the subresource, namespace and name, and the names and
 //! keys that follow from them.
 
+use std::sync::Arc;
+
 use api::resource::{Resource, Subresource};
+use bytes::Bytes;
 use machinery::field::FieldErrors;
 use machinery::gvk::{GroupResource, GroupVersion, GroupVersionKind};
 use serde_json::Value;
+use store::{Entry, Precondition};
 
 use crate::handler::Context;
-use crate::plugin::{Admit, Operation};
+use crate::plugin::{Admit, Hold, Operation};
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
@@ -151,6 +155,46 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
+    /// Has every admission plugin hold what the object takes, until it has been put.
+    ///
+    /// # Errors
+    /// What the first that refuses answers.
+    pub async fn hold(&self, facts: &Facts<'_>, object: &Value) -> Result<Holds> {
+        let mut holds = Holds::default();
+        for plugin in &self.state().plugins.admission {
+            if plugin.handles(facts.operation) {
+                holds.0.extend(plugin.hold(&self.admission(facts), object).await?);
+            }
+        }
+        Ok(holds)
+    }
+
+    /// Puts an object into the store and ends what was held for it. A client that goes away does not end it sooner:
+    /// the store may still be writing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        precondition: Precondition,
+        holds: Holds,
+    ) -> std::result::Result<Entry, store::Error> {
+        let store = &self.state().store;
+        if holds.0.is_empty() {
+            return store.put(key, bytes, precondition).await;
+        }
+        let (store, key) = (Arc::clone(store), key.to_string());
+        let put = tokio::spawn(async move {
+            let put = store.put(&key, bytes, precondition).await;
+            drop(holds);
+            put
+        });
+        // It is not cancelled, so it ends early only where the server does.
+        put.await.unwrap_or(Err(store::Error::Closed))
+    }
+
     fn admission<'b>(&'b self, facts: &'b Facts<'b>) -> Admit<'b> {
         Admit {
             operation: facts.operation,
@@ -168,6 +212,11 @@ impl<'a> Target<'a> {
         }
     }
 }
+
+/// What admission holds for a write.
+#[derive(Default)]
+#[must_use]
+pub struct Holds(Vec<Hold>);
 
 /// What admission is told of one step.
 pub struct Facts<'a> {

@@ -171,6 +171,7 @@ async fn step(
     if delete::is_released(target.resource, &object) {
         return release(target, options, entry, object, promise).await;
     }
+    let holds = target.hold(&facts, &object).await?;
     if options.dry_run {
         return Ok(Some(Written::Dry(object)));
     }
@@ -179,7 +180,7 @@ async fn step(
         // Nothing changed: no new revision, no event.
         return Ok(Some(Written::Stored(entry.clone())));
     }
-    match target.state().store.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision)).await {
+    match target.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision), holds).await {
         Ok(stored) => {
             promise.keep();
             Ok(Some(Written::Stored(stored)))

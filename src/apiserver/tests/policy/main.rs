@@ -239,6 +239,45 @@ async fn quotas_limits_and_namespaces_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quota_holds_under_many_clients_at_once() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default"},
+        "spec": {"hard": {"count/secrets": "5"}}});
+    cluster.create(&admin, &quota).await;
+    let round = async || {
+        let creates: Vec<_> = (0..30)
+            .map(|_| {
+                let (client, secret) = (cluster.client.clone(), json!({"metadata": {"generateName": "s-"}}));
+                tokio::spawn(async move {
+                    let request = http::Request::post("/api/v1/namespaces/default/secrets")
+                        .header("content-type", "application/json")
+                        .body(secret.to_string().into_bytes())
+                        .expect("a request");
+                    client.request::<Value>(request).await
+                })
+            })
+            .collect();
+        let mut created = Vec::new();
+        for create in creates {
+            match create.await.expect("ends") {
+                Ok(secret) => created.push(secret["metadata"]["name"].as_str().expect("a name").to_string()),
+                Err(kube::Error::Api(status)) => assert!(status.message.contains("exceeded quota: q"), "{status:?}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        created
+    };
+    let created = round().await;
+    assert_eq!(created.len(), 5);
+    let mut delete = vec!["delete", "secret"];
+    delete.extend(created.iter().take(2).map(String::as_str));
+    cluster.succeeds(&admin, &delete).await;
+    assert_eq!(round().await.len(), 2, "what was refused holds no place");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kubectls_own_commands_for_access_work() {
     let cluster = Cluster::start().await;
     let (admin, ann) = (cluster.certificate("admin", &["system:masters"]), cluster.certificate("ann", &[]));

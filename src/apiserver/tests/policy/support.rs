@@ -37,6 +37,8 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
 pub struct Credentials(PathBuf);
 
 pub struct Cluster {
+    /// May do everything, and needs no process of its own.
+    pub client: kube::Client,
     folder: TempDir,
     address: String,
     issuer: Issuer<'static, Key>,
@@ -113,7 +115,7 @@ impl Cluster {
             client.request_text(request).await.is_ok().then_some(())
         })
         .await;
-        Self { folder, address, issuer, shutdown, running }
+        Self { client, folder, address, issuer, shutdown, running }
     }
 
     /// Credentials of a certificate with this user and these groups.
