@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod front_proxy;
 pub mod keys;
 pub mod reviews;
+pub mod secret_token;
 pub mod service_account;
 pub mod token_request;
 

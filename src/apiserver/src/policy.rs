@@ -24,6 +24,7 @@ use crate::authn::discovery;
 use crate::authn::front_proxy::FrontProxy;
 use crate::authn::keys::{Signer, Verifier};
 use crate::authn::reviews::{SelfSubjectReviews, TokenReviews};
+use crate::authn::secret_token::SecretTokens;
 use crate::authn::service_account::ServiceAccountTokens;
 use crate::authn::token_request::TokenRequests;
 use crate::authn::{TokenReader, Tokens};
@@ -106,9 +107,12 @@ fn tokens<C: Clock + Clone>(live: &Live, clock: &C, issuer: &str, verifiers: &[V
         issuer: issuer.to_string(),
         verifiers: verifiers.to_vec(),
     };
+    let api_audiences = vec![issuer.to_string()];
+    let secrets =
+        SecretTokens { live: live.clone(), verifiers: verifiers.to_vec(), api_audiences: api_audiences.clone() };
     let bootstrap = BootstrapTokens::new(live.clone(), clock.clone());
-    let readers: Vec<Arc<dyn TokenReader>> = vec![Arc::new(accounts), Arc::new(bootstrap)];
-    Tokens { readers, api_audiences: vec![issuer.to_string()] }
+    let readers: Vec<Arc<dyn TokenReader>> = vec![Arc::new(accounts), Arc::new(secrets), Arc::new(bootstrap)];
+    Tokens { readers, api_audiences }
 }
 
 /// In Kubernetes' order: quota last, when the object is as it will be kept.

@@ -13,6 +13,7 @@ use client::Context;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
+pub mod account_tokens;
 pub mod bootstrap_token;
 pub mod certificates;
 pub mod common;
@@ -48,6 +49,8 @@ pub struct Config {
     pub ca_certificate: PathBuf,
     /// Its key, for signing; requests stay unsigned where it is `None`.
     pub ca_key: Option<PathBuf>,
+    /// The private key that tokens of service accounts are signed with.
+    pub service_account_key: PathBuf,
     /// How often nodes are looked at.
     pub node_monitor_period: Duration,
     /// How long a node may be silent.
@@ -77,6 +80,7 @@ impl Config {
             node_cidr_prefix: 24,
             ca_certificate: pki.join("ca.crt"),
             ca_key: Some(pki.join("ca.key")),
+            service_account_key: pki.join("sa.key"),
             node_monitor_period: Duration::from_secs(5),
             node_monitor_grace: Duration::from_secs(40),
             terminated_pods: 12_500,
@@ -121,6 +125,7 @@ pub const CONTROLLERS: &[Controller] = &[
     }),
     ("root-ca-publisher", |shared| Box::pin(root_ca::run(shared))),
     ("service-account", |shared| Box::pin(service_account::run(shared))),
+    ("service-account-token", |shared| Box::pin(account_tokens::run(shared))),
 ];
 
 /// Runs every controller until the context is shut down, or one of them fails.

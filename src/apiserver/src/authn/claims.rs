@@ -2,6 +2,7 @@
 //! Whether what it names still exists is `service_account`'s.
 
 use jsonwebtoken::{Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -79,6 +80,31 @@ pub fn sign(claims: &Claims, signer: &Signer) -> jsonwebtoken::errors::Result<St
     jsonwebtoken::encode(&header, claims, &signer.key)
 }
 
+/// The claims of a token of `issuer` that one of `verifiers` signed, whatever its times and audiences; `None` where
+/// another issuer made it or it is no JSON Web Token.
+///
+/// # Errors
+/// A token of that issuer that nobody signed, or that lacks claims.
+pub fn signed<C: DeserializeOwned>(token: &str, issuer: &str, verifiers: &[Verifier]) -> Result<Option<C>, Refusal> {
+    let Ok(unverified) = jsonwebtoken::dangerous::insecure_decode::<Issuer>(token) else { return Ok(None) };
+    if unverified.claims.iss != issuer {
+        return Ok(None);
+    }
+    let header = unverified.header;
+    let mut candidates = verifiers
+        .iter()
+        .filter(|verifier| verifier.algorithm == header.alg && header.kid.as_ref().is_none_or(|id| *id == verifier.id));
+    let verified = candidates.find_map(|verifier| {
+        // Times and audiences are checked by the caller, against a clock that is passed in.
+        let mut validation = Validation::new(verifier.algorithm);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        jsonwebtoken::decode::<C>(token, &verifier.key, &validation).ok()
+    });
+    verified.map(|token| Some(token.claims)).ok_or_else(|| Refusal("invalid signature".to_string()))
+}
+
 /// The claims of a token of ours that is in force at `now_s` and meant for one of `audiences`, with those audiences;
 /// `None` where another issuer made it or it is no JSON Web Token.
 ///
@@ -91,26 +117,8 @@ pub fn verify(
     audiences: &[String],
     now_s: i64,
 ) -> Result<Option<(Claims, Vec<String>)>, Refusal> {
-    let Ok(unverified) = jsonwebtoken::dangerous::insecure_decode::<Issuer>(token) else { return Ok(None) };
-    if unverified.claims.iss != issuer {
-        return Ok(None);
-    }
+    let Some(claims) = signed::<Claims>(token, issuer, verifiers)? else { return Ok(None) };
     let refuse = |why: &str| Refusal(why.to_string());
-    let header = unverified.header;
-    let mut candidates = verifiers
-        .iter()
-        .filter(|verifier| verifier.algorithm == header.alg && header.kid.as_ref().is_none_or(|id| *id == verifier.id));
-    let claims = candidates
-        .find_map(|verifier| {
-            // Times and audiences are checked below, against a clock that is passed in.
-            let mut validation = Validation::new(verifier.algorithm);
-            validation.validate_exp = false;
-            validation.validate_aud = false;
-            validation.required_spec_claims.clear();
-            jsonwebtoken::decode::<Claims>(token, &verifier.key, &validation).ok()
-        })
-        .ok_or_else(|| refuse("invalid signature"))?
-        .claims;
     if now_s > claims.exp + LEEWAY_S {
         return Err(refuse("service account token has expired"));
     }

@@ -20,6 +20,21 @@ pub enum Error {
     /// A certificate or key is not as it should be.
     #[error(transparent)]
     Certificate(#[from] pki::Error),
+    /// The key of service accounts is of no use.
+    #[error("{} holds no private P-256 or RSA key to sign tokens with", path.display())]
+    SigningKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A token could not be signed.
+    #[error("sign the token of {object}")]
+    Sign {
+        /// `Secret web/robot`.
+        object: String,
+        /// Why.
+        #[source]
+        source: jsonwebtoken::errors::Error,
+    },
     /// An object cannot be acted on as it is; its author must change it.
     #[error("{object}: {problem}")]
     Object {

@@ -1,6 +1,7 @@
 //! The real API server, controllers and scheduler in one process, with nodes that only pretend to run pods, driven
 //! by the real kubectl.
 
+mod accounts;
 mod garbage;
 mod nodes;
 mod support;
