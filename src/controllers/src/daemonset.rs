@@ -19,7 +19,7 @@ use kube::core::Selector;
 use serde_json::json;
 
 use crate::Shared;
-use crate::common::error::{Error, doing};
+use crate::common::error::{Error, cause, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
@@ -262,7 +262,7 @@ impl Controller {
                     return Ok(());
                 }
                 let error = doing(format!("create a pod of DaemonSet {key}"))(error);
-                let message = format!("Error creating: {}", stdx::error::chain(&error));
+                let message = format!("Error creating: {}", cause(&error));
                 self.recorder.warning(daemon.as_ref(), "FailedCreate", &message);
                 return Err(error);
             }

@@ -17,7 +17,7 @@ use kube::core::Selector;
 use serde_json::json;
 
 use crate::Shared;
-use crate::common::error::{Error, doing};
+use crate::common::error::{Error, cause, doing};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of};
 use crate::common::{namespaces, pods, ready};
@@ -214,7 +214,7 @@ impl Controller {
             Err(error) if namespaces::goes_away(&error) => return Ok(()),
             Err(error) => {
                 let error = doing(what())(error);
-                let message = format!("Failed to create new replica set \"{name}\": {}", stdx::error::chain(&error));
+                let message = format!("Failed to create new replica set \"{name}\": {}", cause(&error));
                 self.recorder.warning(deployment.as_ref(), "ReplicaSetCreateError", &message);
                 return Err(error);
             }

@@ -62,3 +62,8 @@ pub fn doing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     let wrap = client::Error::request(what);
     move |source| Error::Api(wrap(source))
 }
+
+/// What the API server answered, without what was being done: events say that themselves.
+pub fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), stdx::error::chain)
+}

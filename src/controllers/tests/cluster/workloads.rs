@@ -144,3 +144,25 @@ async fn important_pods_make_room_for_themselves() {
     cluster.until("get pod high -o jsonpath={.status.phase}", |out| out == "Running").await;
     cluster.until("get pods -o name", |out| out == "pod/high").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_why_nothing_was_created_in_the_servers_words() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    cluster
+        .apply(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
+            "spec": {"hard": {"pods": "0", "count/replicasets.apps": "0"}}}))
+        .await;
+    let daemon = json!({"selector": {"matchLabels": {"app": "log"}}, "template": template("log", "v1")});
+    cluster
+        .apply(json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "log"}, "spec": daemon}))
+        .await;
+    cluster.apply(deployment(1, "v1")).await;
+    cluster
+        .until("get events -o jsonpath={.items[*].message}", |out| {
+            let set = out.split("Failed to create new replica set \"").nth(1).and_then(|rest| rest.split_once("\": "));
+            out.contains("Error creating: pods \"log-")
+                && set.is_some_and(|(name, why)| why.starts_with(&format!("replicasets.apps \"{name}\" is forbidden")))
+        })
+        .await;
+}
