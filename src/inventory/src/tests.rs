@@ -99,6 +99,47 @@ fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
 }
 
 #[test]
+fn a_value_of_another_kind_is_told_by_its_key_and_what_it_takes() {
+    let mut otherwise = Vec::new();
+    let mut told = |text: &str, expected: &str| {
+        let found = problems_of(text);
+        // The place is said once.
+        if found.len() != 1 || !found[0].contains(expected) || found[0].contains(" at line ") {
+            otherwise.push(format!("{text:?}: {expected}\nbut: {found:?}"));
+        }
+    };
+    for (text, expected) in [
+        ("", "the file is empty; the least is `spec: {hosts: [{address: ADDRESS}]}`"),
+        ("# nothing\n---\n", "the file is empty"),
+        ("spec: {hosts: 5}", "hosts.yaml:1:15: `hosts` takes a list of hosts, each with its `address`"),
+        ("spec: {hosts: [", "hosts.yaml:1:15: unclosed bracket"),
+        ("spec: {hosts: [{address: 10.0.0.1}]}\n---\nspec: {}\n", "a second document begins here"),
+    ] {
+        told(text, expected);
+    }
+    for (spec, expected) in [
+        (
+            "      taints: [{key: a, effect: X}]",
+            "hosts.yaml:4:16: `taints` takes a list of texts as kubectl writes them",
+        ),
+        ("      taints:\n        - key: a", "`taints` takes a list of texts as kubectl writes them"),
+        ("      ssh: {port: 70000}", "hosts.yaml:4:19: `port` takes a whole number from 1 to 65535"),
+        ("      ssh: root", "hosts.yaml:4:12: `ssh` takes keys with values"),
+        ("      groups: fast", "`groups` takes a list"),
+        ("      prepare: {swap: 7}", "`swap` takes `true` or `false`"),
+        (
+            "  gitops: {url: 'file:///x', ref: {branch: x}}",
+            "hosts.yaml:4:35: `ref` takes the name of a branch or a tag",
+        ),
+        ("  addons: {dns: false}", "hosts.yaml:4:17: `dns` takes keys with values: `{enabled: false}` leaves it out"),
+        ("  options: {parallel: many}", "`parallel` takes a whole number"),
+    ] {
+        told(&with_spec(spec), expected);
+    }
+    assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     for (text, expected) in [
         ("apiVersion: v1\nspec: {hosts: [{address: 10.0.0.1}]}", "hosts.yaml:1:13: apiVersion is `v1`; this version"),

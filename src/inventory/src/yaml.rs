@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Place, Problem};
 
+mod words;
+
 /// A value and where it stands.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct At<T> {
@@ -44,31 +46,10 @@ pub(crate) fn from_str<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T
     serde_yaml::from_str(text).map_err(|error| {
         let error = error.without_snippet();
         let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-        let problem = Problem { file: path.to_owned(), line, column, message: explain(error) };
+        let message = words::explain(error, text, Place { line, column });
+        let problem = Problem { file: path.to_owned(), line, column, message };
         Error::Invalid { problems: vec![problem] }
     })
-}
-
-/// What the parser says, in words that name the remedy.
-fn explain(error: &serde_yaml::Error) -> String {
-    use serde_yaml::Error as E;
-    match error {
-        E::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown key `{field}`; {}", suggest(field, expected.iter().copied()))
-        }
-        E::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("unknown value `{variant}`; {}", suggest(variant, expected.iter().copied()))
-        }
-        E::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
-        E::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is there twice"),
-        other => other.render_with_options(plain()).trim().to_owned(),
-    }
-}
-
-fn plain() -> serde_yaml::RenderOptions<'static> {
-    let mut options = serde_yaml::RenderOptions::default();
-    options.snippets = serde_yaml::SnippetMode::Off;
-    options
 }
 
 /// `did you mean ...` where one of `known` is near, the whole list otherwise.
