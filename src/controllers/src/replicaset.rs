@@ -18,7 +18,7 @@ use kube::core::Selector;
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::common::error::{Error, doing};
+use crate::common::error::{Error, cause, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
@@ -340,11 +340,6 @@ impl<K: Replicated> Controller<K> {
             _ => Ok(()),
         }
     }
-}
-
-/// What the API server answered, without what was being done: events and conditions say that themselves.
-fn cause(error: &Error) -> String {
-    std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), stdx::error::chain)
 }
 
 /// The message of ReplicaFailure. It stays as it was first for as long as pods fail: later refusals name other pods,

@@ -63,7 +63,7 @@ pub fn doing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     move |source| Error::Api(wrap(source))
 }
 
-/// What the API server answered, without what was being done: events say that themselves.
+/// What the API server answered, without what was being done: events and conditions say that themselves.
 pub fn cause(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| stdx::error::chain(error), stdx::error::chain)
 }
