@@ -8,6 +8,7 @@ pub mod gvk;
 pub mod meta;
 pub mod names;
 pub mod patch;
+pub mod qos;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::environment::Environment;
 use super::expand::expand;
-use super::resources::{self, Qos};
+use super::resources;
 use super::security::{self, ImageUser};
 use super::{identity, resolver};
 use crate::Error;
@@ -46,7 +46,7 @@ pub fn sandbox(host: &Host, pod: &Pod, attempt: u32) -> v1::PodSandboxConfig {
         labels: identity::sandbox_labels(pod),
         annotations: identity::sandbox_annotations(pod).into_iter().collect(),
         linux: Some(v1::LinuxPodSandboxConfig {
-            cgroup_parent: host.cgroups.parent(Qos::of(pod), &reference.uid),
+            cgroup_parent: host.cgroups.parent(resources::qos(pod), &reference.uid),
             security_context: Some(security::sandbox(&spec)),
             sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
             ..Default::default()

@@ -8,10 +8,9 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::memory::Waiting;
 use super::observed::{Observed, Sandbox};
-use super::resources::{self, Qos};
+use super::resources::{pod_limits, qos};
 use super::{config, environment, find_container, identity, resolver};
 use crate::Error;
-use crate::cgroup::PodLimits;
 use crate::hooks;
 use crate::host::Host;
 
@@ -26,7 +25,7 @@ pub async fn prepare(host: &Host, pod: &Pod) -> Result<(), Error> {
     for sub in ["volumes", "plugins", "containers"] {
         make_folder(&folder.join(sub), 0o750)?;
     }
-    host.cgroups.prepare_pod(Qos::of(pod), uid, limits(pod)).map_err(Error::file("create cgroup of pod", uid))?;
+    host.cgroups.prepare_pod(qos(pod), uid, pod_limits(pod)).map_err(Error::file("create cgroup of pod", uid))?;
     host.volumes.prepare(pod, &host.facts(Vec::new()), host.objects.as_ref()).await?;
     Ok(())
 }
@@ -35,19 +34,6 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(folder).map_err(Error::file("create folder", folder))?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).map_err(Error::file("set mode of", folder))
-}
-
-fn limits(pod: &Pod) -> PodLimits {
-    let Some(spec) = pod.spec.as_ref() else { return PodLimits::default() };
-    let narrow = |amount: i128| i64::try_from(amount).unwrap_or(i64::MAX);
-    let request = resources::pod_total(spec, |container| Some(resources::request(container, "cpu").unwrap_or(0)));
-    let cpu = resources::pod_total(spec, |container| resources::limit(container, "cpu"));
-    let memory = resources::pod_total(spec, |container| resources::limit(container, "memory"));
-    PodLimits {
-        cpu_shares: resources::shares(request.map_or(0, narrow)),
-        cpu_quota_us: cpu.map(narrow).map(resources::quota_us),
-        memory_bytes: memory.map(|milli| narrow(milli / 1000)),
-    }
 }
 
 /// Makes and starts a sandbox.
@@ -62,7 +48,7 @@ pub async fn create_sandbox(host: &Host, pod: &Pod, attempt: u32) -> Result<Stri
     let id = host.runtime.run_sandbox(config, handler).await?;
     // With systemd the pod's slice, and all pods' slice above the first, are there only now.
     host.limit_pods();
-    host.cgroups.limit_pod(Qos::of(pod), pod.metadata.uid.as_deref().unwrap_or_default(), limits(pod));
+    host.cgroups.limit_pod(qos(pod), pod.metadata.uid.as_deref().unwrap_or_default(), pod_limits(pod));
     Ok(id)
 }
 

@@ -11,7 +11,7 @@ use super::fields::Facts;
 use super::memory::{Memory, Waiting};
 use super::observed::{Instance, Observed, Phase};
 use super::plan::{init_failed, is_sidecar};
-use super::resources::Qos;
+use super::resources::qos;
 
 pub mod conditions;
 
@@ -50,7 +50,7 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
     let ips = ips(spec, input);
     let mut status = PodStatus {
         phase: Some(phase.to_string()),
-        qos_class: Some(Qos::of(input.pod).name().into()),
+        qos_class: Some(qos(input.pod).name().into()),
         start_time: Some(start_time(input)),
         observed_generation: input.pod.metadata.generation,
         host_ip: input.facts.host_ips.first().map(ToString::to_string),

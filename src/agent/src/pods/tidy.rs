@@ -37,7 +37,7 @@ impl Pods {
             let table = self.lock();
             let known: HashSet<String> = table.workers.keys().cloned().collect();
             let pods = table.workers.values().map(|worker| worker.pod());
-            let burstable: i64 = pods.filter(|pod| Qos::of(pod) == Qos::Burstable).map(|pod| shares(&pod)).sum();
+            let burstable: i64 = pods.filter(|pod| resources::qos(pod) == Qos::Burstable).map(|pod| shares(&pod)).sum();
             (known, table.complete, burstable)
         };
         // Again, since systemd may have written its own over them.
@@ -73,9 +73,8 @@ impl Pods {
 }
 
 fn shares(pod: &Pod) -> i64 {
-    let spec = pod.spec.as_ref();
-    let request = spec.and_then(|spec| resources::pod_total(spec, |c| Some(resources::request(c, "cpu").unwrap_or(0))));
-    resources::shares(request.and_then(|milli| i64::try_from(milli).ok()).unwrap_or(0))
+    let request = pod.spec.as_ref().map_or(0, |spec| resources::pod_request(spec, "cpu"));
+    resources::shares(i64::try_from(request).unwrap_or(i64::MAX))
 }
 
 /// The pods in the runtime that are not among the known.

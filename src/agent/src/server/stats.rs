@@ -11,7 +11,7 @@ use crate::cgroup::Cgroups;
 use crate::machine::meminfo;
 use crate::pod::identity::PodRef;
 use crate::pod::observed::Phase;
-use crate::pod::resources::Qos;
+use crate::pod::resources::qos;
 use crate::pod::worker::Worker;
 use crate::pods::Pods;
 
@@ -206,7 +206,7 @@ impl Stats {
         let sandbox = observed.ready_sandbox()?;
         let cgroups = &self.pods.host().cgroups;
         let reference = PodRef::of(&pod);
-        let path = cgroups.path(Qos::of(&pod), Some(&reference.uid));
+        let path = cgroups.path(qos(&pod), Some(&reference.uid));
         let mut containers = Vec::new();
         for instance in observed.containers.iter().filter(|instance| instance.phase == Phase::Running) {
             let Some(own) = container_path(cgroups, &path, &instance.id) else { continue };

@@ -1,46 +1,26 @@
 //! The quality-of-service class that a pod's requests and limits come to.
 
-use std::collections::BTreeMap;
-
+use machinery::qos::{self, Amount, Claim};
 use machinery::quantity::Quantity;
 use serde_json::Value;
 
 use crate::read;
 
-const RESOURCES: [&str; 2] = ["cpu", "memory"];
-
-/// `Guaranteed` where every container requests all it is limited to, `BestEffort` where none asks for anything, else
-/// `Burstable`.
+/// The class of service of a pod with this spec; the agent asks the same [`machinery::qos`].
 pub(crate) fn class(spec: &Value) -> &'static str {
     let own = read::at(spec, "resources");
-    let all: Vec<&Value> = if own.is_null() {
-        let containers = read::list(spec, "containers").iter().chain(read::list(spec, "initContainers"));
-        containers.map(|container| read::at(container, "resources")).collect()
-    } else {
-        vec![own]
-    };
-    let amounts: Vec<(Amounts, Amounts)> =
-        all.iter().map(|resources| (amounts(resources, "requests"), amounts(resources, "limits"))).collect();
-    if amounts.iter().all(|(requests, limits)| requests.is_empty() && limits.is_empty()) {
-        return "BestEffort";
-    }
-    let is_guaranteed = amounts.iter().all(|(requests, limits)| limits.len() == RESOURCES.len() && requests == limits);
-    if is_guaranteed { "Guaranteed" } else { "Burstable" }
+    let names = ["requests", "limits"].into_iter().flat_map(|kind| read::map(own, kind).keys().map(String::as_str));
+    let pod = qos::counts(names).then(|| claim(own));
+    let containers = read::list(spec, "containers").iter().chain(read::list(spec, "initContainers"));
+    qos::class(pod, containers.map(|container| claim(read::at(container, "resources")))).name()
 }
 
-type Amounts = BTreeMap<&'static str, i64>;
-
-/// Amounts above zero, in thousandths. A limit without a request requests as much.
-fn amounts(resources: &Value, kind: &str) -> Amounts {
-    let of = |kind: &str, name: &str| -> Option<i64> {
+fn claim(resources: &Value) -> Claim {
+    let of = |kind: &str, name: &str| {
         let text = read::scalar(read::at(read::at(resources, kind), name));
-        text.parse::<Quantity>().ok().map(Quantity::to_millis)
+        text.parse::<Quantity>().ok().map(|amount| i128::from(amount.to_millis()))
     };
-    let amount = |name: &&'static str| {
-        let amount = of(kind, name).or_else(|| if kind == "requests" { of("limits", name) } else { None })?;
-        (amount > 0).then_some((*name, amount))
-    };
-    RESOURCES.iter().filter_map(amount).collect()
+    ["cpu", "memory"].map(|name| Amount { request: of("requests", name), limit: of("limits", name) })
 }
 
 #[cfg(test)]
@@ -67,5 +47,14 @@ mod tests {
         for (containers, expected) in cases {
             assert_eq!(class(&json!({"containers": containers})), expected, "{containers}");
         }
+        for (own, expected) in [
+            (json!({"limits": {"cpu": "200m", "memory": "64Mi"}}), "Guaranteed"),
+            (json!({"requests": {"cpu": "200m"}}), "Burstable"),
+            (json!({}), "BestEffort"),
+        ] {
+            assert_eq!(class(&json!({"resources": own, "containers": [{}]})), expected, "{own}");
+        }
+        let asks_by_containers = json!({"resources": {}, "containers": [{"resources": {"limits": full}}]});
+        assert_eq!(class(&asks_by_containers), "Guaranteed");
     }
 }
