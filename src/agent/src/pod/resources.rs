@@ -58,9 +58,9 @@ pub fn request(container: &Container, resource: &str) -> Option<i128> {
     milli_of(resources.requests.as_ref(), resource).or_else(|| milli_of(resources.limits.as_ref(), resource))
 }
 
-/// A container's limit in thousandths.
+/// A container's limit in thousandths; a limit of zero is none.
 pub fn limit(container: &Container, resource: &str) -> Option<i128> {
-    milli_of(container.resources.as_ref()?.limits.as_ref(), resource)
+    milli_of(container.resources.as_ref()?.limits.as_ref(), resource).filter(|limit| *limit > 0)
 }
 
 /// Shares of the processor for a request.
@@ -143,7 +143,7 @@ pub fn pod_request(spec: &PodSpec, resource: &str) -> i128 {
 
 /// What a pod may use at most, in thousandths; `None` where neither it nor all of its containers set a limit.
 pub fn pod_limit(spec: &PodSpec, resource: &str) -> Option<i128> {
-    let whole = own(spec).and_then(|own| milli_of(own.limits.as_ref(), resource));
+    let whole = own(spec).and_then(|own| milli_of(own.limits.as_ref(), resource)).filter(|limit| *limit > 0);
     let limit = whole.or_else(|| containers_total(spec, |container| limit(container, resource)))?;
     Some(limit + overhead(spec, resource))
 }
@@ -220,6 +220,8 @@ mod tests {
         let cases = [
             (one(json!({})), limits(None, None, 2)),
             (one(json!({ "limits": { "memory": "64Mi" } })), limits(None, Some(64 * mib), 2)),
+            // Zero takes back what a LimitRange would give.
+            (one(json!({ "limits": { "cpu": "0", "memory": "0" } })), limits(None, None, 2)),
             (
                 json!({ "containers": [{ "name": "a" }, { "name": "b", "resources": { "limits": { "cpu": "2" } } }],
                     "resources": { "limits": { "cpu": "200m", "memory": "64Mi" } } }),
