@@ -38,10 +38,19 @@ pub fn plan(statics: &[Arc<Pod>], api_pods: &[Arc<Pod>], runs: impl Fn(&str) -> 
     plan
 }
 
-/// Carries a plan out, as far as it can be; answers the first error. `node` owns the mirrors it makes: the API takes
-/// none without that owner, so that none are made before the node is registered.
-pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) -> Result<(), Error> {
-    let mut outcome = Ok(());
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Static pods that have a mirror now, which knows nothing yet of what runs.
+    pub made: Vec<Arc<Pod>>,
+    /// What went wrong, each of one pod.
+    pub errors: Vec<Error>,
+}
+
+/// Carries a plan out as far as it can be: what is wrong with one pod is no matter of another's. `node` owns the mirrors
+/// it makes: the API takes none without that owner, so that none are made before the node is registered.
+pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) -> Outcome {
+    let mut outcome = Outcome::default();
     for mirror in &plan.delete {
         let reference = PodRef::of(mirror);
         let preconditions = Preconditions { uid: Some(reference.uid.clone()), resource_version: None };
@@ -50,18 +59,17 @@ pub async fn carry_out(plan: &Plan, client: &kube::Client, node: Option<&Node>) 
         let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
         let deleted =
             pods.delete(&reference.name, &options).await.map_err(api(format!("delete mirror pod {reference}")));
-        if let Err(error) = deleted.map(drop)
-            && !error.is_not_found()
-        {
-            outcome = outcome.and(Err(error));
-        }
+        outcome.errors.extend(deleted.err().filter(|error| !error.is_not_found()));
     }
     let Some(owner) = node.and_then(owner) else { return outcome };
     for pod in &plan.create {
         let reference = PodRef::of(pod);
         let pods = Api::<Pod>::namespaced(client.clone(), &reference.namespace);
         let made = pods.create(&PostParams::default(), &mirror(pod, owner.clone())).await;
-        outcome = outcome.and(made.map(drop).map_err(api(format!("create mirror pod {reference}"))));
+        match made.map_err(api(format!("create mirror pod {reference}"))) {
+            Ok(_) => outcome.made.push(pod.clone()),
+            Err(error) => outcome.errors.push(error),
+        }
     }
     outcome
 }
@@ -108,5 +116,29 @@ mod tests {
         let plan = plan(&statics, &mirrors, |hash| hash == "4");
         let names = |pods: &[Arc<Pod>]| pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>();
         assert_eq!((names(&plan.create), names(&plan.delete)), (vec!["b".into()], vec!["a".into(), "c".into()]));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_the_api_refuses_does_not_keep_the_others_from_their_mirrors() {
+        // The API as far as it is asked here: it knows no namespace `nowhere`.
+        let answer = |request: http::Request<kube::client::Body>| async move {
+            let refused = request.uri().path().contains("/nowhere/");
+            let body = match refused {
+                true => {
+                    json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no" })
+                }
+                false => json!({ "metadata": { "name": "made" } }),
+            };
+            let answer = http::Response::builder().status(if refused { 404 } else { 201 });
+            answer.body(kube::client::Body::from(body.to_string().into_bytes()))
+        };
+        let client = kube::Client::new(tower::service_fn(answer), "default");
+        let node: Node = serde_json::from_value(json!({ "metadata": { "name": "w1", "uid": "n" } })).unwrap();
+        let mut bad = (*pod("bad", json!({}))).clone();
+        bad.metadata.namespace = Some("nowhere".into());
+        let plan = Plan { create: vec![Arc::new(bad), pod("good", json!({}))], delete: vec![] };
+        let outcome = carry_out(&plan, &client, Some(&node)).await;
+        let made: Vec<_> = outcome.made.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        assert_eq!((made, outcome.errors.len()), (vec!["good"], 1));
     }
 }

@@ -8,6 +8,7 @@ use client::informer::{Change, Informer};
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::mirror;
 use crate::node::Keeper;
 use crate::pod::identity::{CONFIG_SOURCE, is_mirror, is_static};
@@ -46,7 +47,11 @@ fn from_api(pod: &Arc<Pod>) -> Arc<Pod> {
 
 /// The static pods of this node as they were last read.
 #[derive(Default)]
-pub struct Statics(Mutex<HashMap<String, Arc<Pod>>>);
+pub struct Statics {
+    pods: Mutex<HashMap<String, Arc<Pod>>>,
+    /// What was last said of mirrors that could not be kept, so that it is said once.
+    told: Mutex<String>,
+}
 
 impl Statics {
     /// Reads the folder until `shutdown`; after each reading `then` is called.
@@ -71,7 +76,7 @@ impl Statics {
             tracing::warn!(problems, "read manifests of static pods");
             *told = problems;
         }
-        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.pods.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut next = HashMap::new();
         for pod in found {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -92,9 +97,21 @@ impl Statics {
         *known = next;
     }
 
+    /// Says what is wrong with mirrors, where it is something else than before.
+    fn tell(&self, errors: &[Error]) {
+        let problems = errors.iter().map(|error| stdx::error::chain(error)).collect::<Vec<_>>().join("; ");
+        let mut told = self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if problems != *told {
+            if !problems.is_empty() {
+                tracing::warn!(problems, "keep mirror pods");
+            }
+            *told = problems;
+        }
+    }
+
     /// The static pods.
     pub fn all(&self) -> Vec<Arc<Pod>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().cloned().collect()
+        self.pods.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().cloned().collect()
     }
 }
 
@@ -108,18 +125,14 @@ pub async fn keep_mirrors(
 ) {
     let plan = mirror::plan(&statics.all(), &informer.list(None), |hash| pods.has(hash));
     if plan.create.is_empty() && plan.delete.is_empty() {
-        return;
+        return statics.tell(&[]);
     }
-    match mirror::carry_out(&plan, client, keeper.node().as_deref()).await {
-        Ok(()) => {
-            for pod in &plan.create {
-                // A new mirror knows nothing yet of what runs.
-                let reference = crate::pod::identity::PodRef::of(pod);
-                if let Some(worker) = pods.find(&reference.namespace, &reference.name) {
-                    worker.report_again();
-                }
-            }
+    let outcome = mirror::carry_out(&plan, client, keeper.node().as_deref()).await;
+    for pod in &outcome.made {
+        let reference = crate::pod::identity::PodRef::of(pod);
+        if let Some(worker) = pods.find(&reference.namespace, &reference.name) {
+            worker.report_again();
         }
-        Err(error) => tracing::warn!(error = %stdx::error::chain(&error), "keep mirror pods"),
     }
+    statics.tell(&outcome.errors);
 }
