@@ -48,6 +48,11 @@ impl Keeper {
         self.nodes.get("", &self.host.config.node_name)
     }
 
+    /// This node's object, and its changes.
+    pub fn informer(&self) -> Informer<Node> {
+        self.nodes.clone()
+    }
+
     /// Registers the node and tells its status until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
         self.nodes.synced().await;
@@ -143,7 +148,7 @@ impl Keeper {
 }
 
 /// The labels a node has by itself and those of its configuration.
-fn labels(config: &Config) -> BTreeMap<String, String> {
+pub fn labels(config: &Config) -> BTreeMap<String, String> {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

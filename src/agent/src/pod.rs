@@ -5,6 +5,10 @@
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod};
 
+use self::memory::Waiting;
+use self::observed::{Observed, Phase};
+
+pub mod admission;
 pub mod backoff;
 pub mod config;
 pub mod environment;

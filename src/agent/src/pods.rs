@@ -1,9 +1,10 @@
 //! All pods of this node: a worker for each, woken by what changes in the runtime; what belongs to none is removed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use client::informer::Informer;
+use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,7 @@ use crate::pod::identity::{PodRef, is_static};
 use crate::pod::memory::SANDBOX;
 use crate::pod::worker::{Reports, Worker};
 
+mod admit;
 mod relist;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ struct Inner {
     sink: Arc<dyn Sink>,
     table: Mutex<Table>,
     completed: Notify,
+    node: OnceLock<Informer<Node>>,
 }
 
 #[derive(Default)]
@@ -41,6 +44,8 @@ struct Table {
     workers: HashMap<String, Arc<Worker>>,
     /// Static pods whose former version under the same name has yet to end.
     deferred: BTreeMap<(String, String), Arc<Pod>>,
+    /// Pods (UIDs) that no source has any more, and that are still ending: they take nobody's place.
+    departed: HashSet<String>,
     /// Every source has told its pods once; before that nothing is an orphan.
     complete: bool,
 }
@@ -58,7 +63,12 @@ impl Reports for Inner {
 impl Pods {
     /// No pods yet.
     pub fn new(host: Arc<Host>, sink: Arc<dyn Sink>) -> Self {
-        Self(Arc::new(Inner { host, sink, table: Mutex::default(), completed: Notify::new() }))
+        Self(Arc::new(Inner { host, sink, table: Mutex::default(), completed: Notify::new(), node: OnceLock::new() }))
+    }
+
+    /// From now on the labels of this node are what the API says.
+    pub fn follow_node(&self, node: Informer<Node>) {
+        let _ = self.0.node.set(node);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -82,7 +92,11 @@ impl Pods {
             table.deferred.insert((reference.namespace, reference.name), pod);
             return;
         }
+        let refusal = self.refusal(&pod, &table);
         let worker = Worker::new(self.0.host.clone(), self.0.clone(), pod);
+        if refusal.is_some() {
+            worker.remember(|memory| memory.verdict = refusal);
+        }
         table.workers.insert(reference.uid.clone(), worker.clone());
         drop(table);
         let pods = self.clone();
@@ -95,6 +109,7 @@ impl Pods {
     fn forget(&self, reference: &PodRef) {
         let mut table = self.lock();
         table.workers.remove(&reference.uid);
+        table.departed.remove(&reference.uid);
         let next = table.deferred.remove(&(reference.namespace.clone(), reference.name.clone()));
         drop(table);
         if let Some(next) = next {
@@ -107,6 +122,9 @@ impl Pods {
         let mut table = self.lock();
         table.deferred.retain(|_, pod| pod.metadata.uid.as_deref() != Some(uid));
         let worker = table.workers.get(uid).cloned();
+        if worker.is_some() {
+            table.departed.insert(uid.to_string());
+        }
         drop(table);
         if let Some(worker) = worker {
             worker.delete();

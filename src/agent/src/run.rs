@@ -143,12 +143,14 @@ async fn run_joined(
     let statuses = Statuses::new(client.clone());
     let pods = Pods::new(host.clone(), statuses.clone());
     let keeper = Keeper::new(host.clone(), machine, &context);
+    let nodes = keeper.informer();
     let informer = context.informers.by_field::<Pod>(&format!("spec.nodeName={}", host.config.node_name));
     let server = crate::server::Server::new(pods.clone(), client.clone(), identity.serving.clone(), &ca_pem)?;
     let listener = crate::server::listen(host.config.listen_address).await?;
     let statics = Statics::default();
     let follow_api = async {
-        informer.synced().await;
+        tokio::join!(informer.synced(), nodes.synced());
+        pods.follow_node(nodes);
         follow_api(&pods, &informer);
         statics
             .follow(&pods, shutdown.clone(), async || {

@@ -19,6 +19,13 @@ const MANIFESTS: Duration = Duration::from_secs(2);
 
 /// Feeds the API's pods of this node to their workers.
 pub fn follow_api(pods: &Pods, informer: &Informer<Pod>) {
+    // First those that were here before: the others are asked whether there is a place beside them.
+    let mut known = informer.list(None);
+    known.sort_by_key(|pod| {
+        let started = pod.status.as_ref().and_then(|status| status.start_time.clone());
+        (started.is_none(), pod.metadata.creation_timestamp.clone())
+    });
+    known.iter().filter(|pod| !is_mirror(pod)).for_each(|pod| pods.apply(from_api(pod)));
     let pods = pods.clone();
     informer.on_change(move |change| match change {
         Change::Added(pod) if !is_mirror(pod) => pods.apply(from_api(pod)),

@@ -59,6 +59,22 @@ pub struct Verdict {
     pub reason: String,
     /// For a person.
     pub message: String,
+    /// The node did not take the pod: nothing of it ever ran here.
+    pub refused: bool,
+}
+
+impl Verdict {
+    const REJECTED: &str = "Pod was rejected: ";
+
+    /// Of a pod that the node does not take.
+    pub fn refusal(reason: impl Into<String>, why: &str) -> Self {
+        Self { reason: reason.into(), message: format!("{}{why}", Self::REJECTED), refused: true }
+    }
+
+    /// The message as an event has it.
+    pub fn reported(&self) -> &str {
+        self.message.strip_prefix(Self::REJECTED).unwrap_or(&self.message)
+    }
 }
 
 /// See the module.

@@ -47,6 +47,8 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
         .map(|container| of(&super::ephemeral_as_container(container), false))
         .collect();
     let phase = phase(spec, input, init_done, &containers, &init);
+    // Of a pod that was not taken there is nothing to tell but why.
+    let taken = !input.memory.verdict.as_ref().is_some_and(|verdict| verdict.refused);
     let ips = ips(spec, input);
     let mut status = PodStatus {
         phase: Some(phase.to_string()),
@@ -57,9 +59,9 @@ pub fn generate(input: &Input<'_>) -> PodStatus {
         host_ips: Some(input.facts.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: ips.first().cloned(),
         pod_ips: (!ips.is_empty()).then(|| ips.into_iter().map(|ip| PodIP { ip }).collect()),
-        container_statuses: Some(containers),
-        init_container_statuses: (!init.is_empty()).then_some(init),
-        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
+        container_statuses: taken.then_some(containers),
+        init_container_statuses: (taken && !init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (taken && !ephemeral.is_empty()).then_some(ephemeral),
         reason: input.memory.verdict.as_ref().map(|verdict| verdict.reason.clone()),
         message: input.memory.verdict.as_ref().map(|verdict| verdict.message.clone()),
         ..Default::default()

@@ -61,3 +61,26 @@ async fn a_runtime_without_events_is_looked_at_each_second() {
     runtime.end("app", 0);
     until(&mut status, "Succeeded", Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_pod_that_asks_for_too_much_fails_without_a_start_and_takes_nobodys_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(FakeRuntime::default());
+    let (told, mut status) = watch::channel(PodStatus::default());
+    let pods = Pods::new(fake::host(runtime.clone(), folder.path()), Arc::new(Told(told)));
+    let pod = |name: &str, cpu: &str, before: serde_json::Value| -> Arc<Pod> {
+        let resources = json!({ "requests": { "cpu": cpu } });
+        let pod = json!({ "metadata": { "name": name, "namespace": "default", "uid": name }, "status": before,
+            "spec": { "containers": [{ "name": "app", "image": "i:1", "resources": resources }] } });
+        Arc::new(serde_json::from_value(pod).unwrap())
+    };
+    pods.apply(pod("large", "1", json!({})));
+    until(&mut status, "Failed", LIMIT).await;
+    assert_eq!(status.borrow().reason.as_deref(), Some("OutOfcpu"));
+    assert_eq!(runtime.calls(), Vec::<String>::new());
+    // As after a restart of the agent: the reason stays told, and what runs is not asked again.
+    pods.apply(pod("refused", "1", json!({ "phase": "Failed", "reason": "OutOfcpu", "message": "m" })));
+    status.wait_for(|status| status.message.as_deref() == Some("m")).await.unwrap();
+    pods.apply(pod("here", "1", json!({ "startTime": "2026-01-01T00:00:00Z" })));
+    until(&mut status, "Running", LIMIT).await;
+}

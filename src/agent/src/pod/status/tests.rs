@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::super::memory::Verdict;
 use super::super::observed::Sandbox;
 use super::*;
 
@@ -76,6 +77,22 @@ fn readiness_comes_with_the_probe() {
     let after = status(&pod, vec![instance("a", Phase::Running, 0)], &memory);
     assert_eq!((condition(&after, "Ready"), condition(&after, "ContainersReady")), ("True".into(), "True".into()));
     assert_eq!(after.pod_ip.as_deref(), Some("10.42.0.2"));
+}
+
+#[test]
+fn a_refused_pod_tells_why_and_of_no_containers() {
+    let pod = pod(json!({ "containers": [{ "name": "a" }] }));
+    let mut memory = Memory::new(now());
+    memory.verdict = Some(Verdict::refusal("OutOfcpu", "too little"));
+    let observed = Observed::default();
+    let facts = Facts::default();
+    let input =
+        Input { pod: &pod, observed: &observed, memory: &memory, facts: &facts, last: None, ended: true, now: now() };
+    let told = generate(&input);
+    assert_eq!((told.phase.as_deref(), told.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+    assert_eq!(told.message.as_deref(), Some("Pod was rejected: too little"));
+    // kubectl would show what a container waits for in the place of the reason.
+    assert_eq!(told.container_statuses, None);
 }
 
 #[test]

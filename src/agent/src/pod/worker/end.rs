@@ -1,5 +1,7 @@
 //! The end of a pod: its containers, then everything it left on the node.
 
+use k8s_openapi::api::core::v1::PodStatus;
+
 use super::{RETRY, Worker};
 use crate::pod::identity::PodRef;
 use crate::pod::{execute, terminate};
@@ -43,5 +45,15 @@ impl Worker {
         }
         self.reports.gone(&pod);
         true
+    }
+
+    /// True where nothing of the pod runs or will run any more: it has ended, or the node did not take it.
+    pub fn is_over(&self) -> bool {
+        let state = self.lock();
+        let over = |status: Option<&PodStatus>| {
+            matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+        };
+        let refused = state.memory.verdict.as_ref().is_some_and(|verdict| verdict.refused);
+        refused || over(state.status.as_ref()) || over(state.pod.status.as_ref())
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{State, Worker};
 use crate::Error;
 use crate::pod::identity::{self, POD_UID};
-use crate::pod::memory::Memory;
+use crate::pod::memory::{Memory, Verdict};
 use crate::pod::observed::{self, Instance, Observed, Phase};
 use crate::pod::{backoff, config, find_container, lastwords, plan};
 
@@ -83,9 +83,15 @@ impl Worker {
     }
 }
 
-/// After the agent's restart: what the API knows to be ready stays so until a probe says otherwise.
+/// After the agent's restart: what the API knows to be ready stays so until a probe says otherwise, and why a pod was
+/// ended stays told.
 pub(super) fn recall(pod: &Pod, memory: &mut Memory) {
     let Some(status) = pod.status.as_ref() else { return };
+    if let (Some("Failed"), Some(reason)) = (status.phase.as_deref(), &status.reason) {
+        let refused = status.container_statuses.as_ref().is_none_or(Vec::is_empty);
+        let message = status.message.clone().unwrap_or_default();
+        memory.verdict = Some(Verdict { reason: reason.clone(), message, refused });
+    }
     let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
     for container in all {
         let Some(id) = container.container_id.as_deref().and_then(|id| id.strip_prefix("containerd://")) else {
