@@ -4,7 +4,6 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStat
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Input, whole_second};
-use crate::pod::identity::is_static;
 use crate::pod::plan::is_sidecar;
 
 /// The agent's own conditions; others on the object belong to somebody else and are kept.
@@ -32,7 +31,8 @@ pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_do
     }
     let foreign = input.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     list.extend(foreign.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned());
-    if is_static(input.pod) && !list.iter().any(|condition| condition.type_ == "PodScheduled") {
+    // Who names a node needs no scheduler, and who waits for the condition must not wait for ever.
+    if !list.iter().any(|condition| condition.type_ == "PodScheduled") {
         let time = Some(Time(whole_second(input.memory.accepted)));
         list.push(PodCondition { last_transition_time: time, ..plain("PodScheduled", true) });
     }

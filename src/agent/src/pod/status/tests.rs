@@ -80,6 +80,18 @@ fn readiness_comes_with_the_probe() {
 }
 
 #[test]
+fn a_pod_that_is_here_is_scheduled_whoever_named_the_node() {
+    let mut pod = pod(json!({ "nodeName": "w1", "containers": [{ "name": "a" }] }));
+    let told = status(&pod, vec![], &Memory::new(now()));
+    assert_eq!(condition(&told, "PodScheduled"), "True");
+    let scheduler = json!({ "conditions": [{ "type": "PodScheduled", "status": "True", "reason": "theirs" }] });
+    pod.status = Some(serde_json::from_value(scheduler).unwrap());
+    let told = status(&pod, vec![], &Memory::new(now()));
+    let found: Vec<_> = told.conditions.iter().flatten().filter(|c| c.type_ == "PodScheduled").collect();
+    assert_eq!(found.iter().map(|c| c.reason.as_deref()).collect::<Vec<_>>(), [Some("theirs")]);
+}
+
+#[test]
 fn a_refused_pod_tells_why_and_of_no_containers() {
     let pod = pod(json!({ "containers": [{ "name": "a" }] }));
     let mut memory = Memory::new(now());
