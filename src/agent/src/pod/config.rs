@@ -150,6 +150,7 @@ fn all_mounts(parts: &Parts<'_>, values: &std::collections::HashMap<String, Stri
     let folder = host.config.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
     let mut list = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        security::check_mount(mount)?;
         let volume = volumes
             .get(&mount.name)
             .ok_or_else(|| Error::Pod(format!("volumeMount {:?} names a volume the pod does not have", mount.name)))?;

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::memory::Waiting;
 use super::observed::{Observed, Sandbox};
 use super::resources::{pod_limits, qos};
-use super::{config, environment, find_container, identity, resolver};
+use super::{config, environment, find_container, identity, resolver, security};
 use crate::Error;
 use crate::hooks;
 use crate::host::Host;
@@ -38,6 +38,9 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), Error> {
 
 /// Makes and starts a sandbox.
 pub async fn create_sandbox(host: &Host, pod: &Pod, attempt: u32) -> Result<String, Error> {
+    if let Some(spec) = &pod.spec {
+        security::check_sandbox(spec)?;
+    }
     let config = config::sandbox(host, pod, attempt);
     make_folder(&config::log_folder(host, pod), 0o755)?;
     let handler = match pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()) {

@@ -2,7 +2,7 @@
 
 use cri::v1;
 use k8s_openapi::api::core::v1::{
-    Container, PodSecurityContext, PodSpec, SELinuxOptions, SeccompProfile, SecurityContext,
+    Container, PodSecurityContext, PodSpec, SELinuxOptions, SeccompProfile, SecurityContext, VolumeMount,
 };
 
 use crate::Error;
@@ -34,6 +34,35 @@ pub fn namespaces(spec: &PodSpec) -> v1::NamespaceOption {
         pid: node_or(spec.host_pid, pid) as i32,
         ipc: node_or(spec.host_ipc, v1::NamespaceMode::Pod) as i32,
         ..Default::default()
+    }
+}
+
+/// What the pod asks of its sandbox that this node cannot give: what is left out of the runtime's configuration without
+/// a word would be less isolation than was asked for.
+///
+/// # Errors
+/// What, and the remedy.
+pub fn check_sandbox(spec: &PodSpec) -> Result<(), Error> {
+    match spec.host_users {
+        Some(false) => Err(Error::Pod(
+            "spec.hostUsers is false, and this node has no user namespaces for pods: set it to true or leave it out"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The same of a mount.
+///
+/// # Errors
+/// What, and the remedy.
+pub fn check_mount(mount: &VolumeMount) -> Result<(), Error> {
+    match mount.recursive_read_only.as_deref() {
+        Some("Enabled") => Err(Error::Pod(format!(
+            "volumeMount {:?} has recursiveReadOnly Enabled, which this node cannot give: use IfPossible or leave it out",
+            mount.name
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -186,6 +215,22 @@ mod tests {
         assert_eq!(context.run_as_group.unwrap().value, 1000);
         assert_eq!(context.supplemental_groups, [2000]);
         assert!(context.no_new_privs);
+    }
+
+    #[test]
+    fn isolation_that_cannot_be_given_is_refused() {
+        let spec = |users: serde_json::Value| {
+            serde_json::from_value::<PodSpec>(json!({ "hostUsers": users, "containers": [] })).unwrap()
+        };
+        for (users, taken) in [(json!(null), true), (json!(true), true), (json!(false), false)] {
+            assert_eq!(check_sandbox(&spec(users.clone())).is_ok(), taken, "{users}");
+        }
+        let table =
+            [(json!(null), true), (json!("Disabled"), true), (json!("IfPossible"), true), (json!("Enabled"), false)];
+        for (recursive, taken) in table {
+            let mount = json!({ "name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": recursive });
+            assert_eq!(check_mount(&serde_json::from_value(mount).unwrap()).is_ok(), taken, "{recursive}");
+        }
     }
 
     #[test]
