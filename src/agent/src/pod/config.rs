@@ -92,6 +92,8 @@ pub struct Parts<'a> {
     pub environment: Environment,
     /// Where the pod's volumes are.
     pub volumes: &'a Paths,
+    /// The container (id) whose processes it is to see.
+    pub target: Option<String>,
 }
 
 /// A container. Makes the files that are mounted into it: last words, subPaths.
@@ -112,7 +114,10 @@ pub fn container(parts: Parts<'_>) -> Result<v1::ContainerConfig, Error> {
             container.name
         )));
     }
-    let security = security::container(spec, container, &user)?;
+    let mut security = security::container(spec, container, &user)?;
+    if let (Some(options), Some(target)) = (security.namespace_options.as_mut(), &parts.target) {
+        security::join_processes(options, target);
+    }
     let envs = environment.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect();
     Ok(v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: container.name.clone(), attempt: restart_count }),

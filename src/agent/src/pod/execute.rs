@@ -79,13 +79,15 @@ pub struct Started {
     pub condemned: Option<String>,
 }
 
-/// Pulls the image, makes the container, starts it, runs its post-start hook. An error is its waiting reason.
+/// Pulls the image, makes the container, starts it, runs its post-start hook. It sees the processes of `target` (id).
+/// An error is its waiting reason.
 pub async fn start(
     host: &Host,
     pod: &Pod,
     sandbox: &Sandbox,
     name: &str,
     restart_count: u32,
+    target: Option<String>,
 ) -> Result<Started, Waiting> {
     let Some(container) = find_container(pod, name) else {
         return Err(Waiting::new("CreateContainerConfigError", "the pod does not define this container any more"));
@@ -108,6 +110,7 @@ pub async fn start(
         image: &image,
         environment,
         volumes: &volumes,
+        target,
     };
     let log_folder = config::log_folder(host, pod);
     make_folder(&log_folder.join(name), 0o755).map_err(config_error)?;

@@ -37,6 +37,14 @@ pub fn namespaces(spec: &PodSpec) -> v1::NamespaceOption {
     }
 }
 
+/// Puts a container that has processes of its own among those of another one (id).
+pub fn join_processes(options: &mut v1::NamespaceOption, target: &str) {
+    if options.pid == v1::NamespaceMode::Container as i32 {
+        options.pid = v1::NamespaceMode::Target as i32;
+        options.target_id = target.to_string();
+    }
+}
+
 /// What the pod asks of its sandbox that this node cannot give: what is left out of the runtime's configuration without
 /// a word would be less isolation than was asked for.
 ///
@@ -231,6 +239,19 @@ mod tests {
             let mount = json!({ "name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": recursive });
             assert_eq!(check_mount(&serde_json::from_value(mount).unwrap()).is_ok(), taken, "{recursive}");
         }
+    }
+
+    #[test]
+    fn only_processes_that_are_a_containers_own_join_others() {
+        let joined = |spec: serde_json::Value| {
+            let mut options = namespaces(&serde_json::from_value(spec).unwrap());
+            join_processes(&mut options, "t");
+            (options.pid(), options.target_id)
+        };
+        use v1::NamespaceMode::{Node, Pod, Target};
+        assert_eq!(joined(json!({ "containers": [] })), (Target, "t".into()));
+        assert_eq!(joined(json!({ "containers": [], "shareProcessNamespace": true })), (Pod, String::new()));
+        assert_eq!(joined(json!({ "containers": [], "hostPID": true })), (Node, String::new()));
     }
 
     #[test]

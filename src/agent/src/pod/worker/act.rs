@@ -9,7 +9,7 @@ use crate::pod::identity::PodRef;
 use crate::pod::memory::{SANDBOX, VOLUMES, Waiting};
 use crate::pod::observed::Phase;
 use crate::pod::plan::{self, Action};
-use crate::pod::{execute, find_container, terminate};
+use crate::pod::{execute, find_container, target, terminate};
 
 impl Worker {
     pub(super) async fn carry_out(&self, actions: Vec<Action>) {
@@ -98,7 +98,10 @@ impl Worker {
                 self.lock().memory.crashes.next(&plan::crash_key(container), ended, now);
             }
         }
-        let starting = execute::start(&self.host, &pod, sandbox, name, restart_count);
+        let starting = async {
+            let target = target(&pod, name, &observed)?;
+            execute::start(&self.host, &pod, sandbox, name, restart_count, target).await
+        };
         let Some(result) = self.unless_deleted(starting).await else { return };
         let mut state = self.lock();
         match result {
