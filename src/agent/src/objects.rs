@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use crate::Error;
 
@@ -29,6 +30,8 @@ pub trait Objects: Send + Sync + 'static {
     async fn token(&self, namespace: &str, account: &str, spec: TokenRequestSpec) -> Result<TokenRequestStatus, Error>;
     /// The Services of a namespace, and the API's own of `default`.
     async fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
+    /// A RuntimeClass; an `is_not_found` error where there is none.
+    async fn runtime_class(&self, name: &str) -> Result<Arc<RuntimeClass>, Error>;
     /// Tells of changes of the ConfigMaps and Secrets that a pod refers to until [`Objects::forget`]. Called again
     /// with a new version of the pod.
     fn follow(&self, pod: &Pod, changed: &Changed);
@@ -51,6 +54,10 @@ impl Objects for Standalone {
 
     async fn token(&self, namespace: &str, account: &str, _: TokenRequestSpec) -> Result<TokenRequestStatus, Error> {
         Err(Error::Standalone { action: format!("request a token of {namespace}/{account}") })
+    }
+
+    async fn runtime_class(&self, name: &str) -> Result<Arc<RuntimeClass>, Error> {
+        Err(Error::Standalone { action: format!("get RuntimeClass {name}") })
     }
 
     async fn services(&self, _: &str) -> Vec<Arc<Service>> {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use client::informer::{Informer, Object};
+use client::informer::{Informer, Informers, Object};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenRequestStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{Api, PostParams};
 use kube::core::{NamespaceResourceScope, Status};
 
@@ -25,6 +26,9 @@ const SYNC_LIMIT: Duration = Duration::from_secs(5);
 pub struct ApiObjects {
     client: kube::Client,
     services: Informer<Service>,
+    informers: Informers,
+    /// Watched from the first pod on that asks for one.
+    classes: OnceLock<Informer<RuntimeClass>>,
     config_maps: Watches<ConfigMap>,
     secrets: Watches<Secret>,
     /// What each pod (UID) refers to, with its namespace.
@@ -37,6 +41,8 @@ impl ApiObjects {
         Self {
             client: context.client.clone(),
             services: context.informers.all::<Service>(),
+            informers: context.informers.clone(),
+            classes: OnceLock::new(),
             config_maps: Watches::new(context.informers.clone()),
             secrets: Watches::new(context.informers.clone()),
             pods: Mutex::default(),
@@ -108,6 +114,19 @@ impl Objects for ApiObjects {
             found.extend(self.services.get("default", "kubernetes"));
         }
         found
+    }
+
+    async fn runtime_class(&self, name: &str) -> Result<Arc<RuntimeClass>, Error> {
+        let classes = self.classes.get_or_init(|| self.informers.all::<RuntimeClass>());
+        let action = || format!("get RuntimeClass {name}");
+        if tokio::time::timeout(SYNC_LIMIT, classes.synced()).await.is_ok()
+            && let Some(class) = classes.get("", name)
+        {
+            return Ok(class);
+        }
+        // The watch may be behind, and the answer tells what is wrong.
+        let read = Api::<RuntimeClass>::all(self.client.clone()).get(name).await;
+        read.map(Arc::new).map_err(api(action()))
     }
 
     fn follow(&self, pod: &Pod, changed: &Changed) {

@@ -43,16 +43,19 @@ pub async fn create_sandbox(host: &Host, pod: &Pod, attempt: u32) -> Result<Stri
     }
     let config = config::sandbox(host, pod, attempt);
     make_folder(&config::log_folder(host, pod), 0o755)?;
-    let handler = match pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()) {
-        None | Some("") => "",
-        // A RuntimeClass' handler has the class' own name wherever the runtime is configured by hand.
-        Some(class) => class,
-    };
-    let id = host.runtime.run_sandbox(config, handler).await?;
+    let id = host.runtime.run_sandbox(config, &handler(host, pod).await?).await?;
     // With systemd the pod's slice, and all pods' slice above the first, are there only now.
     host.limit_pods();
     host.cgroups.limit_pod(qos(pod), pod.metadata.uid.as_deref().unwrap_or_default(), pod_limits(pod));
     Ok(id)
+}
+
+/// What the runtime calls the class that the pod asks for; empty for its own choice.
+async fn handler(host: &Host, pod: &Pod) -> Result<String, Error> {
+    match pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref()) {
+        None | Some("") => Ok(String::new()),
+        Some(class) => Ok(host.objects.runtime_class(class).await?.handler.clone()),
+    }
 }
 
 /// Writes the hosts file of a pod once its addresses are known.
