@@ -85,6 +85,7 @@ impl Images {
             ("Never", None) => {
                 let message = format!("Container image {wanted:?} is not present with pull policy of Never");
                 events.pod(pod, name, EventType::Warning, "ErrImageNeverPull", &message);
+                events.pod(pod, name, EventType::Warning, "Failed", "Error: ErrImageNeverPull");
                 Err(Waiting::new("ErrImageNeverPull", message))
             }
             ("Never" | "IfNotPresent", Some(image)) => {

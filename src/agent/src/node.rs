@@ -97,10 +97,8 @@ impl Keeper {
                 .is_none_or(|(before, at)| now.duration_since(*at) >= HEARTBEAT || !status::same(before, &fresh));
         if due {
             self.tell(&fresh).await?;
-            let was = told.as_ref().map(|(before, _)| status::is_ready(before));
-            if was != Some(ready) {
-                let name = &self.host.config.node_name;
-                let reason = if ready { "NodeReady" } else { "NodeNotReady" };
+            let name = &self.host.config.node_name;
+            for reason in status::turns(told.as_ref().map(|(before, _)| before), &fresh) {
                 self.host.events.node(name, EventType::Normal, reason, &format!("Node {name} status is now: {reason}"));
             }
             *told = Some((fresh, now));

@@ -129,7 +129,12 @@ impl Controller {
         if node.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Done);
         }
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name);
         let silent = self.is_silent(&node);
+        if !known {
+            let message = format!("Node {name} event: Registered Node {name} in Controller");
+            self.recorder.normal(node.as_ref(), "RegisteredNode", &message);
+        }
         let now = Timestamp::now();
         if silent && let Some(conditions) = health::unknown(&node, now) {
             let api: Api<Node> = Api::all(self.client.clone());

@@ -261,6 +261,23 @@ pub fn says_the_same(found: &NodeStatus, fresh: &NodeStatus) -> bool {
     OWN.iter().all(|type_| value(found, type_) == value(fresh, type_))
 }
 
+/// The reasons of the events about what has turned since `before`, which is `None` for the first status.
+pub fn turns(before: Option<&NodeStatus>, fresh: &NodeStatus) -> Vec<&'static str> {
+    let table = [
+        ("MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+        ("DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+        ("PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID"),
+        ("Ready", "NodeReady", "NodeNotReady"),
+    ];
+    let value = |status: &NodeStatus, type_: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.any(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    let turned =
+        table.into_iter().filter(|(type_, ..)| before.is_none_or(|before| value(before, type_) != value(fresh, type_)));
+    turned.map(|(type_, yes, no)| if value(fresh, type_) { yes } else { no }).collect()
+}
+
 /// True where two statuses differ in nothing but the time.
 pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
     let timeless = |status: &NodeStatus| {
@@ -323,6 +340,17 @@ mod tests {
         }
         assert!(!says_the_same(&found, &told));
         assert!(!says_the_same(&NodeStatus::default(), &told));
+    }
+
+    #[test]
+    fn what_turned_is_told() {
+        let first = made(&healthy(), None, 10);
+        let all = ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"];
+        assert_eq!(turns(None, &first), all);
+        assert_eq!(turns(Some(&first), &first), Vec::<&str>::new());
+        let pressed = made(&Observation { available_memory_bytes: 1, ..healthy() }, Some(&first), 20);
+        assert_eq!(turns(Some(&first), &pressed), ["NodeHasInsufficientMemory"]);
+        assert_eq!(turns(Some(&pressed), &first), ["NodeHasSufficientMemory"]);
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Plan {
 /// How many ended runs of a container are kept beside the newest; `kubectl logs --previous` reads one.
 const ENDED_RUNS_KEPT: usize = 1;
 
+/// What is said of a pod whose sandbox is replaced.
+pub const SANDBOX_CHANGED: &str = "Pod sandbox changed, it will be killed and re-created.";
+
+/// What a process exits with that is killed.
+const KILLED: i32 = 137;
+
 /// How often an image that is waited for is looked for on the node.
 const IMAGE_LOOK: SignedDuration = SignedDuration::from_secs(1);
 
@@ -104,7 +110,7 @@ pub fn plan(pod: &Pod, observed: &Observed, memory: &Memory, now: Timestamp) -> 
     }
     let usable = observed.ready_sandbox().filter(|sandbox| sandbox.host_network || !sandbox.ips.is_empty());
     let Some(sandbox) = usable else {
-        new_sandbox(observed, memory, now, &mut plan);
+        new_sandbox(spec, observed, memory, now, &mut plan);
         return plan;
     };
     for extra in observed.sandboxes.iter().skip(1).filter(|extra| extra.ready) {
@@ -206,17 +212,34 @@ fn wind_down(spec: &PodSpec, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-fn new_sandbox(observed: &Observed, memory: &Memory, now: Timestamp, plan: &mut Plan) {
+/// Whether the pod is over with its sandbox: every app container has run, and none runs again when it is killed.
+fn ends_with_sandbox(spec: &PodSpec, observed: &Observed) -> bool {
+    spec.containers
+        .iter()
+        .all(|container| observed.latest(&container.name).is_some_and(|latest| !survives(spec, container, latest)))
+}
+
+/// Whether a container gets another run after its sandbox went.
+fn survives(spec: &PodSpec, container: &Container, latest: &Instance) -> bool {
+    let exit_code = if latest.phase == Phase::Exited { latest.exit_code } else { KILLED };
+    wants_run(spec, container, Some(&Instance { phase: Phase::Exited, exit_code, ..latest.clone() }))
+}
+
+fn sandbox_changed(again: bool) -> String {
+    if again { SANDBOX_CHANGED.into() } else { "Pod sandbox changed, it will be killed.".into() }
+}
+
+fn new_sandbox(spec: &PodSpec, observed: &Observed, memory: &Memory, now: Timestamp, plan: &mut Plan) {
+    let over = ends_with_sandbox(spec, observed);
     for instance in observed.containers.iter().filter(|instance| instance.phase == Phase::Running) {
         let (id, name) = (instance.id.clone(), instance.name.clone());
-        plan.actions.push(Action::Stop {
-            id,
-            name,
-            reason: "Pod sandbox changed, it will be killed and re-created.".into(),
-        });
+        plan.actions.push(Action::Stop { id, name, reason: sandbox_changed(!over) });
     }
     for sandbox in &observed.sandboxes {
         plan.actions.push(Action::StopSandbox { id: sandbox.id.clone() });
+    }
+    if over {
+        return;
     }
     match memory.attempt_remaining(SANDBOX, now) {
         Some(left) => {
@@ -283,7 +306,7 @@ impl View<'_> {
         };
         if latest.phase == Phase::Running {
             if latest.sandbox_id != self.sandbox_id {
-                return self.stop(latest, "Pod sandbox changed, it will be killed and re-created.".into(), plan);
+                return self.stop(latest, sandbox_changed(survives(self.spec, container, latest)), plan);
             }
             if let Some(reason) = self.memory.condemned.get(&latest.id) {
                 return self.stop(latest, reason.clone(), plan);

@@ -256,6 +256,9 @@ impl Worker {
                 self.tell_back_off(&state.pod, name, waiting);
             }
         }
+        if let Some(verdict) = &plan.verdict {
+            self.host.events.pod(&state.pod, None, EventType::Normal, &verdict.reason, &verdict.message);
+        }
         state.memory.waiting = plan.waiting.iter().cloned().collect();
         plan
     }

@@ -165,6 +165,26 @@ fn a_pod_that_never_restarts_does_not_get_a_second_sandbox_for_its_ended_contain
 }
 
 #[test]
+fn only_a_pod_that_runs_again_is_said_to_be_re_created() {
+    let table = [
+        ("Always", "Pod sandbox changed, it will be killed and re-created.", true),
+        ("OnFailure", "Pod sandbox changed, it will be killed and re-created.", true),
+        ("Never", "Pod sandbox changed, it will be killed.", false),
+    ];
+    for (policy, reason, again) in table {
+        let pod = one(policy);
+        let mut observed = observed(vec![run(&pod, "a", Phase::Running, 0)]);
+        observed.sandboxes[0].ready = false;
+        let mut expected = vec![
+            Action::Stop { id: "a-0".into(), name: "a".into(), reason: reason.into() },
+            Action::StopSandbox { id: "s0".into() },
+        ];
+        expected.extend(again.then_some(Action::CreateSandbox { attempt: 1 }));
+        assert_eq!(plan(&pod, &observed, &memory(), now()).actions, expected, "{policy}");
+    }
+}
+
+#[test]
 fn the_active_deadline_ends_a_pod() {
     let pod = pod(json!({ "activeDeadlineSeconds": 30, "containers": [{ "name": "a", "image": "i" }] }));
     let later = now() + SignedDuration::from_secs(31);

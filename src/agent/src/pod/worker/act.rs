@@ -74,6 +74,9 @@ impl Worker {
             return Ok(());
         }
         let pod = self.pod();
+        if attempt > 0 {
+            self.host.events.pod(&pod, None, EventType::Normal, "SandboxChanged", plan::SANDBOX_CHANGED);
+        }
         let made = execute::create_sandbox(&self.host, &pod, attempt).await;
         let mut state = self.lock();
         match made {
