@@ -190,6 +190,27 @@ fn status_and_ephemeral_containers_have_their_own_ways_in() {
 }
 
 #[test]
+fn a_resize_that_nobody_would_carry_out_is_refused() {
+    let with = |resources: Value, own: Value| {
+        pod(json!({"containers": [{"name": "c", "image": "i", "resources": resources}], "resources": own}))
+    };
+    let (small, large) = (json!({"requests": {"cpu": "100m"}}), json!({"requests": {"cpu": "200m"}}));
+    let same = json!({"requests": {"cpu": "0.1"}});
+    let old = with(small.clone(), json!({}));
+    for (new, expected) in [
+        (with(small.clone(), json!({})), None),
+        (with(same, json!({})), None),
+        (with(large.clone(), json!({})), Some("spec.containers[0].resources: Forbidden: the nodes of this cluster")),
+        (with(small, large), Some("spec.resources: Forbidden: the nodes of this cluster")),
+    ] {
+        let faults = Pod.validate_subresource_update("resize", &new, &old);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.is_empty(), expected.is_none(), "{faults:?}");
+        assert!(expected.is_none_or(|expected| faults.iter().any(|fault| fault.starts_with(expected))), "{faults:?}");
+    }
+}
+
+#[test]
 fn grace_is_the_pods_own() {
     let own = pod(json!({"terminationGracePeriodSeconds": 5, "containers": [{"name": "c", "image": "i"}]}));
     assert_eq!(Pod.default_grace_period_seconds(&own), Some(5));

@@ -1,6 +1,9 @@
 //! What may change of a pod once it is there.
 
+use std::collections::BTreeMap;
+
 use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::quantity::Quantity;
 use serde_json::{Value, json};
 
 use crate::check::At;
@@ -181,7 +184,7 @@ pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Fiel
     errors
 }
 
-/// A pod keeps its class of service however it is resized.
+/// A pod keeps its class of service and its resources; how a resize would be done may be said.
 pub(super) fn validate_resize(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let spec = At::root(object).at("spec");
@@ -189,7 +192,31 @@ pub(super) fn validate_resize(object: &Value, old: &Value) -> FieldErrors {
     if qos::class(spec.value) != qos::class(read::at(old, "spec")) {
         spec.invalid(&mut errors, "Pod QOS Class may not change as a result of resizing");
     }
+    // Nobody would carry it out: the agent gives containers their resources when it makes them.
+    let remedy =
+        "the nodes of this cluster do not resize running pods: delete the pod and create it with other resources";
+    for list in ["containers", "initContainers"] {
+        let before = read::list(old, &format!("spec.{list}"));
+        let resized = spec.items(list).filter(|container| {
+            let found = before.iter().find(|found| found["name"] == container.value["name"]);
+            found.is_some_and(|found| !same_resources(read::at(found, "resources"), container.at("resources").value))
+        });
+        resized.for_each(|container| container.at("resources").forbidden(&mut errors, remedy));
+    }
+    if !same_resources(spec.at("resources").value, read::at(old, "spec.resources")) {
+        spec.at("resources").forbidden(&mut errors, remedy);
+    }
     errors
+}
+
+/// Whether two `resources` ask for the same, however the amounts are written.
+fn same_resources(new: &Value, old: &Value) -> bool {
+    let amounts = |resources: &Value, kind: &str| -> BTreeMap<String, Option<Quantity>> {
+        let list = read::map(resources, kind).iter();
+        list.map(|(name, amount)| (name.clone(), read::scalar(amount).parse().ok())).collect()
+    };
+    let same = |kind: &str| amounts(new, kind) == amounts(old, kind);
+    same("requests") && same("limits") && read::same(read::at(new, "claims"), read::at(old, "claims"))
 }
 
 /// The class of service stays, and restarts are counted from zero.
