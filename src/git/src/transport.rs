@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use git2::transport::{Service, Transport};
 use git2::{ErrorClass, ErrorCode};
 use tokio::runtime::Builder;
@@ -77,6 +78,13 @@ fn io_error(error: &Error) -> io::Error {
 /// The text of an error as libgit2 can carry it: words of a server may be in it, and C ends a text at a NUL.
 fn message(error: &Error) -> String {
     one_line(&stdx::error::chain(error))
+}
+
+/// Moves what fits of `unread` into `buffer`; answers how many bytes.
+fn take(unread: &mut Bytes, buffer: &mut [u8]) -> usize {
+    let length = buffer.len().min(unread.len());
+    unread.copy_to_slice(&mut buffer[..length]);
+    length
 }
 
 /// `text` without control characters, cut to what people read.

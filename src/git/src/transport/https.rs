@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -112,9 +112,7 @@ impl Read for Stream {
         if self.unread.is_empty() {
             self.unread = self.next().map_err(|error| io_error(&error))?;
         }
-        let length = buffer.len().min(self.unread.len());
-        self.unread.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
+        Ok(super::take(&mut self.unread, buffer))
     }
 }
 

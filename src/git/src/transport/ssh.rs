@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 use ssh::{Auth, Command, Event, HostKeyError, HostKeyPolicy, KeyFile, Process, Session, Target, Timeouts};
 use tokio::runtime::Runtime;
@@ -133,9 +133,7 @@ impl Read for Stream {
         if self.unread.is_empty() {
             self.unread = self.next().map_err(|error| io_error(&error))?;
         }
-        let length = buffer.len().min(self.unread.len());
-        self.unread.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
+        Ok(super::take(&mut self.unread, buffer))
     }
 }
 
