@@ -220,10 +220,6 @@ pub(super) fn validate_spec(spec: &At<'_>, errors: &mut FieldErrors) {
         spec.at("backoffLimitPerIndex").invalid(errors, "requires indexed completion mode");
     }
     let pod = spec.at("template");
-    if !pod.is_set() {
-        pod.required(errors, "");
-        return;
-    }
     template::validate(&pod, errors);
     let policy = pod.at("spec.restartPolicy");
     if !matches!(policy.text(), "OnFailure" | "Never") {

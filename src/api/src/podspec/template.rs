@@ -27,19 +27,16 @@ pub(crate) fn validate(template: &At<'_>, errors: &mut FieldErrors) {
 /// `owner` is the owner's kind, `deployment` or `daemonset`.
 pub(crate) fn validate_of_workload(spec: &At<'_>, owner: &str, errors: &mut FieldErrors) {
     let selector = spec.at("selector");
-    if !selector.is_set() {
-        selector.required(errors, "");
-    } else {
+    if selector.is_set() {
         errors.extend(machinery::selector::label::validate(selector.value, &selector.path));
         if is_empty(selector.value) {
             selector.invalid(errors, format!("empty selector is invalid for {owner}"));
         }
+    } else if owner != "daemonset" {
+        // Of a DaemonSet Kubernetes says only that its template does not match.
+        selector.required(errors, "");
     }
     let template = spec.at("template");
-    if !template.is_set() {
-        template.required(errors, "");
-        return;
-    }
     validate_labels_match(&selector, &template, errors);
     validate(&template, errors);
     validate_runs_for_ever(&template, errors);
@@ -50,11 +47,13 @@ pub(crate) fn is_empty(selector: &Value) -> bool {
     read::map(selector, "matchLabels").is_empty() && read::list(selector, "matchExpressions").is_empty()
 }
 
-/// The template's pods are the selector's.
+/// The template's pods are the selector's. No selector selects nothing, an empty one everything.
 pub(crate) fn validate_labels_match(selector: &At<'_>, template: &At<'_>, errors: &mut FieldErrors) {
     let Ok(parsed) = LabelSelector::from_json(Some(selector.value)) else { return };
     let pod = read::at(template.value, "metadata");
-    if selector.is_set() && !is_empty(selector.value) && !parsed.matches_object(&serde_json::json!({"metadata": pod})) {
+    let selects =
+        selector.is_set() && (is_empty(selector.value) || parsed.matches_object(&serde_json::json!({"metadata": pod})));
+    if !selects {
         template.at("metadata.labels").invalid(errors, "`selector` does not match template `labels`");
     }
 }

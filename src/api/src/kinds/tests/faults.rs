@@ -19,7 +19,6 @@ fn with_spec(base: Value, spec: Value) -> Value {
 #[test]
 fn workloads() {
     refused(&[
-        ("deployments", json!({"spec": {}}), &["spec.selector: Required value", "spec.template: Required value"]),
         (
             "deployments",
             with_spec(workload(), json!({"selector": {"matchLabels": {"app": "y"}}})),
@@ -65,6 +64,52 @@ fn workloads() {
             {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}}),
             &["spec.schedule: Invalid value: \"nope\": expected exactly 5 fields, found 1: [\"nope\"]"],
         ),
+    ]);
+}
+
+#[test]
+fn objects_that_say_nothing() {
+    let mismatch = "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`";
+    let containers = "spec.template.spec.containers: Required value";
+    for body in [json!({}), json!({"spec": {}}), json!({"spec": null}), json!({"spec": {"template": {}}})] {
+        let workload = &["spec.selector: Required value", mismatch, containers][..];
+        refused(&[
+            ("deployments", body.clone(), workload),
+            ("replicasets", body.clone(), workload),
+            ("statefulsets", body.clone(), workload),
+            // Kubernetes asks for no selector here.
+            ("daemonsets", body.clone(), &[mismatch, containers]),
+            (
+                "jobs",
+                body.clone(),
+                &[containers, "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
+            ),
+        ]);
+    }
+    refused(&[
+        ("pods", json!({}), &["spec.containers: Required value"]),
+        ("services", json!({}), &["spec.ports: Required value"]),
+        // A template that is a pointer is not made up.
+        ("replicationcontrollers", json!({}), &["spec.selector: Required value", "spec.template: Required value"]),
+        ("podtemplates", json!({}), &["template.spec.containers: Required value"]),
+        (
+            "cronjobs",
+            json!({}),
+            &[
+                "spec.schedule: Required value",
+                "spec.jobTemplate.spec.template.spec.containers: Required value",
+                "spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+            ],
+        ),
+        (
+            "persistentvolumeclaims",
+            json!({}),
+            &[
+                "spec.accessModes: Required value: at least 1 access mode is required",
+                "spec.resources.requests[storage]: Required value",
+            ],
+        ),
+        ("rolebindings", json!({}), &["roleRef.kind: Unsupported value: \"\": supported values: \"Role\", \"ClusterRole\"", "roleRef.name: Required value"]),
     ]);
 }
 
