@@ -75,7 +75,7 @@ async fn serve_subresource(
     let verb = target.context.info.verb.as_str();
     match (name, verb) {
         ("exec" | "attach" | "portforward", "get" | "create") => {
-            stream::pods::tunnel(target, name, request, running).await
+            stream::pods::connect(target, name, request, running).await
         }
         ("log", "get") => stream::pods::log(target, running).await,
         ("proxy", _) => stream::proxy::serve(target, request, running).await,

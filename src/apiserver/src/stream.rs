@@ -7,6 +7,10 @@ mod forward;
 pub mod place;
 pub mod pods;
 pub mod proxy;
+mod spdy;
+mod translate;
+mod tunnel;
+mod websocket;
 
 pub use connect::{Connector, Trust};
 pub use forward::{Forward, Redirects, forward};

@@ -105,9 +105,15 @@ fn what_nobody_wrote_gets_its_defaults() {
     assert_eq!(object["spec"]["securityContext"], json!({}));
     assert!(object["spec"].get("affinity").is_none());
     let (object, _) = create("services", json!({}));
-    assert_eq!((&object["spec"]["type"], &object["spec"]["internalTrafficPolicy"]), (&json!("ClusterIP"), &json!("Cluster")));
+    assert_eq!(
+        (&object["spec"]["type"], &object["spec"]["internalTrafficPolicy"]),
+        (&json!("ClusterIP"), &json!("Cluster"))
+    );
     let (object, _) = create("deployments", json!({}));
-    assert_eq!((&object["spec"]["replicas"], &object["spec"]["strategy"]["type"]), (&json!(1), &json!("RollingUpdate")));
+    assert_eq!(
+        (&object["spec"]["replicas"], &object["spec"]["strategy"]["type"]),
+        (&json!(1), &json!("RollingUpdate"))
+    );
     assert_eq!(object["spec"]["template"]["spec"]["dnsPolicy"], "ClusterFirst");
     let (object, _) = create("replicationcontrollers", json!({}));
     assert_eq!(object["spec"], json!({"replicas": 1}));
@@ -115,7 +121,9 @@ fn what_nobody_wrote_gets_its_defaults() {
     assert_eq!((errors.len(), &object["spec"]), (0, &json!({"podSelector": {}, "policyTypes": ["Ingress"]})));
     // A change that leaves the specification out is one that empties it.
     assert_eq!(
-        update("services", json!({"spec": {"ports": [{"port": 80}]}}), |object| drop(crate::edit::remove(object, "spec"))),
+        update("services", json!({"spec": {"ports": [{"port": 80}]}}), |object| drop(crate::edit::remove(
+            object, "spec"
+        ))),
         ["spec.ports: Required value"]
     );
 }

@@ -3,10 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, LOCATION, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, LOCATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use url::{Host, Url};
 
@@ -27,6 +30,11 @@ const HOP_BY_HOP: [&str; 7] = [
     "trailer",
     "transfer-encoding",
 ];
+
+/// Longer than any refusal of an agent.
+pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+const NO_UPGRADES: &str = "this transport cannot be upgraded; use HTTP/1.1";
 
 /// A request to be passed on.
 pub struct Forward {
@@ -59,6 +67,62 @@ pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     asks && headers.contains_key(UPGRADE)
 }
 
+/// The client's side of an upgrade, which comes about once it is answered, and the request's headers.
+///
+/// # Errors
+/// 400 over a transport that has no upgrades.
+pub fn upgrade_of(request: Request<Body>) -> Result<(OnUpgrade, HeaderMap)> {
+    let (mut parts, _) = request.into_parts();
+    match parts.extensions.remove::<OnUpgrade>() {
+        Some(client) => Ok((client, parts.headers)),
+        None => Err(Status::bad_request(NO_UPGRADES)),
+    }
+}
+
+/// Asks the other end for a connection in SPDY, with `protocol` inside of it.
+///
+/// # Errors
+/// As [`forward`]; and what the other end says where it refuses.
+pub async fn open_spdy(
+    state: &Arc<State>,
+    client: &HeaderMap,
+    to: Forward,
+    protocol: &'static str,
+) -> Result<TokioIo<Upgraded>> {
+    check_target(state, &to)?;
+    let mut headers = passed_on(client, to.to, true);
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_EXTENSIONS] {
+        headers.remove(name);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
+    headers.insert("x-stream-protocol-version", HeaderValue::from_static(protocol));
+    let request = outgoing(Method::POST, &to.path_and_query, headers, body::empty())?;
+    let mut answer = state.connector.send(to.to, to.trust, request).await?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let code = answer.status();
+        let body = answer.into_body().map_err(|error| -> BoxError { error.into() }).boxed_unsync();
+        let text = body::read(body, REFUSAL_BYTES_MAX).await?;
+        let text = String::from_utf8_lossy(&text);
+        return Err(refusal(code, &format!("unable to upgrade connection: {}", text.trim_end())));
+    }
+    let upgraded = hyper::upgrade::on(&mut answer).await;
+    let failed = |error| Status::new(502, "ServiceUnavailable", format!("error proxying: {error}"));
+    upgraded.map(TokioIo::new).map_err(failed)
+}
+
+/// What an agent says where it refuses, as clients understand it: its words are the reason that people look for.
+pub fn refusal(code: StatusCode, text: &str) -> Status {
+    match code {
+        StatusCode::BAD_REQUEST => Status::bad_request(text),
+        StatusCode::NOT_FOUND => Status::new(404, "NotFound", text),
+        StatusCode::INTERNAL_SERVER_ERROR => Status::internal(text),
+        // An agent that does not answer with a refusal has gone astray.
+        code if !code.is_client_error() && !code.is_server_error() => Status::new(502, "ServiceUnavailable", text),
+        code => Status::new(code.as_u16(), "", text),
+    }
+}
+
 /// Passes a request on and answers with what comes back.
 ///
 /// # Errors
@@ -75,7 +139,7 @@ pub async fn forward(
     let upgrades = wants_upgrade(&parts.headers);
     let client_side = parts.extensions.remove::<OnUpgrade>();
     if upgrades && client_side.is_none() {
-        return Err(Status::bad_request("this transport cannot be upgraded; use HTTP/1.1"));
+        return Err(Status::bad_request(NO_UPGRADES));
     }
     let mut headers = passed_on(&parts.headers, to.to, upgrades);
     for (name, value) in to.headers {

@@ -1,38 +1,37 @@
 //! exec, attach, port-forward and logs of pods, through the agent of their node.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::meta;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::connect::Trust;
-use super::forward::{Forward, Redirects, forward, wants_upgrade};
-use super::place;
+use super::forward::{Forward, REFUSAL_BYTES_MAX, Redirects, forward, open_spdy, refusal, upgrade_of, wants_upgrade};
+use super::translate::{self, Wanted};
+use super::websocket::{self, Speak};
+use super::{place, tunnel};
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
 use crate::handler::authorize::authorize_as;
 use crate::plugin::Operation;
 use crate::request::Query;
 use crate::rest::target::{Facts, Target};
+use crate::state::State;
 use crate::status::{Result, Status};
 
-/// The WebSocket protocols that container runtimes' streaming servers speak. For others the upgrade is refused, and
-/// clients fall back to SPDY.
-const WEBSOCKET_PROTOCOLS: [&str; 5] =
-    ["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io", "portforward.k8s.io"];
-
-/// Longer than any refusal of an agent.
-const REFUSAL_BYTES_MAX: usize = 64 << 10;
+/// What runtimes' streaming servers speak over SPDY: exec and attach, and port-forward.
+const SPDY_STREAMS: &str = "v4.channel.k8s.io";
+const SPDY_FORWARD: &str = "portforward.k8s.io";
 
 /// Answers exec, attach and portforward.
 ///
 /// # Errors
 /// 400 where no upgrade is asked for or its protocol is not spoken, 404, and what admission answers.
-pub async fn tunnel(
+pub async fn connect(
     target: &Target<'_>,
     name: &str,
     request: Request<Body>,
@@ -46,37 +45,74 @@ pub async fn tunnel(
     if !wants_upgrade(&target.context.headers) {
         return Err(Status::bad_request("Upgrade request required"));
     }
-    check_websocket(&target.context.headers)?;
+    let speak = websocket::choose(name, &target.context.headers)?;
     let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = if name == "portforward" { String::new() } else { container(&pod, query.get("container"))? };
     admit(target, query).await?;
     let node = node_of(&pod)?;
     let to = place::agent(target.state(), node).await?;
     let path = agent_path(name, target.namespace, target.name, &container);
-    let path_and_query = with_query(path, agent_query(name, query));
-    forward(&target.context.state, request, to_agent(to, path_and_query), running).await
+    let to = to_agent(to, with_query(path, agent_query(name, query)));
+    let protocol = match speak {
+        Speak::PassOn => return forward(&target.context.state, request, to, running).await,
+        Speak::Streams(protocol) => {
+            let wanted = wanted(&pod, name, &container, query);
+            return streams(&target.context.state, request, to, protocol, wanted, running).await;
+        }
+        Speak::Tunnel(protocol) => protocol,
+    };
+    let answer = websocket::accept(&target.context.headers, &protocol)?;
+    let (client, headers) = upgrade_of(request)?;
+    let runtime = open_spdy(&target.context.state, &headers, to, SPDY_FORWARD).await?;
+    let shutdown = target.context.state.shutdown.clone();
+    tokio::spawn(async move {
+        let _running = running;
+        let Ok(client) = websocket::open(client).await else { return };
+        if let Some(Err(error)) = shutdown.run_until_cancelled(tunnel::carry(client, runtime)).await {
+            tracing::debug!("a tunnel ended: {error}");
+        }
+    });
+    Ok(answer)
 }
 
-fn check_websocket(headers: &HeaderMap) -> Result<()> {
-    let is_websocket = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !is_websocket {
-        return Ok(());
-    }
-    let offered: Vec<&str> = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if offered.is_empty() || offered.iter().any(|protocol| WEBSOCKET_PROTOCOLS.contains(protocol)) {
-        return Ok(());
-    }
-    Err(Status::bad_request(format!(
-        "none of the WebSocket protocols {} is spoken here; use one of {} or SPDY/3.1",
-        offered.join(", "),
-        WEBSOCKET_PROTOCOLS.join(", ")
-    )))
+/// Answers exec and attach in the newest WebSocket protocol. What the agent refuses is told within it, so that
+/// clients do not ask again in an older one.
+async fn streams(
+    state: &Arc<State>,
+    request: Request<Body>,
+    to: Forward,
+    protocol: &str,
+    wanted: Wanted,
+    running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    let answer = websocket::accept(request.headers(), protocol)?;
+    let (client, headers) = upgrade_of(request)?;
+    let runtime = open_spdy(state, &headers, to, SPDY_STREAMS).await;
+    let shutdown = state.shutdown.clone();
+    tokio::spawn(async move {
+        let _running = running;
+        let Ok(client) = websocket::open(client).await else { return };
+        let work = async {
+            match runtime {
+                Ok(runtime) => translate::translate(client, runtime, wanted).await,
+                Err(status) => translate::refuse(client, &status).await.map_err(std::io::Error::other),
+            }
+        };
+        if let Some(Err(error)) = shutdown.run_until_cancelled(work).await {
+            tracing::debug!("a stream ended: {error}");
+        }
+    });
+    Ok(answer)
+}
+
+/// The streams that a client asks for. Whether a container that runs has a terminal is its own matter.
+fn wanted(pod: &Value, name: &str, container: &str, query: &Query) -> Wanted {
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let mut every = lists.iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    let mut has_terminal =
+        || every.any(|found| meta::text_at(found, &["name"]) == container && found["tty"] == Value::Bool(true));
+    let tty = if name == "attach" { has_terminal() } else { query.flag("tty") };
+    Wanted { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr"), tty }
 }
 
 async fn admit(target: &Target<'_>, query: &Query) -> Result<()> {
@@ -197,16 +233,6 @@ pub async fn log(target: &Target<'_>, running: Option<LongRunning>) -> Result<Re
     Err(refusal(code, String::from_utf8_lossy(&text).trim_end()))
 }
 
-/// What an agent says where it has no log, as clients understand it: its words are the reason that people look for.
-fn refusal(code: StatusCode, text: &str) -> Status {
-    match code {
-        StatusCode::BAD_REQUEST => Status::bad_request(text),
-        StatusCode::NOT_FOUND => Status::new(404, "NotFound", text),
-        StatusCode::INTERNAL_SERVER_ERROR => Status::internal(text),
-        code => Status::new(code.as_u16(), "", text),
-    }
-}
-
 /// What is wrong with the options of a log, before anybody is asked for it.
 fn log_errors(query: &Query) -> FieldErrors {
     let mut errors = FieldErrors::new();
@@ -274,18 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn websockets_that_runtimes_do_not_speak_are_refused() {
-        let check = |protocols: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(UPGRADE, http::HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, http::HeaderValue::from_static(protocols));
-            check_websocket(&headers).is_ok()
-        };
-        assert!(
-            check("v5.channel.k8s.io, v4.channel.k8s.io")
-                && !check("v5.channel.k8s.io")
-                && !check("SPDY/3.1+portforward.k8s.io")
-        );
-        assert!(check_websocket(&HeaderMap::new()).is_ok());
+    fn a_terminal_is_asked_for_or_the_containers_own() {
+        let pod = json!({"spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "t", "tty": true}]}});
+        let query = Query::parse("stdin=true&stdout=1&stderr=false&tty=true");
+        let asked = Wanted { stdin: true, stdout: true, stderr: false, tty: true };
+        assert_eq!(wanted(&pod, "exec", "a", &query), asked);
+        assert_eq!(wanted(&pod, "attach", "a", &query), Wanted { tty: false, ..asked });
+        assert_eq!(wanted(&pod, "attach", "t", &Query::parse("stdin=true&stdout=1")), asked);
     }
 }

@@ -3,6 +3,7 @@
 mod kubectl;
 mod ownership;
 mod raw;
+mod runtime;
 mod streams;
 mod support;
 mod watches;

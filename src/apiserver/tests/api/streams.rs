@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
@@ -16,10 +17,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 use store::{Precondition, Store};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::runtime;
 use crate::support::{PATIENCE, TestServer, eventually, start, start_strict};
 
 fn roots(server: &TestServer) -> RootCertStore {
@@ -62,6 +64,13 @@ async fn play_agent(server: &TestServer) -> SocketAddr {
     address
 }
 
+/// What is behind an upgrade.
+enum Plays {
+    Echo,
+    Cat,
+    Forward,
+}
+
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let asked = request.uri().to_string();
     let Some(protocol) = request.headers().get("upgrade").cloned() else {
@@ -80,10 +89,26 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
         }
         return Ok(response);
     };
+    if asked.contains("command=refused") {
+        let mut response = Response::new(Full::from("container not found (\"c\")\n"));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return Ok(response);
+    }
+    let plays = if asked.contains("command=cat") {
+        Plays::Cat
+    } else if asked.starts_with("/portForward") && protocol == "SPDY/3.1" {
+        Plays::Forward
+    } else {
+        Plays::Echo
+    };
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(&mut request).await.expect("an upgrade");
         let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
-        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = match plays {
+            Plays::Cat => runtime::cat(read, write).await,
+            Plays::Forward => runtime::forward(read, write).await,
+            Plays::Echo => tokio::io::copy(&mut read, &mut write).await.map(drop),
+        };
     });
     let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header("connection", "Upgrade");
     Ok(response.header("upgrade", protocol).header("x-asked", asked).body(Full::default()).expect("a response"))
@@ -141,10 +166,75 @@ async fn exec_passes_bytes_between_client_and_agent() {
     let mut echoed = [0; 4];
     tokio::time::timeout(PATIENCE, stream.read_exact(&mut echoed)).await.expect("in time").expect("bytes come back");
     assert_eq!(&echoed, b"ping");
-    // A WebSocket protocol that runtimes do not speak: the client falls back to SPDY.
-    let head = "GET /api/v1/namespaces/default/pods/p/exec?command=ls HTTP/1.1\nHost: a\nConnection: Upgrade\n\
-                Upgrade: websocket\nSec-WebSocket-Protocol: v5.channel.k8s.io\n\n";
-    assert!(upgrade(&server, head).await.0.starts_with("HTTP/1.1 400"));
+    let websocket = |protocol: &str| {
+        format!(
+            "GET /api/v1/namespaces/default/pods/p/exec?command=ls HTTP/1.1\nHost: a\nConnection: Upgrade\n\
+             Upgrade: websocket\nSec-WebSocket-Protocol: {protocol}\n\n"
+        )
+    };
+    // What runtimes speak is passed on; of what nobody here speaks the client hears, and falls back to SPDY.
+    let (answer, _) = upgrade(&server, &websocket("v4.channel.k8s.io")).await;
+    assert!(answer.contains("upgrade: websocket") && answer.contains("/exec/default/p/c?command=ls"), "{answer}");
+    assert!(upgrade(&server, &websocket("v6.channel.k8s.io")).await.0.starts_with("HTTP/1.1 400"));
+    server.stop().await;
+}
+
+/// Runs kubectl with an input that ends; answers whether it succeeded, with its output and what it said beside.
+async fn kubectl_with_input(server: &TestServer, arguments: &[&str], input: &'static str) -> (bool, String, String) {
+    let mut command = tokio::process::Command::from(server.kubectl_command(arguments));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("kubectl starts");
+    let mut stdin = child.stdin.take().expect("an input");
+    stdin.write_all(input.as_bytes()).await.expect("kubectl reads");
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("kubectl ends with its input").expect("an output");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_input_ends_the_command_over_websockets() {
+    let server = start_with_pod().await;
+    for verb in [&["exec", "-i", "p", "-v=8", "--", "cat"][..], &["exec", "-i", "p", "-v=8", "--", "cat", "-v"]] {
+        let (succeeded, out, log) = kubectl_with_input(&server, verb, "hi\n").await;
+        assert!(succeeded && out == "hi\n", "{out}{log}");
+        assert!(log.contains("Sec-Websocket-Protocol: v5.channel.k8s.io") && !log.contains("fallback"), "{log}");
+    }
+    // What the agent refuses is told within the connection, and not asked for again in an older protocol.
+    let (succeeded, _, log) = kubectl_with_input(&server, &["exec", "p", "-v=8", "--", "refused"], "").await;
+    assert!(!succeeded && log.contains("unable to upgrade connection: container not found (\"c\")"), "{log}");
+    assert!(!log.contains("fallback"), "{log}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_forwarded_in_a_tunnel_of_websockets() {
+    let server = start_with_pod().await;
+    let status = json!({"status": {"phase": "Running"}}).to_string();
+    let path = "/api/v1/namespaces/default/pods/p/status";
+    assert_eq!(server.json("PATCH", path, "application/merge-patch+json", &status).await.0, 200);
+    let mut command = tokio::process::Command::from(server.kubectl_command(&["port-forward", "p", ":80", "-v=8"]));
+    command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true");
+    let log = std::fs::File::create(server.folder.path().join("log")).expect("a file");
+    command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+    let mut child = command.spawn().expect("kubectl starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("an output")).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("text");
+    let log = || std::fs::read_to_string(server.folder.path().join("log")).expect("a log");
+    let line = line.unwrap_or_else(|| panic!("kubectl ended: {}", log()));
+    // Forwarding from 127.0.0.1:40001 -> 80
+    let port = line.split([':', ' ']).filter_map(|word| word.parse::<u16>().ok()).next().expect("a port");
+    for text in [&b"ping"[..], b"again"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("kubectl listens");
+        stream.write_all(text).await.expect("bytes are sent");
+        let mut echoed = vec![0; text.len()];
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut echoed)).await.expect("in time");
+        assert!(read.is_ok() && echoed == text, "{}", log());
+    }
+    assert!(log().contains("Sec-Websocket-Protocol: SPDY/3.1+portforward.k8s.io"), "{}", log());
+    assert!(!log().contains("fallback"), "{}", log());
+    child.kill().await.expect("kubectl ends");
     server.stop().await;
 }
 

@@ -82,7 +82,10 @@ fn objects_that_say_nothing() {
             (
                 "jobs",
                 body.clone(),
-                &[containers, "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
+                &[
+                    containers,
+                    "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+                ],
             ),
         ]);
     }
@@ -109,7 +112,14 @@ fn objects_that_say_nothing() {
                 "spec.resources.requests[storage]: Required value",
             ],
         ),
-        ("rolebindings", json!({}), &["roleRef.kind: Unsupported value: \"\": supported values: \"Role\", \"ClusterRole\"", "roleRef.name: Required value"]),
+        (
+            "rolebindings",
+            json!({}),
+            &[
+                "roleRef.kind: Unsupported value: \"\": supported values: \"Role\", \"ClusterRole\"",
+                "roleRef.name: Required value",
+            ],
+        ),
     ]);
 }
 
