@@ -1,7 +1,7 @@
 # The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down test check fmt lint unit e2e e2e-vm bench clean
+.PHONY: help setup build up down test check crash fmt lint unit e2e e2e-vm bench clean
 
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
@@ -39,6 +39,9 @@ check: ## The fast loop: format, lints, unit tests of what has changed
 test: ## Everything there is: format, lints, unit, integration, end to end in a lab of its own
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/test.sh
+
+crash: ## Kill the store and cut its disk's power, 500 times each (STORE_SEED=1 begins elsewhere)
+	@STORE_ROUNDS=$${STORE_ROUNDS:-500} cargo test --locked -p store --test kill --test power
 
 e2e: ## The end-to-end drills alone; DRILLS=services chooses
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)

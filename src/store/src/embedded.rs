@@ -1,6 +1,7 @@
 //! The store of one control-plane host: everything live in memory, SQLite as the log of record.
 //!
-//! Reads never touch the disk. One thread writes: it takes every write that waits, checks each against the newest
+//! Reads never touch the disk. Recent events are kept on disk too, so that watches go on where they were when the
+//! server is started again. One thread writes: it takes every write that waits, checks each against the newest
 //! state in order, commits them in one durable transaction, publishes, and only then answers.
 
 use std::path::Path;
@@ -17,8 +18,13 @@ use crate::memory::Memory;
 use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 
 mod disk;
+mod layout;
+mod maintain;
+mod row;
+mod scan;
 mod writer;
 
+pub use maintain::{Check, Restored, backup, check, restore};
 use writer::{Operation, Request};
 
 /// Bounds of the embedded store.
@@ -74,7 +80,8 @@ impl Embedded {
     /// [`Error::Corrupt`] where the file is damaged; [`Error::Backend`] where it cannot be opened, was written by a
     /// newer version or is held by another process.
     pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, Error> {
-        let (disk, view) = disk::Disk::open(path)?;
+        let (disk, log) = disk::Disk::open(path)?;
+        let view = log.view();
         let bounds = FeedBounds {
             ring_events: options.ring_events,
             ring_bytes: options.ring_bytes,
@@ -82,8 +89,9 @@ impl Embedded {
             progress_every: options.progress_every,
         };
         let memory = Arc::new(Memory::new(view.clone(), bounds, options.history));
+        memory.remember(log.floor, log.events);
         let (sender, receiver) = mpsc::channel(options.write_queue.max(1));
-        let writer = writer::Writer::new(disk, view, memory.clone(), options.batch_writes.max(1));
+        let writer = writer::Writer::new(disk, view, log.superseded, memory.clone(), options.batch_writes.max(1));
         let thread =
             std::thread::Builder::new()
                 .name("store-writer".to_string())

@@ -56,6 +56,20 @@ impl Feed {
         }
     }
 
+    /// Takes in every event after `floor` up to now; for a feed that has none and that nobody watches yet.
+    pub(crate) fn remember(&mut self, floor: u64, events: Vec<Arc<Event>>, now: Instant) {
+        let revision = self.revision;
+        self.floor = floor;
+        self.publish(events, now);
+        self.revision = revision;
+        self.delivered.store(revision, Ordering::Release);
+    }
+
+    /// Every event after this revision is in the ring.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// Takes in events in order of revision and hands them to the watchers.
     pub(crate) fn publish(&mut self, events: Vec<Arc<Event>>, now: Instant) {
         for event in events {

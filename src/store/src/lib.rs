@@ -111,7 +111,10 @@ pub enum Error {
     #[error("the store is closed")]
     Closed,
     /// What was found on disk is damaged; nothing of it is served.
-    #[error("the store at {path} is damaged: {detail}; restore a backup")]
+    #[error(
+        "the store at {path} is damaged: {detail}; `rkctl node store check` names all that is wrong, \
+         `rkctl node store restore` puts a backup in its place"
+    )]
     Corrupt {
         /// The file.
         path: String,

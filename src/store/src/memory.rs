@@ -39,6 +39,16 @@ impl Memory {
         }
     }
 
+    /// Takes in the events that led to the view it was made with: every one after `floor`.
+    pub(crate) fn remember(&self, floor: u64, events: Vec<Arc<Event>>) {
+        self.feed().remember(floor, events, Instant::now());
+    }
+
+    /// Every event after this revision is in the feed.
+    pub(crate) fn floor(&self) -> u64 {
+        self.feed().floor()
+    }
+
     fn feed(&self) -> MutexGuard<'_, Feed> {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }

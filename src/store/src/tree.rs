@@ -48,7 +48,6 @@ impl Default for Tree {
 
 impl Tree {
     /// How many entries there are.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.root.len()
     }

@@ -1,5 +1,5 @@
 //! Kills the process that holds the store, at random moments and over and over: whatever it had acknowledged is
-//! there afterwards, nothing half-written is, and revisions only grow.
+//! there afterwards, nothing half-written is, and revisions only grow. `STORE_ROUNDS` says how often.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -29,13 +29,14 @@ fn main() {
     let path = directory.path().join("state.db");
     let mut acknowledged = 0;
     let mut newest = 0;
-    for round in 0..ROUNDS {
+    let rounds = std::env::var("STORE_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number"));
+    for round in 0..rounds {
         let acks = run_and_kill(&path);
         acknowledged += acks.len();
         newest = check(&path, &acks, newest, round);
     }
-    assert!(acknowledged > ROUNDS, "the child hardly wrote: {acknowledged} acknowledgements");
-    println!("kill -9: {ROUNDS} rounds, {acknowledged} acknowledged writes, none lost, revision {newest}");
+    assert!(acknowledged > rounds, "the child hardly wrote: {acknowledged} acknowledgements");
+    println!("kill -9: {rounds} rounds, {acknowledged} acknowledged writes, none lost, revision {newest}");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod pki;
 pub mod server;
+pub mod store;
 pub mod token;
 
 /// What runs on hosts and in pods; started by `rkctl up`, not by people.
@@ -29,6 +30,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Args),
+    Store(store::Args),
     Agent(agent::Args),
     Cni(cni::Args),
     /// Hold a pod's namespaces open until a signal comes.
@@ -47,6 +49,7 @@ enum Command {
 pub fn run(args: Args) -> exit::Answer {
     match args.command {
         Command::Server(args) => server::run(args),
+        Command::Store(args) => store::run(args),
         Command::Agent(args) => agent::run(args),
         Command::Cni(args) => cni::run(args),
         Command::Pause => anyhow::bail!("`rkctl node pause` takes no arguments"),

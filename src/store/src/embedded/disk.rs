@@ -1,5 +1,6 @@
 //! The log of record: one SQLite file in WAL mode, synced at every commit. Knows rows, not readers.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -7,198 +8,161 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, params};
 
-use crate::memory::View;
-use crate::tree::Tree;
+use super::layout::{self, Unusable};
+use super::row::{Row, signed, unsigned};
+use super::scan::{self, Log, Superseded};
 use crate::{Entry, Error, Event};
 
-/// The layout of the tables below; kept in `user_version`.
-const SCHEMA_VERSION: i64 = 1;
-/// Tells the file from other SQLite files (`application_id`): "rkst".
-const APPLICATION_ID: i64 = 0x726b_7374;
-/// The revision of a store that nothing was ever written to, so that 0 never means a state.
-const FIRST_REVISION: u64 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE live (
-        key TEXT PRIMARY KEY NOT NULL,
-        value BLOB NOT NULL,
-        create_revision INTEGER NOT NULL,
-        mod_revision INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-";
-
-/// Why the file cannot be used although it is not damaged.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error("{0} is held by another process")]
-    Held(String),
-    #[error("{path} has layout {found}, this program knows up to {SCHEMA_VERSION}; use the newer program")]
-    Newer { path: String, found: i64 },
-    #[error("{0} is a SQLite file of something else")]
-    Foreign(String),
-}
+/// Pages (of 4 KB) of the write-ahead log that are gathered before they are put in their place: each time costs two
+/// syncs, and reading the log again at the start costs a moment for each.
+const CHECKPOINT_PAGES: i64 = 4096;
 
 /// The open file.
 pub(super) struct Disk {
     connection: Connection,
+    /// The running sum of checksums at the newest row.
+    total: i64,
+    /// What compaction has taken out of it.
+    removed: i64,
+    /// Every event after this revision is in the log.
+    floor: u64,
     /// Held for as long as the file is open.
     _lock: File,
 }
 
 impl Disk {
-    /// Opens or makes the file, checks it, and reads every live entry.
-    pub(super) fn open(path: &Path) -> Result<(Self, View), Error> {
+    /// Opens or makes the file, checks all of it, and reads what it holds.
+    pub(super) fn open(path: &Path) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
-        let connection = Connection::open(path).map_err(|error| failed(path, error))?;
-        let mut disk = Self { connection, _lock: lock };
-        disk.prepare(path)?;
-        let view = disk.load(path)?;
-        Ok((disk, view))
-    }
-
-    fn prepare(&mut self, path: &Path) -> Result<(), Error> {
+        make_private(path)?;
         let failed = |error| failed(path, error);
-        let connection = &mut self.connection;
-        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let found = pragma("user_version").map_err(failed)?;
-        let application = pragma("application_id").map_err(failed)?;
-        let shown = path.display().to_string();
-        let unusable = |why: Unusable| Err(Error::Backend { doing: "opening the store", source: why.into() });
-        if found > SCHEMA_VERSION && application == APPLICATION_ID {
-            return unusable(Unusable::Newer { path: shown, found });
-        }
-        let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-        if application != APPLICATION_ID && tables > 0 {
-            return unusable(Unusable::Foreign(shown));
-        }
+        let mut connection = Connection::open(path).map_err(failed)?;
+        // A file of something else is not touched.
+        layout::recognise(&connection, path)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        if tables == 0 {
-            let transaction = connection.transaction().map_err(failed)?;
-            transaction.execute_batch(SCHEMA).map_err(failed)?;
-            transaction
-                .execute("INSERT INTO meta (name, value) VALUES ('revision', ?1)", params![signed(FIRST_REVISION)])
-                .map_err(failed)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
-            transaction.commit().map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    fn load(&self, path: &Path) -> Result<View, Error> {
-        let failed = |error| failed(path, error);
-        let corrupt = |detail: String| Error::Corrupt { path: path.display().to_string(), detail };
-        let check: String =
-            self.connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
-        if check != "ok" {
-            return Err(corrupt(check));
-        }
-        let revision = match self.revision() {
-            Err(rusqlite::Error::QueryReturnedNoRows) => return Err(corrupt("it has no revision".to_string())),
-            read => read.map_err(failed)?,
-        };
-        let mut tree = Tree::default();
-        let mut statement = self
-            .connection
-            .prepare("SELECT key, value, create_revision, mod_revision FROM live ORDER BY key")
-            .map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let entry = read_entry(row).map_err(failed)?;
-            let order = 0 < entry.create_revision
-                && entry.create_revision <= entry.mod_revision
-                && entry.mod_revision <= revision;
-            if !order {
-                return Err(corrupt(format!(
-                    "{} was changed at {}, the store is at {revision}",
-                    entry.key, entry.mod_revision
-                )));
-            }
-            tree.insert(Arc::new(entry));
-        }
-        Ok(View { tree, revision })
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+        layout::prepare(&mut connection, path)?;
+        let log = load(&connection, path)?;
+        Ok((Self { connection, total: log.total, removed: log.removed, floor: log.floor, _lock: lock }, log))
     }
 
     /// The revision of the last commit, as the file has it.
     pub(super) fn revision(&self) -> Result<u64, rusqlite::Error> {
-        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        let revision = self.connection.query_row("SELECT value FROM meta WHERE name = 'revision'", [], read)?;
-        Ok(revision.max(0).unsigned_abs())
+        let newest: Option<i64> = self.connection.query_row("SELECT max(revision) FROM log", [], |row| row.get(0))?;
+        let floor = layout::meta(&self.connection, "floor")?;
+        Ok(unsigned(newest.unwrap_or_default().max(floor)))
     }
 
-    /// Writes the outcome of `events` in one transaction; durable when it answers.
-    pub(super) fn commit(&mut self, events: &[Arc<Event>], revision: u64) -> Result<(), rusqlite::Error> {
+    /// Writes `events` and takes the rows in `gone` out, in one transaction; durable when it answers.
+    pub(super) fn commit(&mut self, events: &[Arc<Event>], gone: &VecDeque<Superseded>) -> Result<(), rusqlite::Error> {
+        let (mut total, mut removed, mut floor) = (self.total, self.removed, self.floor);
         let transaction = self.connection.transaction()?;
-        {
-            let mut put = transaction.prepare(
-                "INSERT INTO live (key, value, create_revision, mod_revision) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value,
-                   create_revision = excluded.create_revision, mod_revision = excluded.mod_revision",
-            )?;
-            let mut delete = transaction.prepare("DELETE FROM live WHERE key = ?1")?;
-            for event in events {
-                match (&event.current, &event.previous) {
-                    (Some(Entry { key, value, create_revision, mod_revision }), _) => {
-                        put.execute(params![&**key, &**value, signed(*create_revision), signed(*mod_revision)])?;
-                    }
-                    (None, Some(entry)) => drop(delete.execute(params![&*entry.key])?),
-                    (None, None) => {}
-                }
+        for event in events {
+            if let Some(row) = row_of(event) {
+                total = row.insert(&transaction, total)?;
             }
-            transaction
-                .prepare("UPDATE meta SET value = ?1 WHERE name = 'revision'")?
-                .execute(params![signed(revision)])?;
         }
-        transaction.commit()
+        if let Some(last) = gone.back() {
+            let mut delete = transaction.prepare_cached("DELETE FROM log WHERE revision = ?1")?;
+            for row in gone {
+                delete.execute(params![signed(row.revision)])?;
+                removed = removed.wrapping_add(i64::from(row.checksum));
+            }
+            layout::set_meta(&transaction, "removed", removed)?;
+            floor = floor.max(last.at);
+            layout::set_meta(&transaction, "floor", signed(floor))?;
+        }
+        transaction.commit()?;
+        (self.total, self.removed, self.floor) = (total, removed, floor);
+        Ok(())
     }
 }
 
-fn read_entry(row: &rusqlite::Row<'_>) -> Result<Entry, rusqlite::Error> {
-    let key = row.get_ref(0)?.as_str()?;
-    Ok(Entry {
-        key: Arc::from(key),
-        value: row.get::<_, Vec<u8>>(1)?.into(),
-        create_revision: row.get::<_, i64>(2)?.max(0).unsigned_abs(),
-        mod_revision: row.get::<_, i64>(3)?.max(0).unsigned_abs(),
-    })
+/// The checksum of the row that made an entry.
+pub(super) fn checksum_of(entry: &Entry) -> u32 {
+    let Entry { key, value, create_revision, mod_revision } = entry.clone();
+    Row { revision: mod_revision, key, value: Some(value), create_revision }.checksum()
 }
 
-/// SQLite's integers are signed; a counter of writes never reaches the sign bit.
-fn signed(revision: u64) -> i64 {
-    i64::try_from(revision).unwrap_or(i64::MAX)
+/// The row of an event.
+pub(super) fn row_of(event: &Event) -> Option<Row> {
+    let revision = event.revision;
+    match (&event.current, &event.previous) {
+        (Some(Entry { key, value, create_revision, .. }), _) => {
+            let (key, value) = (key.clone(), Some(value.clone()));
+            Some(Row { revision, key, value, create_revision: *create_revision })
+        }
+        (None, Some(Entry { key, .. })) => Some(Row { revision, key: key.clone(), value: None, create_revision: 0 }),
+        (None, None) => None,
+    }
 }
 
-fn failed(path: &Path, error: rusqlite::Error) -> Error {
-    let damaged =
-        matches!(
-            &error,
-            rusqlite::Error::SqliteFailure(failure, _)
-                if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        ) || matches!(&error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..));
-    if damaged {
+fn load(connection: &Connection, path: &Path) -> Result<Log, Error> {
+    let failed = |error| failed(path, error);
+    let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
+    if check != "ok" {
+        return Err(Error::Corrupt { path: path.display().to_string(), detail: check });
+    }
+    let mut first = None;
+    let mut wrong = |problem: String| {
+        first = Some(problem);
+        false
+    };
+    let log = scan::scan(connection, &|_, value| Ok(value), &mut wrong).map_err(failed)?;
+    match first {
+        Some(detail) => Err(Error::Corrupt { path: path.display().to_string(), detail }),
+        None => Ok(log),
+    }
+}
+
+/// Whether a failure of SQLite says that the file is damaged.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        }
+        // A column of another type, text that is not UTF-8, a row that every store has: written by nobody.
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::QueryReturnedNoRows => true,
+        _ => false,
+    }
+}
+
+pub(super) fn failed(path: &Path, error: rusqlite::Error) -> Error {
+    if is_damage(&error) {
         return Error::Corrupt { path: path.display().to_string(), detail: error.to_string() };
     }
     Error::Backend { doing: "opening the store", source: Box::new(error) }
 }
 
-/// Takes the lock beside the file; the file itself is made readable by its owner only, since it holds Secrets.
-fn lock(path: &Path) -> Result<File, Error> {
+/// `PATH` with something behind it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Takes the lock beside the file: one process at a time writes.
+pub(super) fn lock(path: &Path) -> Result<File, Error> {
     let failed =
         |source: Box<dyn std::error::Error + Send + Sync>| Error::Backend { doing: "locking the store", source };
-    let mut name = path.as_os_str().to_os_string();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let open = |name: &Path| OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(name);
-    let file = open(&name).map_err(|error| failed(error.into()))?;
+    let file = open_private(&beside(path, ".lock")).map_err(|error| failed(error.into()))?;
     match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(failed(Unusable::Held(path.display().to_string()).into())),
-        Err(TryLockError::Error(error)) => return Err(failed(error.into())),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(failed(Unusable::Held(path.display().to_string()).into())),
+        Err(TryLockError::Error(error)) => Err(failed(error.into())),
     }
-    // SQLite gives its -wal and -shm files the mode of the file.
-    open(path).map_err(|error| failed(error.into()))?;
-    Ok(file)
+}
+
+/// Makes the file readable by its owner only, since it holds Secrets. SQLite gives its -wal and -shm files the same
+/// mode.
+pub(super) fn make_private(path: &Path) -> Result<(), Error> {
+    open_private(path).map(drop).map_err(|error| Error::Backend { doing: "making the store", source: error.into() })
+}
+
+fn open_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }

@@ -1,17 +1,23 @@
 //! The one writer: group commit in order of arrival.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Done;
-use super::disk::Disk;
+use super::disk::{self, Disk};
+use super::scan::Superseded;
 use crate::memory::{Memory, View};
 use crate::{Entry, Error, Event, Precondition};
 
 /// Most bytes of values in one transaction, so that one fsync stays short.
 const BATCH_BYTES: usize = 8 << 20;
+/// So many rows that nobody needs are taken out together: one by one, each would cost a page of its own.
+const COMPACT_AT: usize = 512;
+/// Most rows that one transaction takes out, so that who waits for it hardly notices.
+const COMPACT_MAX: usize = 2048;
 
 /// A write that waits.
 #[derive(Debug)]
@@ -40,11 +46,19 @@ pub(super) struct Writer {
     view: View,
     memory: Arc<Memory>,
     batch_writes: usize,
+    /// Rows that go once their events have left the ring, oldest first.
+    superseded: VecDeque<Superseded>,
 }
 
 impl Writer {
-    pub(super) fn new(disk: Disk, view: View, memory: Arc<Memory>, batch_writes: usize) -> Self {
-        Self { disk, view, memory, batch_writes }
+    pub(super) fn new(
+        disk: Disk,
+        view: View,
+        superseded: VecDeque<Superseded>,
+        memory: Arc<Memory>,
+        batch_writes: usize,
+    ) -> Self {
+        Self { disk, view, memory, batch_writes, superseded }
     }
 
     /// Serves requests until every sender is gone, then closes the disk.
@@ -65,6 +79,19 @@ impl Writer {
         self.memory.close();
     }
 
+    /// The rows that the next transaction takes out; none where they are too few to be worth it.
+    fn compactable(&self) -> VecDeque<Superseded> {
+        let floor = self.memory.floor();
+        // The newest row stays: it says which revision the store is at.
+        let old = self.superseded.partition_point(|row| row.at <= floor && row.at < self.view.revision);
+        // Both rows of a deletion go together, or an event whose previous value is gone would be left.
+        let mut count = if old < COMPACT_AT { 0 } else { old.min(COMPACT_MAX) };
+        while count > 0 && count < old && self.superseded[count].at == self.superseded[count - 1].at {
+            count += 1;
+        }
+        self.superseded.iter().take(count).copied().collect()
+    }
+
     /// Carries out a batch; answers false where the disk can no longer be trusted to hold what memory shows.
     fn commit(&mut self, batch: Vec<Request>) -> bool {
         let mut view = self.view.clone();
@@ -74,7 +101,8 @@ impl Writer {
             answers.push((answer, apply(&mut view, &mut events, operation)));
         }
         if !events.is_empty() {
-            if let Err(failure) = self.disk.commit(&events, view.revision) {
+            let gone = self.compactable();
+            if let Err(failure) = self.disk.commit(&events, &gone) {
                 let failure = Arc::new(failure);
                 tracing::error!(error = %stdx::error::chain(&failure), "a transaction of the store failed");
                 for (answer, _) in answers {
@@ -84,6 +112,10 @@ impl Writer {
                 }
                 return self.disk.revision().is_ok_and(|revision| revision == self.view.revision);
             }
+            self.superseded.drain(..gone.len());
+            for event in &events {
+                self.superseded.extend(supersedes(event));
+            }
             self.view = view.clone();
             self.memory.publish(view, events);
         }
@@ -92,6 +124,14 @@ impl Writer {
         }
         true
     }
+}
+
+/// The rows that `event` makes superfluous once nobody can ask for what was before it.
+fn supersedes(event: &Event) -> impl Iterator<Item = Superseded> {
+    let at = event.revision;
+    let previous = event.previous.as_ref().map(|entry| (entry.mod_revision, disk::checksum_of(entry)));
+    let own = disk::row_of(event).filter(|row| row.value.is_none()).map(|row| (at, row.checksum()));
+    previous.into_iter().chain(own).map(move |(revision, checksum)| Superseded { at, revision, checksum })
 }
 
 /// Checks one operation against the state before it and carries it out in memory.

@@ -25,7 +25,7 @@ const READY_POLL: Duration = Duration::from_millis(5);
 const CONTROLLERS: &str = "controller-manager";
 const SCHEDULER: &str = "scheduler";
 /// The database in the data folder.
-const DATABASE: &str = "state.db";
+pub const DATABASE: &str = "state.db";
 
 /// Run the control plane.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,120 @@
+//! The layouts that the file has had, and the way from each to the newest. Every layout has a fixture in the tests.
+//!
+//! 1 held the live values and the revision. 2 is a log: one row a revision, with a checksum, so that events outlast a
+//! restart and damage is found that SQLite cannot see.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::row::{self, Row};
+use crate::Error;
+
+/// The layout that is written; kept in `user_version`.
+pub(super) const NEWEST: i64 = 2;
+/// Tells the file from other SQLite files (`application_id`): "rkst".
+const APPLICATION_ID: i64 = 0x726b_7374;
+/// The revision of a store that nothing was ever written to, so that 0 never means a state.
+const FIRST_REVISION: u64 = 1;
+
+/// `floor` is the revision from which on every event is in the log; `removed` the sum of the checksums of the rows
+/// that compaction took out, so that `total` of the newest row less it is the sum of what is there.
+const SCHEMA: &str = "
+    CREATE TABLE log (
+        revision INTEGER PRIMARY KEY NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB,
+        create_revision INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        total INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Why a file cannot be used although it is not damaged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("{0} is held by another process")]
+    Held(String),
+    #[error("{path} has layout {found}, this program knows up to {NEWEST}; use the newer program")]
+    Newer { path: String, found: i64 },
+    #[error("{0} is a SQLite file of something else")]
+    Foreign(String),
+    #[error("{0} is empty, no store was ever made in it")]
+    Empty(String),
+    #[error("{0} is there already; choose another name, or say that it is to be overwritten")]
+    Exists(String),
+}
+
+/// The layout of an open file; `None` where it is empty.
+pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<Option<i64>, Error> {
+    let failed = |error| super::disk::failed(path, error);
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let found = pragma("user_version").map_err(failed)?;
+    let application = pragma("application_id").map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let shown = path.display().to_string();
+    let unusable = |why: Unusable| Err(Error::Backend { doing: "opening the store", source: why.into() });
+    match (application == APPLICATION_ID, tables > 0) {
+        (true, _) if found > NEWEST => unusable(Unusable::Newer { path: shown, found }),
+        (true, true) if found < 1 => Err(Error::Corrupt { path: shown, detail: format!("there is no layout {found}") }),
+        (true, true) => Ok(Some(found)),
+        (false, true) => unusable(Unusable::Foreign(shown)),
+        (_, false) => Ok(None),
+    }
+}
+
+/// Brings an open file to the newest layout in one transaction.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    let found = recognise(connection, path)?;
+    if found == Some(NEWEST) {
+        return Ok(());
+    }
+    let failed = |error| super::disk::failed(path, error);
+    let transaction = connection.transaction().map_err(failed)?;
+    match found {
+        None => make(&transaction).map_err(failed)?,
+        Some(_) => {
+            from_1(&transaction).map_err(failed)?;
+            tracing::info!(path = %path.display(), layout = NEWEST, "the store was brought to a newer layout");
+        }
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn make(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    transaction.execute_batch(SCHEMA)?;
+    set_meta(transaction, "floor", row::signed(FIRST_REVISION))?;
+    set_meta(transaction, "removed", 0)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", NEWEST)
+}
+
+fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    let revision: i64 = meta(transaction, "revision")?;
+    transaction.execute_batch("ALTER TABLE meta RENAME TO meta_1")?;
+    make(transaction)?;
+    {
+        let mut live =
+            transaction.prepare("SELECT mod_revision, key, value, create_revision FROM live ORDER BY mod_revision")?;
+        let mut rows = live.query([])?;
+        let mut total = 0;
+        while let Some(row) = rows.next()? {
+            let row = Row::read_unsummed(row)?;
+            total = row.insert(transaction, total)?;
+        }
+    }
+    // What came before is known by its outcome alone.
+    set_meta(transaction, "floor", revision)?;
+    transaction.execute_batch("DROP TABLE live; DROP TABLE meta_1;")
+}
+
+pub(super) fn meta(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+    connection.query_row("SELECT value FROM meta WHERE name = ?1", params![name], |row| row.get(0))
+}
+
+pub(super) fn set_meta(connection: &Connection, name: &str, value: i64) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
+    statement.execute(params![name, value]).map(drop)
+}

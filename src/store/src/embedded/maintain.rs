@@ -1,0 +1,232 @@
+//! What is done to the file beside serving it: copied while it is in use, put back, looked over. Never changes the
+//! file it reads.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::backup::Backup;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::disk::{beside, failed, is_damage, lock, make_private};
+use super::layout::{self, Unusable};
+use super::row::{signed, unsigned};
+use super::scan;
+use crate::Error;
+
+/// Things that are named of a damaged file; more say no more.
+const WRONG_MAX: usize = 100;
+/// What a restored store's revision is raised by, so that no revision that was given out after the backup is given
+/// out again: more writes than a store sees between two backups.
+const REVISION_BUMP: u64 = 1_000_000_000;
+
+/// What a file was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Check {
+    /// The version of its layout; 0 where it cannot be read.
+    pub layout: i64,
+    /// The newest revision.
+    pub revision: u64,
+    /// Watches can resume from this revision on.
+    pub oldest: u64,
+    /// Live keys.
+    pub keys: u64,
+    /// Rows, those of earlier revisions included.
+    pub rows: u64,
+    /// What is wrong; at most a hundred things.
+    pub wrong: Vec<String>,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What the file was found to hold.
+    pub check: Check,
+    /// The revision the store goes on from.
+    pub revision: u64,
+    /// Where the file that was there before is now.
+    pub kept: Option<PathBuf>,
+}
+
+/// Reads all of a store, while it is in use or not, and names what is wrong.
+///
+/// # Errors
+/// [`Error::Backend`] where there is no such file, or it is none of this program's. Damage is no error.
+pub fn check(path: &Path) -> Result<Check, Error> {
+    let mut check = Check::default();
+    let looked = open(path).and_then(|connection| look(&connection, path, &mut check));
+    match looked {
+        Ok(()) => Ok(check),
+        Err(Error::Corrupt { detail, .. }) => {
+            check.wrong.push(detail);
+            Ok(check)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn look(connection: &Connection, path: &Path, check: &mut Check) -> Result<(), Error> {
+    let failed = |error| failed(path, error);
+    let shown = path.display().to_string();
+    // One transaction: what is looked at does not change meanwhile.
+    connection.execute_batch("BEGIN").map_err(failed)?;
+    check.layout = layout::recognise(connection, path)?
+        .ok_or_else(|| Error::Backend { doing: "opening the store", source: Unusable::Empty(shown).into() })?;
+    let mut statement = connection.prepare("PRAGMA integrity_check(100)").map_err(failed)?;
+    let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+    for line in found {
+        match line {
+            Ok(line) if line == "ok" => {}
+            Ok(line) => check.wrong.extend(line.lines().map(str::to_string)),
+            Err(error) if is_damage(&error) => check.wrong.push(error.to_string()),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if check.layout < layout::NEWEST {
+        check.revision = unsigned(layout::meta(connection, "revision").map_err(failed)?);
+        check.oldest = check.revision;
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        check.rows = unsigned(connection.query_row("SELECT count(*) FROM live", [], count).map_err(failed)?);
+        check.keys = check.rows;
+        return Ok(());
+    }
+    let wrong = &mut check.wrong;
+    let mut note = |problem: String| {
+        wrong.push(problem);
+        wrong.len() < WRONG_MAX
+    };
+    let log = scan::scan(connection, &|_, value| Ok(value), &mut note).map_err(failed)?;
+    (check.revision, check.oldest) = (log.revision, log.floor);
+    (check.keys, check.rows) = (log.tree.len() as u64, log.rows);
+    Ok(())
+}
+
+/// Copies a store into a new file, while it is in use or not: the copy is of one revision, whole, and durable when
+/// this answers. Answers what the copy holds.
+///
+/// # Errors
+/// [`Error::Corrupt`] where the store is damaged, and there is no copy then; [`Error::Backend`] where `to` is there
+/// already or a file cannot be read or written.
+pub fn backup(path: &Path, to: &Path) -> Result<Check, Error> {
+    let source = open(path)?;
+    if fs::exists(to).map_err(io("looking for the backup"))? {
+        let source = Unusable::Exists(to.display().to_string()).into();
+        return Err(Error::Backend { doing: "making the backup", source });
+    }
+    let partial = beside(to, ".partial");
+    let copied = copy(&source, path, &partial).and_then(|()| sound(&partial, path));
+    let moved = copied.and_then(|check| move_to(&partial, to).map(|()| check));
+    if moved.is_err() {
+        // What is left of it helps nobody.
+        let _ = fs::remove_file(&partial);
+    }
+    moved
+}
+
+/// Puts a backup in the place of a store that no process holds. The revision is raised far above that of the backup,
+/// so that clients that have seen later ones list again.
+///
+/// # Errors
+/// [`Error::Corrupt`] where the backup is damaged; [`Error::Backend`] where the store is in use, or is there already
+/// and `overwrite` does not say otherwise. The store that was there is kept beside it.
+pub fn restore(from: &Path, path: &Path, overwrite: bool) -> Result<Restored, Error> {
+    let source = open(from)?;
+    let _lock = lock(path)?;
+    let occupied = fs::exists(path).map_err(io("looking for the store"))?;
+    if occupied && !overwrite {
+        let source = Unusable::Exists(path.display().to_string()).into();
+        return Err(Error::Backend { doing: "restoring the store", source });
+    }
+    let check = sound(from, from)?;
+    let restoring = beside(path, ".restoring");
+    let prepared = copy(&source, from, &restoring).and_then(|()| raise_revision(&restoring));
+    let revision = match prepared {
+        Ok(revision) => revision,
+        Err(error) => {
+            let _ = fs::remove_file(&restoring);
+            return Err(error);
+        }
+    };
+    let kept = if occupied { Some(set_aside(path)?) } else { None };
+    move_to(&restoring, path)?;
+    Ok(Restored { check, revision, kept })
+}
+
+/// Opens a file to read it. SQLite may write to its -wal and -shm, never to the file itself.
+fn open(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    fs::metadata(path).map_err(io("opening the store"))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(path, error))?;
+    let keep = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    keep.map_err(|error| failed(path, error))?;
+    Ok(connection)
+}
+
+/// A file that must hold a store without damage; `named` is the one that a person knows.
+fn sound(path: &Path, named: &Path) -> Result<Check, Error> {
+    let check = check(path)?;
+    match check.wrong.first() {
+        None => Ok(check),
+        Some(detail) => Err(Error::Corrupt { path: named.display().to_string(), detail: detail.clone() }),
+    }
+}
+
+/// Copies every page at one revision, and makes the copy one durable file without a log beside it.
+fn copy(source: &Connection, named: &Path, to: &Path) -> Result<(), Error> {
+    layout::recognise(source, named)?;
+    if fs::exists(to).map_err(io("looking for an earlier try"))? {
+        fs::remove_file(to).map_err(io("removing an earlier try"))?;
+    }
+    make_private(to)?;
+    let mut target = Connection::open(to).map_err(|error| failed(to, error))?;
+    let pages = Backup::new(source, &mut target).and_then(|backup| backup.step(-1));
+    pages.map_err(|error| failed(named, error))?;
+    target.pragma_update(None, "journal_mode", "DELETE").map_err(|error| failed(to, error))?;
+    target.close().map_err(|(_, error)| failed(to, error))?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(io("syncing the copy"))
+}
+
+fn raise_revision(path: &Path) -> Result<u64, Error> {
+    let failed = |error| failed(path, error);
+    let mut connection = Connection::open(path).map_err(failed)?;
+    layout::prepare(&mut connection, path)?;
+    let log = scan::scan(&connection, &|_, value| Ok(value), &mut |_| true).map_err(failed)?;
+    let revision = log.revision + REVISION_BUMP;
+    layout::set_meta(&connection, "floor", signed(revision)).map_err(failed)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(io("syncing the restored store"))?;
+    Ok(revision)
+}
+
+/// Gives the store and what SQLite keeps beside it another name.
+fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let kept = beside(path, &format!(".replaced-{now_s}"));
+    if fs::exists(&kept).map_err(io("keeping the store that was there"))? {
+        let source = Unusable::Exists(kept.display().to_string()).into();
+        return Err(Error::Backend { doing: "keeping the store that was there", source });
+    }
+    fs::rename(path, &kept).map_err(io("keeping the store that was there"))?;
+    for suffix in ["-wal", "-shm"] {
+        let file = beside(path, suffix);
+        if fs::exists(&file).map_err(io("keeping the store that was there"))? {
+            fs::rename(&file, beside(&kept, suffix)).map_err(io("keeping the store that was there"))?;
+        }
+    }
+    Ok(kept)
+}
+
+/// Gives a durable file its name, durably.
+fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(io("naming the copy"))?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder"))
+}
+
+fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::Backend { doing, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests;

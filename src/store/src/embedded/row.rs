@@ -1,0 +1,88 @@
+//! One row of the log: what a revision changed, with a checksum over all of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+
+/// What a revision changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) revision: u64,
+    pub(super) key: Arc<str>,
+    /// As it is on disk; `None` for a deletion.
+    pub(super) value: Option<Bytes>,
+    /// 0 for a deletion.
+    pub(super) create_revision: u64,
+}
+
+/// A row as it was found.
+pub(super) struct Found {
+    pub(super) row: Row,
+    pub(super) checksum: u32,
+    pub(super) total: i64,
+}
+
+impl Row {
+    /// The checksum of a row (CRC-32): revisions, key and value.
+    pub(super) fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.revision.to_le_bytes());
+        hasher.update(&self.create_revision.to_le_bytes());
+        hasher.update(&(self.key.len() as u64).to_le_bytes());
+        hasher.update(self.key.as_bytes());
+        // A deletion and an empty value differ by their create_revision.
+        hasher.update(self.value.as_deref().unwrap_or_default());
+        hasher.finalize()
+    }
+
+    /// Appends the row; answers the new total of checksums.
+    pub(super) fn insert(&self, connection: &Connection, total: i64) -> Result<i64, rusqlite::Error> {
+        let checksum = i64::from(self.checksum());
+        let total = total.wrapping_add(checksum);
+        connection
+            .prepare_cached(
+                "INSERT INTO log (revision, key, value, create_revision, checksum, total)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                signed(self.revision),
+                &*self.key,
+                self.value.as_deref(),
+                signed(self.create_revision),
+                checksum,
+                total
+            ])?;
+        Ok(total)
+    }
+
+    /// Columns `revision, key, value, create_revision`.
+    pub(super) fn read_unsummed(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(Self {
+            revision: unsigned(row.get(0)?),
+            key: Arc::from(row.get_ref(1)?.as_str()?),
+            value: row.get_ref(2)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+            create_revision: unsigned(row.get(3)?),
+        })
+    }
+}
+
+impl Found {
+    /// Columns `revision, key, value, create_revision, checksum, total`.
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
+        // A number that is no CRC-32 cannot be right; it differs from every one.
+        let checksum = u32::try_from(row.get::<_, i64>(4)?).ok();
+        let (found, total) = (Row::read_unsummed(row)?, row.get(5)?);
+        let checksum = checksum.unwrap_or_else(|| !found.checksum());
+        Ok(Self { row: found, checksum, total })
+    }
+}
+
+/// SQLite's integers are signed; a counter of writes never reaches the sign bit.
+pub(super) fn signed(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(stored: i64) -> u64 {
+    stored.max(0).unsigned_abs()
+}

@@ -1,0 +1,153 @@
+//! Reading the whole log: every row is compared with its checksum and with what came before it. The start of the
+//! store refuses at the first thing that is wrong, `check` names them all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::layout;
+use super::row::{Found, Row, unsigned};
+use crate::memory::View;
+use crate::tree::Tree;
+use crate::{Entry, Event};
+
+/// A row that is not needed once the event `at` is no longer kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Superseded {
+    /// The revision of the event that made it so.
+    pub(super) at: u64,
+    /// The row.
+    pub(super) revision: u64,
+    /// Of the row.
+    pub(super) checksum: u32,
+}
+
+/// What the log holds.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) tree: Tree,
+    /// Those after `floor`, in order.
+    pub(super) events: Vec<Arc<Event>>,
+    pub(super) superseded: VecDeque<Superseded>,
+    pub(super) floor: u64,
+    pub(super) revision: u64,
+    /// The running sum of checksums at the newest row.
+    pub(super) total: i64,
+    pub(super) removed: i64,
+    /// Rows in the log.
+    pub(super) rows: u64,
+}
+
+impl Log {
+    /// The newest state.
+    pub(super) fn view(&self) -> View {
+        View { tree: self.tree.clone(), revision: self.revision }
+    }
+
+    /// Takes a change in; answers what of it cannot be.
+    fn take(&mut self, row: Row, checksum: u32, checksums: &mut Checksums) -> Result<(), String> {
+        let Row { revision, key, value, create_revision } = row;
+        let previous = self.tree.get(&key).cloned();
+        let known = revision > self.floor;
+        let expected = match (&previous, &value) {
+            (_, None) => 0,
+            (Some(previous), Some(_)) => previous.create_revision,
+            (None, Some(_)) => revision,
+        };
+        let impossible = if known && create_revision != expected {
+            Some(format!("revision {revision} says {key} was created at {create_revision}, it was at {expected}"))
+        } else if known && value.is_none() && previous.is_none() {
+            Some(format!("revision {revision} deletes {key}, which was not there"))
+        } else if value.is_some() && (create_revision == 0 || create_revision > revision) {
+            Some(format!("revision {revision} says {key} was created at {create_revision}"))
+        } else {
+            None
+        };
+        if let Some(previous) = &previous {
+            let old = previous.mod_revision;
+            let checksum = checksums.of(old);
+            self.superseded.push_back(Superseded { at: revision, revision: old, checksum });
+        }
+        let key = previous.as_ref().map_or(key, |previous| previous.key.clone());
+        let current = value.map(|value| Entry { key: key.clone(), value, create_revision, mod_revision: revision });
+        match &current {
+            Some(entry) => drop(self.tree.insert(Arc::new(entry.clone()))),
+            None => {
+                self.tree.remove(&key);
+                self.superseded.push_back(Superseded { at: revision, revision, checksum });
+            }
+        }
+        checksums.add(revision, checksum);
+        if known {
+            let previous = previous.map(|entry| Entry::clone(&entry));
+            self.events.push(Arc::new(Event { revision, current, previous }));
+        }
+        impossible.map_or(Ok(()), Err)
+    }
+}
+
+/// The checksums of rows by revision, in order of revision.
+#[derive(Default)]
+struct Checksums(Vec<(u64, u32)>);
+
+impl Checksums {
+    fn add(&mut self, revision: u64, checksum: u32) {
+        self.0.push((revision, checksum));
+    }
+
+    fn of(&self, revision: u64) -> u32 {
+        let at = self.0.binary_search_by_key(&revision, |(revision, _)| *revision);
+        at.map_or(0, |at| self.0[at].1)
+    }
+}
+
+/// Reads the log. `wrong` is called with each thing that is wrong and answers whether to go on.
+pub(super) fn scan(
+    connection: &Connection,
+    decode: &dyn Fn(&str, bytes::Bytes) -> Result<bytes::Bytes, String>,
+    wrong: &mut dyn FnMut(String) -> bool,
+) -> Result<Log, rusqlite::Error> {
+    let floor = unsigned(layout::meta(connection, "floor")?);
+    let removed = layout::meta(connection, "removed")?;
+    let mut log = Log { floor, revision: floor, removed, ..Log::default() };
+    let mut checksums = Checksums::default();
+    let (mut sum, mut total) = (0i64, removed);
+    let mut statement = connection
+        .prepare("SELECT revision, key, value, create_revision, checksum, total FROM log ORDER BY revision")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let Found { mut row, checksum, total: running } = Found::read(row)?;
+        let revision = row.revision;
+        let mut problems = Vec::new();
+        if row.checksum() != checksum {
+            problems.push(format!("revision {revision} ({}) differs from its checksum", row.key));
+        }
+        if revision > floor && revision != log.revision.max(floor) + 1 {
+            problems.push(format!("after revision {} comes {revision}", log.revision.max(floor)));
+        }
+        if let Some(value) = row.value.take() {
+            match decode(&row.key, value) {
+                Ok(value) => row.value = Some(value),
+                Err(why) => {
+                    problems.push(format!("revision {revision} ({}) {why}", row.key));
+                    row.value = Some(bytes::Bytes::new());
+                }
+            }
+        }
+        (sum, total) = (sum.wrapping_add(i64::from(checksum)), running);
+        problems.extend(log.take(row, checksum, &mut checksums).err());
+        log.revision = log.revision.max(revision);
+        log.rows += 1;
+        for problem in problems {
+            if !wrong(problem) {
+                return Ok(log);
+            }
+        }
+    }
+    log.total = total;
+    if total.wrapping_sub(removed) != sum {
+        wrong("rows are missing or are older than they should be: the checksums do not add up".to_string());
+    }
+    Ok(log)
+}
