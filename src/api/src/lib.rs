@@ -32,6 +32,7 @@ mod podspec;
 mod read;
 pub mod registry;
 pub mod resource;
+mod status;
 pub mod strategy;
 pub mod table;
 

@@ -54,6 +54,10 @@ impl Kind for Autoscaler {
         errors
     }
 
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        validate_status(object)
+    }
+
     fn columns(&self) -> Vec<Column> {
         vec![
             name_column(),
@@ -84,6 +88,14 @@ impl Kind for Autoscaler {
     }
 }
 
+/// What is wrong with a status, of either version.
+fn validate_status(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    crate::status::counts(&at, &["currentReplicas", "desiredReplicas"], &mut errors);
+    errors
+}
+
 impl Kind for AutoscalerV1 {
     fn default(&self, object: &mut Value) {
         let has_metrics = machinery::meta::annotation(object, convert::METRICS).is_some();
@@ -100,6 +112,10 @@ impl Kind for AutoscalerV1 {
             target.invalid(&mut errors, "must be greater than 0");
         }
         errors
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        validate_status(object)
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -125,6 +125,8 @@ const EXPIRATION_SECONDS_MIN: i64 = 600;
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 /// Condition types that stay once they are there.
 const FINAL: [&str; 3] = ["Approved", "Denied", "Failed"];
+/// What a condition can be.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 impl Kind for SigningRequest {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
@@ -188,6 +190,7 @@ impl Kind for SigningRequest {
     fn validate_subresource_update(&self, _subresource: &str, object: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let root = At::root(object);
+        certificate(&root.at("status.certificate"), read::text(old, "status.certificate"), &mut errors);
         let conditions: Vec<At<'_>> = root.at("status").items("conditions").collect();
         for decided in read::list(old, "status.conditions").iter().map(|condition| read::text(condition, "type")) {
             let stays = conditions.iter().any(|condition| condition.at("type").text() == decided);
@@ -199,10 +202,13 @@ impl Kind for SigningRequest {
         for (index, condition) in conditions.iter().enumerate() {
             let type_ = condition.at("type");
             type_.require_text(&mut errors);
+            if condition.at("status").require_text(&mut errors).is_some_and(|text| !STATUSES.contains(&text)) {
+                condition.at("status").not_supported(&mut errors, &STATUSES);
+            }
             if conditions[..index].iter().any(|earlier| earlier.at("type").text() == type_.text()) {
                 type_.duplicate(&mut errors);
             }
-            if matches!(type_.text(), "Approved" | "Denied" | "Failed") && condition.at("status").text() != "True" {
+            if FINAL.contains(&type_.text()) && matches!(condition.at("status").text(), "False" | "Unknown") {
                 condition.at("status").not_supported(&mut errors, &["True"]);
             }
         }
@@ -225,6 +231,45 @@ impl Kind for SigningRequest {
     fn fields(&self) -> &'static [&'static str] {
         &["spec.signerName"]
     }
+}
+
+/// The certificate, which is made once: PEM and nothing else.
+fn certificate(certificate: &At<'_>, old: &str, errors: &mut FieldErrors) {
+    if certificate.text() == old {
+        return;
+    }
+    if !old.is_empty() {
+        certificate.forbidden(errors, "updates may not modify existing certificate content");
+    }
+    let bytes = STANDARD.decode(certificate.text()).unwrap_or_default();
+    if !bytes.is_empty()
+        && let Err(wrong) = certificate_chain(&bytes)
+    {
+        errors.push(FieldError::invalid(&certificate.path, "<certificate data>", wrong));
+    }
+}
+
+fn certificate_chain(bytes: &[u8]) -> Result<(), String> {
+    let mut blocks = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(bytes) {
+        // What follows the last block is nobody's.
+        let Ok(block) = block else { break };
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        x509_parser::parse_x509_certificate(&block.contents).map_err(|error| error.to_string())?;
+        blocks += 1;
+    }
+    if blocks == 0 {
+        return Err("must contain at least one CERTIFICATE PEM block".to_string());
+    }
+    // Base64 has no colons: whatever has one within a block is a header.
+    let text = String::from_utf8_lossy(bytes);
+    let has_headers = text.split("-----BEGIN CERTIFICATE-----").skip(1).any(|block| {
+        let inner = block.split("-----END").next().unwrap_or_default();
+        inner.contains(':')
+    });
+    if has_headers { Err("no PEM block headers are permitted".to_string()) } else { Ok(()) }
 }
 
 fn request(request: &At<'_>, errors: &mut FieldErrors) {

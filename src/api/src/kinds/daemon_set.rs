@@ -7,10 +7,10 @@ use super::simple::Simple;
 use crate::check::At;
 use crate::edit::{fill, value_at};
 use crate::podspec::{defaults, template};
-use crate::read;
 use crate::table::{
     CONTAINER_COLUMNS, age, age_column, column, container_cells, labels, name, name_column, selector, text, wide,
 };
+use crate::{read, status};
 
 /// The behaviour of DaemonSets.
 pub static DAEMON_SET: Simple = Simple {
@@ -48,6 +48,7 @@ pub static DAEMON_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    validate_status,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -94,5 +95,23 @@ fn validate(object: &Value) -> FieldErrors {
 fn validate_update(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     At::root(object).at("spec.selector").immutable(&mut errors, read::at(old, "spec.selector"));
+    errors
+}
+
+fn validate_status(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    let numbers = [
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+    ];
+    status::counts(&at, &numbers, &mut errors);
+    status::collisions(&at, old, &mut errors);
     errors
 }

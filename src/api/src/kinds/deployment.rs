@@ -8,10 +8,10 @@ use super::simple::Simple;
 use crate::check::At;
 use crate::edit::{fill, object_at, value_at};
 use crate::podspec::{defaults, template};
-use crate::read;
 use crate::table::{
     CONTAINER_COLUMNS, age, age_column, column, container_cells, name, name_column, selector, text, wide,
 };
+use crate::{read, status};
 
 /// The behaviour of Deployments.
 pub static DEPLOYMENT: Simple = Simple {
@@ -44,6 +44,7 @@ pub static DEPLOYMENT: Simple = Simple {
     default,
     validate,
     validate_update,
+    validate_status,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -104,5 +105,15 @@ fn strategy(strategy: &At<'_>, errors: &mut FieldErrors) {
 fn validate_update(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     At::root(object).at("spec.selector").immutable(&mut errors, read::at(old, "spec.selector"));
+    errors
+}
+
+fn validate_status(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    let parts = ["updatedReplicas", "readyReplicas", "availableReplicas"];
+    status::replicas(&at, &parts, "status.replicas", "readyReplicas", &mut errors);
+    status::counts(&at, &["unavailableReplicas"], &mut errors);
+    status::collisions(&at, old, &mut errors);
     errors
 }

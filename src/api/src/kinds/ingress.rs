@@ -36,6 +36,11 @@ pub static INGRESS: Simple = Simple {
     },
     has_generation: true,
     validate,
+    validate_status: |object, _| {
+        let mut errors = FieldErrors::new();
+        crate::status::ingress(&At::root(object).at("status.loadBalancer"), &mut errors);
+        errors
+    },
     ..Simple::PLAIN
 };
 

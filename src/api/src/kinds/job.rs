@@ -1,5 +1,7 @@
 //! Job.
 
+mod status;
+
 use jiff::Timestamp;
 use machinery::field::FieldError;
 use machinery::field::FieldErrors;
@@ -135,6 +137,10 @@ impl Kind for Job {
             spec.at(field).immutable(&mut errors, read::at(old, field));
         }
         errors
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, old: &Value) -> FieldErrors {
+        status::validate(object, old)
     }
 
     fn columns(&self) -> Vec<Column> {

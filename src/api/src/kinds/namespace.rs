@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use machinery::apply::Reset;
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::{meta, names};
 use serde_json::{Value, json};
 
@@ -66,7 +66,16 @@ impl Kind for Namespace {
     }
 
     fn validate_subresource_update(&self, subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
-        if subresource == "finalize" { self.validate(object) } else { FieldErrors::new() }
+        if subresource == "finalize" {
+            return self.validate(object);
+        }
+        let (phase, ends) = (read::text(object, "status.phase"), meta::is_terminating(object));
+        let (expected, wrong) = match ends {
+            false => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+            true => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+        };
+        let path = Path::new("status").child("Phase");
+        if phase == expected { FieldErrors::new() } else { vec![FieldError::invalid(&path, phase, wrong)] }
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {

@@ -14,8 +14,8 @@ use crate::edit::fill;
 use crate::read;
 use crate::resource::Column;
 use crate::resource::Kind;
-use crate::strategy;
 use crate::table::{NONE, UNKNOWN, age, age_column, joined, name, name_column, text, text_or, wide};
+use crate::{status, strategy};
 
 const COLUMNS: &[Column] = &[
     name_column(),
@@ -122,6 +122,7 @@ impl Kind for Node {
                 range.invalid(&mut errors, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
             }
         }
+        validate_status(object, &mut errors);
         errors
     }
 
@@ -135,6 +136,12 @@ impl Kind for Node {
                 new.forbidden(&mut errors, &wrong);
             }
         }
+        errors
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        validate_status(object, &mut errors);
         errors
     }
 
@@ -152,5 +159,17 @@ impl Kind for Node {
 
     fn field(&self, object: &Value, path: &str) -> Option<String> {
         (path == "spec.unschedulable").then(|| read::flag(object, path).to_string())
+    }
+}
+
+fn validate_status(object: &Value, errors: &mut FieldErrors) {
+    let at = At::root(object).at("status");
+    status::amounts_by_field(&at, "capacity", errors);
+    status::amounts_by_field(&at, "allocatable", errors);
+    let addresses: Vec<At<'_>> = at.items("addresses").collect();
+    for (index, address) in addresses.iter().enumerate() {
+        if addresses[..index].iter().any(|earlier| read::same(earlier.value, address.value)) {
+            address.duplicate(errors);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! PersistentVolumeClaim.
 
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors};
+use machinery::names;
+use machinery::quantity::Quantity;
 use serde_json::{Value, json};
 
 use super::persistent_volume::validate_access_modes;
@@ -8,10 +10,18 @@ use super::persistent_volume::{class, phase};
 use super::simple::Simple;
 use crate::check::{At, label_selector};
 use crate::edit::{fill, set};
-use crate::read;
 use crate::table::{access_modes, age, age_column, name, name_column, text, text_or, wide};
+use crate::{read, status};
 
 const UNSET: &str = "<unset>";
+/// How far a claim's growth can be.
+const RESIZE_STATES: [&str; 5] = [
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizePending",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+];
 
 /// The behaviour of PersistentVolumeClaims.
 pub static PERSISTENT_VOLUME_CLAIM: Simple = Simple {
@@ -44,6 +54,7 @@ pub static PERSISTENT_VOLUME_CLAIM: Simple = Simple {
     default,
     validate,
     validate_update,
+    validate_status,
     prepare_create: Some(|object| set(object, "status", json!({"phase": "Pending"}))),
     ..Simple::PLAIN
 };
@@ -111,6 +122,26 @@ fn validate_update(object: &Value, old: &Value) -> FieldErrors {
     {
         let wrong = "field can not be less than status.capacity";
         spec.at("resources.requests.storage").forbidden(&mut errors, wrong);
+    }
+    errors
+}
+
+fn validate_status(object: &Value, _old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    for (_, amount) in at.entries("capacity") {
+        if amount.quantity().is_some_and(Quantity::is_negative) {
+            amount.invalid(&mut errors, "must be a valid resource quantity");
+        }
+    }
+    status::amounts_by_key(&at, "allocatedResources", &mut errors);
+    for (resource, resizing) in at.entries("allocatedResourceStatuses") {
+        for wrong in names::qualified_name(resource) {
+            errors.push(FieldError::invalid(&resizing.path, resource, wrong));
+        }
+        if !RESIZE_STATES.contains(&resizing.text()) {
+            resizing.not_supported(&mut errors, &RESIZE_STATES);
+        }
     }
     errors
 }

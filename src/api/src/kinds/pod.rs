@@ -1,6 +1,7 @@
 //! Pod.
 
 mod columns;
+mod status;
 mod update;
 
 use jiff::Timestamp;
@@ -116,7 +117,7 @@ impl Kind for Pod {
         match subresource {
             "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
             "resize" => update::validate_resize(object, old),
-            _ => update::validate_status(object, old),
+            _ => status::validate(object, old),
         }
     }
 

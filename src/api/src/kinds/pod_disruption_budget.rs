@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::simple::Simple;
 use crate::check::{At, label_selector};
-use crate::read;
 use crate::table::{age, age_column, column, name, name_column, text};
+use crate::{read, status};
 
 /// The behaviour of PodDisruptionBudgets.
 pub static POD_DISRUPTION_BUDGET: Simple = Simple {
@@ -28,6 +28,7 @@ pub static POD_DISRUPTION_BUDGET: Simple = Simple {
     },
     has_generation: true,
     validate,
+    validate_status,
     ..Simple::PLAIN
 };
 
@@ -47,5 +48,13 @@ fn validate(object: &Value) -> FieldErrors {
         bound.at_most_all(&mut errors);
     }
     label_selector(&spec.at("selector"), &mut errors);
+    errors
+}
+
+fn validate_status(object: &Value, _old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    status::conditions(&at, &mut errors);
+    status::counts(&at, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"], &mut errors);
     errors
 }

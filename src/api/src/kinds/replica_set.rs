@@ -7,8 +7,11 @@ use super::simple::Simple;
 use crate::check::At;
 use crate::edit::value_at;
 use crate::podspec::{defaults, template};
-use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, column, container_cells, name, name_column, selector, wide};
+use crate::{read, status};
+
+/// What the replicas are counted by.
+pub(super) const PARTS: [&str; 3] = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
 
 /// The behaviour of ReplicaSets.
 pub static REPLICA_SET: Simple = Simple {
@@ -41,6 +44,7 @@ pub static REPLICA_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    validate_status,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -63,5 +67,11 @@ fn validate(object: &Value) -> FieldErrors {
 fn validate_update(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     At::root(object).at("spec.selector").immutable(&mut errors, read::at(old, "spec.selector"));
+    errors
+}
+
+fn validate_status(object: &Value, _old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    status::replicas(&At::root(object).at("status"), &PARTS, "status.replicas", "readyReplicas", &mut errors);
     errors
 }

@@ -3,12 +3,13 @@
 use machinery::field::FieldErrors;
 use serde_json::Value;
 
+use super::replica_set;
 use super::simple::Simple;
 use crate::check::At;
 use crate::edit::{fill, value_at};
 use crate::podspec::{defaults, template};
-use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, column, container_cells, labels, name, name_column, wide};
+use crate::{read, status};
 
 /// The behaviour of ReplicationControllers.
 pub static REPLICATION_CONTROLLER: Simple = Simple {
@@ -41,6 +42,7 @@ pub static REPLICATION_CONTROLLER: Simple = Simple {
     has_generation: true,
     default,
     validate,
+    validate_status,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -79,5 +81,12 @@ fn validate(object: &Value) -> FieldErrors {
     }
     template::validate(&pod, &mut errors);
     template::validate_runs_for_ever(&pod, &mut errors);
+    errors
+}
+
+fn validate_status(object: &Value, _old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let status = At::root(object).at("status");
+    status::replicas(&status, &replica_set::PARTS, "status.replicas", "readyReplicas", &mut errors);
     errors
 }

@@ -21,6 +21,7 @@ pub static RESOURCE_QUOTA: Simple = Simple {
     ],
     cells: |object, now| vec![name(object), usage(object, false), usage(object, true), age(object, now)],
     validate,
+    validate_status,
     ..Simple::PLAIN
 };
 
@@ -43,12 +44,17 @@ pub static LIMIT_RANGE: Simple = Simple { default: default_limits, validate: val
 fn validate(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     for (name, amount) in At::root(object).at("spec").entries("hard") {
-        for wrong in names::qualified_name(name) {
-            errors.push(machinery::field::FieldError::invalid(&amount.path, name, wrong));
-        }
-        resources::validate_amount(name, &amount, &mut errors);
+        amount_of(name, &amount, &mut errors);
     }
     errors
+}
+
+/// An amount of what a quota can be of.
+fn amount_of(name: &str, amount: &At<'_>, errors: &mut FieldErrors) {
+    for wrong in names::qualified_name(name) {
+        errors.push(machinery::field::FieldError::invalid(&amount.path, name, wrong));
+    }
+    resources::validate_amount(name, amount, errors);
 }
 
 /// A container is limited and requests as much as its limits allow, where nothing else is said.
@@ -96,6 +102,17 @@ fn validate_limits(object: &Value) -> FieldErrors {
                     least.invalid(&mut errors, wrong);
                 }
             }
+        }
+    }
+    errors
+}
+
+fn validate_status(object: &Value, _old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let status = At::root(object).at("status");
+    for field in ["hard", "used"] {
+        for (name, amount) in status.entries(field) {
+            amount_of(name, &amount, &mut errors);
         }
     }
     errors

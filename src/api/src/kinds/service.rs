@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 pub(in crate::kinds) use columns::load_balancer;
 
+use crate::check::At;
 use crate::edit::{fill, items_at, set};
 use crate::read;
 use crate::resource::{Column, Kind};
-use crate::strategy;
+use crate::{status, strategy};
 
 /// How long a client stays with its pod.
 const AFFINITY_SECONDS: i64 = 10_800;
@@ -47,6 +48,11 @@ impl Kind for Service {
         }
         if type_ == "LoadBalancer" {
             fill(spec, "allocateLoadBalancerNodePorts", true);
+            for place in items_at(object, "status.loadBalancer.ingress") {
+                if !read::text(place, "ip").is_empty() {
+                    fill(place, "ipMode", "VIP");
+                }
+            }
         }
     }
 
@@ -69,6 +75,17 @@ impl Kind for Service {
 
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
         validate::validate_update(object, old)
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Value, _old: &Value) -> FieldErrors {
+        let mut errors = FieldErrors::new();
+        let balancer = At::root(object).at("status.loadBalancer");
+        if read::text(object, "spec.type") == "LoadBalancer" {
+            status::ingress(&balancer, &mut errors);
+        } else if balancer.items("ingress").next().is_some() {
+            balancer.at("ingress").forbidden(&mut errors, "may only be used when `spec.type` is LoadBalancer");
+        }
+        errors
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -32,6 +32,8 @@ pub struct Simple {
     pub validate: fn(&Value) -> FieldErrors,
     /// What is wrong with a change (new, old).
     pub validate_update: fn(&Value, &Value) -> FieldErrors,
+    /// What is wrong with a change of the status (new, old).
+    pub validate_status: fn(&Value, &Value) -> FieldErrors,
 }
 
 impl Simple {
@@ -47,6 +49,7 @@ impl Simple {
         warnings: |_| Vec::new(),
         validate: |_| FieldErrors::new(),
         validate_update: |_, _| FieldErrors::new(),
+        validate_status: |_, _| FieldErrors::new(),
     };
 
     /// A name and the time of creation, as kinds have of which Kubernetes' printers know nothing.
@@ -91,6 +94,10 @@ impl Kind for Simple {
 
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
         (self.validate_update)(object, old)
+    }
+
+    fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
+        if subresource == "status" { (self.validate_status)(object, old) } else { FieldErrors::new() }
     }
 
     fn columns(&self) -> Vec<Column> {

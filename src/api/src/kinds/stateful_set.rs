@@ -7,8 +7,8 @@ use super::simple::Simple;
 use crate::check::At;
 use crate::edit::{fill, items_at, value_at};
 use crate::podspec::{defaults, template};
-use crate::read;
 use crate::table::{CONTAINER_COLUMNS, age, age_column, container_cells, name, name_column, text};
+use crate::{read, status};
 
 /// The behaviour of StatefulSets.
 pub static STATEFUL_SET: Simple = Simple {
@@ -28,6 +28,7 @@ pub static STATEFUL_SET: Simple = Simple {
     default,
     validate,
     validate_update,
+    validate_status,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -96,5 +97,14 @@ fn validate_update(object: &Value, old: &Value) -> FieldErrors {
                      'minReadySeconds' are forbidden";
         spec.forbidden(&mut errors, wrong);
     }
+    errors
+}
+
+fn validate_status(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = At::root(object).at("status");
+    let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+    status::replicas(&at, &parts, "status.replicas", "status.readyReplicas", &mut errors);
+    status::collisions(&at, old, &mut errors);
     errors
 }

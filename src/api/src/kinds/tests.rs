@@ -3,6 +3,7 @@
 
 mod any_object;
 mod faults;
+mod status;
 
 use machinery::schema;
 use serde_json::{Value, json};

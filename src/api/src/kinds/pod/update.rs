@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::field::FieldErrors;
 use machinery::quantity::Quantity;
 use serde_json::{Value, json};
 
@@ -217,27 +217,4 @@ fn same_resources(new: &Value, old: &Value) -> bool {
     };
     let same = |kind: &str| amounts(new, kind) == amounts(old, kind);
     same("requests") && same("limits") && read::same(read::at(new, "claims"), read::at(old, "claims"))
-}
-
-/// The class of service stays, and restarts are counted from zero.
-pub(super) fn validate_status(object: &Value, old: &Value) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    let class = read::at(old, "status.qosClass");
-    let new = At::root(object).at("status.qosClass");
-    if !class.is_null() && new.is_set() && new.value != class {
-        new.invalid(&mut errors, "field is immutable");
-    }
-    errors.extend(restarts(object));
-    errors
-}
-
-fn restarts(object: &Value) -> FieldErrors {
-    let statuses = read::list(object, "status.containerStatuses").iter().enumerate();
-    let negative = statuses.filter(|(_, status)| read::int(status, "restartCount") < 0);
-    negative
-        .map(|(index, status)| {
-            let path = Path::new("status").child("containerStatuses").index(index).child("restartCount");
-            FieldError::invalid(&path, read::int(status, "restartCount"), "must be greater than or equal to 0")
-        })
-        .collect()
 }
