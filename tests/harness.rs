@@ -16,7 +16,7 @@ mod scene;
 mod shutdown;
 
 pub use cluster::{Cluster, HOSTS, SPARE};
-pub use http::{get, get_many};
+pub use http::{get, get_many, get_secure};
 pub use inventory::GIT_INTERVAL_S;
 pub use machine::NAME as MACHINE;
 pub use manifests::{busybox_pod, deployment, service};

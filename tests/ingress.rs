@@ -1,10 +1,12 @@
-//! Ingress on port 80 of the nodes.
+//! Ingress on ports 80 and 443 of the nodes.
+
+use std::path::Path;
 
 use testkit::eventually;
 
-use crate::harness::{HOSTS, PATIENCE, Scene, deployment, drills, get, service};
+use crate::harness::{HOSTS, PATIENCE, Scene, deployment, drills, get, get_secure, service};
 
-drills![routes_by_host_and_path];
+drills![routes_by_host_and_path, shows_the_certificate_of_a_secret];
 
 const RULES: &str = "
 ---
@@ -56,4 +58,49 @@ fn routes_by_host_and_path(scene: &Scene) {
         Err(error) if error.contains("404") => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+const SECURE: &str = "
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: secure}
+spec:
+  tls: [{hosts: [secure.example.test], secretName: secure}]
+  rules:
+    - host: secure.example.test
+      http:
+        paths: [{path: /, pathType: Prefix, backend: {service: {name: front, port: {number: 80}}}}]
+";
+
+fn shows_the_certificate_of_a_secret(scene: &Scene) {
+    scene.apply(&[&deployment("front", 2, 1), &service("front", "ClusterIP"), SECURE].concat());
+    scene.rolled_out("deployment/front");
+    let directory = tempfile::tempdir().unwrap();
+    for round in ["first", "replaced"] {
+        let (certificate, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        certify("secure.example.test", &certificate, &key);
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let files = format!("--cert {certificate} --key {key}");
+        let secret = scene.kubectl.ok(&format!("create secret tls secure {files} --dry-run=client --output yaml"));
+        scene.apply(&secret);
+        for node in HOSTS {
+            let address = scene.cluster.address(node);
+            eventually(PATIENCE, &format!("{node} shows the {round} certificate"), || {
+                let answer = get_secure("secure.example.test", address, certificate)?;
+                if answer.contains(" v1 ") { Ok(()) } else { Err(answer) }
+            });
+            let other = get_secure("other.example.test", address, certificate).unwrap_err();
+            assert!(other.contains("certificate"), "a name that nobody claims is not vouched for: {other}");
+        }
+    }
+    let table = scene.kubectl.ok("get ingress secure");
+    assert!(table.contains("80, 443"), "{table}");
+}
+
+/// Writes a certificate for `name` that vouches for itself, and its key.
+fn certify(name: &str, certificate: &Path, key: &Path) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    std::fs::write(certificate, made.cert.pem()).unwrap();
+    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
 }

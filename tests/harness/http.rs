@@ -11,12 +11,27 @@ const BOUND: Duration = Duration::from_secs(60);
 
 /// The answer's body, or what is wrong.
 pub fn get(url: &str, host: Option<&str>) -> Result<String, String> {
-    let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", REQUEST_BOUND_S, url]);
+    let mut command = curl(url);
     if let Some(host) = host {
         command.arg("--header").arg(format!("Host: {host}"));
     }
-    let ran = run(&mut command, BOUND, b"");
+    body_of(&mut command)
+}
+
+/// The body of `https://HOST/` at `address`, where its certificate leads to the one in the file `authority`.
+pub fn get_secure(host: &str, address: &str, authority: &str) -> Result<String, String> {
+    let mut command = curl(&format!("https://{host}/"));
+    body_of(command.args(["--cacert", authority, "--resolve", &format!("{host}:443:{address}")]))
+}
+
+fn curl(url: &str) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", REQUEST_BOUND_S, url]);
+    command
+}
+
+fn body_of(command: &mut Command) -> Result<String, String> {
+    let ran = run(command, BOUND, b"");
     if ran.status.success() { Ok(ran.stdout) } else { Err(ran.report()) }
 }
 

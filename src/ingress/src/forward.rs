@@ -41,17 +41,26 @@ pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     if wants { headers.get(header::UPGRADE).cloned() } else { None }
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// Of the other end of the connection.
+    pub address: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
 /// Tells the service who asked, and how. What the client claims of itself is replaced, not believed.
-pub fn set_forwarded(headers: &mut HeaderMap, client: IpAddr, host: &str) {
-    let client = client.to_canonical().to_string();
+pub fn set_forwarded(headers: &mut HeaderMap, client: Client, host: &str) {
+    let address = client.address.to_canonical().to_string();
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
     };
-    set("x-forwarded-for", &client);
-    set("x-real-ip", &client);
-    set("x-forwarded-proto", "http");
+    set("x-forwarded-for", &address);
+    set("x-real-ip", &address);
+    set("x-forwarded-proto", client.scheme);
     set("x-forwarded-host", host);
 }
 
@@ -79,9 +88,11 @@ mod tests {
 
     #[test]
     fn a_client_cannot_pretend_to_be_another() {
-        let mut found = headers(&[("x-forwarded-for", "1.2.3.4")]);
-        set_forwarded(&mut found, "192.0.2.9".parse().unwrap(), "shop.example.org");
+        let mut found = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http")]);
+        let client = Client { address: "192.0.2.9".parse().unwrap(), scheme: "https" };
+        set_forwarded(&mut found, client, "shop.example.org");
         assert_eq!(found["x-forwarded-for"], "192.0.2.9");
         assert_eq!(found["x-forwarded-host"], "shop.example.org");
+        assert_eq!(found["x-forwarded-proto"], "https");
     }
 }

@@ -1,6 +1,5 @@
 //! Takes requests and carries them to an endpoint of their service, and the answers back.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +10,13 @@ use http::{Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
-use crate::Error;
-use crate::forward::{set_forwarded, strip_hop_by_hop, upgrade_of};
+use crate::forward::{Client, set_forwarded, strip_hop_by_hop, upgrade_of};
 use crate::run::Cluster;
 
-/// Connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 20_000;
-/// A client that has not sent its headers by then is cut off.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// An endpoint that does not accept by then is passed over.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// An endpoint that does not begin its answer by then is given up.
@@ -37,12 +26,13 @@ const IDLE_PER_ENDPOINT: usize = 32;
 /// Endpoints that are tried where they do not accept a connection.
 const MAX_ATTEMPTS: usize = 3;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// Of an answer.
+pub type Body = BoxBody<Bytes, hyper::Error>;
 
 /// The proxy and the connections it keeps.
 pub struct Proxy {
     cluster: Arc<Cluster>,
-    client: Client<HttpConnector, Body>,
+    client: legacy::Client<HttpConnector, Body>,
 }
 
 impl Proxy {
@@ -51,49 +41,15 @@ impl Proxy {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
+        let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_ENDPOINT)
             .build(connector);
         Self { cluster, client }
     }
 
-    /// Serves until `shutdown`.
-    pub async fn serve(self: Arc<Self>, address: SocketAddr, shutdown: CancellationToken) -> Result<(), Error> {
-        let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                accepted = listener.accept() => accepted,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
-            let proxy = self.clone();
-            tokio::spawn(async move {
-                let _ = stream.set_nodelay(true);
-                let service = service_fn(move |request| {
-                    let proxy = proxy.clone();
-                    async move { Ok::<_, Infallible>(proxy.answer(request, peer).await) }
-                });
-                let mut builder = auto::Builder::new(TokioExecutor::new());
-                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
-                if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
-                    tracing::debug!(%peer, %error, "connection ended");
-                }
-                drop(place);
-            });
-        }
-    }
-
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    /// The answer of a service, or why there is none.
+    pub async fn answer(&self, mut request: Request<Incoming>, client: Client) -> Response<Body> {
         let host = host_of(&request);
         let path = request.uri().path().to_string();
         let Some(backend) = self.cluster.route(&host, &path) else {
@@ -106,7 +62,7 @@ impl Proxy {
         let upgrade = upgrade_of(request.headers());
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         strip_hop_by_hop(request.headers_mut());
-        set_forwarded(request.headers_mut(), peer.ip(), &host);
+        set_forwarded(request.headers_mut(), client, &host);
         if let Some(protocol) = upgrade {
             request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, protocol);

@@ -59,16 +59,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of these Ingresses. Where two claim the same host and path, the older one has it, as Kubernetes'
-    /// conventions have it; equally old ones are ordered by namespace and name.
+    /// The table of these Ingresses. Where two claim the same host and path, the older one has it.
     pub fn build(ingresses: &[Arc<Ingress>]) -> Self {
         let mut table = Self::default();
-        let mut ordered: Vec<&Arc<Ingress>> = ingresses.iter().collect();
-        ordered.sort_by_key(|ingress| {
-            let metadata = &ingress.metadata;
-            (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
-        });
-        for ingress in ordered {
+        for ingress in by_age(ingresses) {
             table.add(ingress);
         }
         for host in table.exact.values_mut().chain(table.wildcard.values_mut()).chain([&mut table.any]) {
@@ -111,6 +105,17 @@ impl Table {
     pub fn hosts(&self) -> usize {
         self.exact.len() + self.wildcard.len() + usize::from(!self.any.0.is_empty())
     }
+}
+
+/// The oldest first, which has what two claim, as Kubernetes' conventions have it; equally old ones by namespace and
+/// name.
+pub fn by_age(ingresses: &[Arc<Ingress>]) -> Vec<&Arc<Ingress>> {
+    let mut ordered: Vec<&Arc<Ingress>> = ingresses.iter().collect();
+    ordered.sort_by_key(|ingress| {
+        let metadata = &ingress.metadata;
+        (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
+    });
+    ordered
 }
 
 impl Route {

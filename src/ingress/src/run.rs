@@ -12,6 +12,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use tokio::sync::Notify;
 
+use crate::certificates::{Follower, Store, server_config};
+use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::routes::{Backend, Port, Table, is_ours};
 use crate::{Error, status};
@@ -26,6 +28,8 @@ const GATHER: Duration = Duration::from_millis(20);
 pub struct Config {
     /// Where HTTP is listened on.
     pub listen: SocketAddr,
+    /// Where HTTPS is listened on.
+    pub listen_tls: SocketAddr,
     /// This process among the candidates for writing status: the pod's name.
     pub identity: String,
 }
@@ -33,15 +37,22 @@ pub struct Config {
 /// Runs until the context shuts down.
 ///
 /// # Errors
-/// Where the address cannot be listened on.
+/// Where an address cannot be listened on.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    let cluster = Arc::new(Cluster::new(&context));
-    cluster.synced().await;
-    cluster.rebuild();
+    let store = Arc::new(Store::new()?);
+    let tls = server_config(store.clone())?;
+    let cluster = Arc::new(Cluster::new(&context, store));
+    tokio::select! {
+        () = context.shutdown.cancelled() => return Ok(()),
+        () = cluster.synced() => {}
+    }
     let proxy = Arc::new(Proxy::new(cluster.clone()));
-    let server = tokio::spawn(proxy.serve(config.listen, context.shutdown.clone()));
+    let (plain, encrypted) =
+        (Listener::bind(config.listen, None).await?, Listener::bind(config.listen_tls, Some(tls)).await?);
+    let plain = tokio::spawn(plain.serve(proxy.clone(), context.shutdown.clone()));
+    let encrypted = tokio::spawn(encrypted.serve(proxy, context.shutdown.clone()));
     let writer = tokio::spawn(status::run(config.identity, context.clone()));
-    tracing::info!(address = %config.listen, "serving ingresses");
+    tracing::info!(http = %config.listen, https = %config.listen_tls, "serving ingresses");
     let follow = async {
         loop {
             cluster.changed.notified().await;
@@ -52,7 +63,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     tokio::select! {
         () = context.shutdown.cancelled() => Ok(()),
         () = follow => Err(Error::TaskEnded("table")),
-        ended = server => ended.unwrap_or(Err(Error::TaskEnded("server"))),
+        _ = plain => Err(Error::TaskEnded("HTTP server")),
+        _ = encrypted => Err(Error::TaskEnded("HTTPS server")),
         _ = writer => Err(Error::TaskEnded("status writer")),
     }
 }
@@ -65,12 +77,13 @@ pub struct Cluster {
     slices: Informer<EndpointSlice>,
     by_service: Index<EndpointSlice>,
     table: RwLock<Arc<Table>>,
+    certificates: Follower,
     turn: AtomicUsize,
     changed: Arc<Notify>,
 }
 
 impl Cluster {
-    fn new(context: &Context) -> Self {
+    fn new(context: &Context, store: Arc<Store>) -> Self {
         let ingresses = context.informers.all::<Ingress>();
         let classes = context.informers.all::<IngressClass>();
         let services = context.informers.all::<Service>();
@@ -86,17 +99,23 @@ impl Cluster {
         ingresses.on_change(move |_| of_ingresses.notify_one());
         classes.on_change(move |_| of_classes.notify_one());
         let (table, turn) = (RwLock::default(), AtomicUsize::new(0));
-        Self { ingresses, classes, services, slices, by_service, table, turn, changed }
+        let certificates = Follower::new(store, context.informers.clone(), changed.clone());
+        Self { ingresses, classes, services, slices, by_service, table, certificates, turn, changed }
     }
 
+    /// Waits until everything is known, the certificates as well: nobody is to see another one at a start.
     async fn synced(&self) {
         tokio::join!(self.ingresses.synced(), self.classes.synced(), self.services.synced(), self.slices.synced());
+        self.rebuild();
+        self.certificates.synced().await;
+        self.rebuild();
     }
 
     fn rebuild(&self) {
         let classes = our_classes(&self.classes);
         let mut ingresses = self.ingresses.list(None);
         ingresses.retain(|ingress| is_ours(ingress, &classes));
+        self.certificates.follow(&ingresses);
         let table = Table::build(&ingresses);
         tracing::debug!(ingresses = ingresses.len(), hosts = table.hosts(), "routes rebuilt");
         *self.table.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(table);
