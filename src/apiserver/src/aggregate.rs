@@ -75,6 +75,12 @@ pub async fn serve(
     forward(&context.state, request, to, running).await
 }
 
+/// Whom the server asks other servers as. What they serve is everyone's to read who is somebody, by the role
+/// `system:discovery`.
+fn itself() -> User {
+    User::new("system:kube-aggregator", &[])
+}
+
 /// A GET as the server itself.
 ///
 /// # Errors
@@ -82,7 +88,7 @@ pub async fn serve(
 pub async fn get(state: &Arc<State>, service: &Value, path: &str) -> Result<Value> {
     /// A discovery document that is larger is none.
     const LIMIT_BYTES: usize = 4 * 1024 * 1024;
-    let user = User::new("system:aggregator", &["system:masters"]);
+    let user = itself();
     let to = destination(state, service, path.to_string(), &user).await?;
     let mut request = Request::new(body::empty());
     request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(body::JSON));
@@ -96,7 +102,7 @@ pub async fn get(state: &Arc<State>, service: &Value, path: &str) -> Result<Valu
 /// # Errors
 /// Why not, in words.
 pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::result::Result<(), String> {
-    let user = User::new("system:kube-aggregator", &["system:masters"]);
+    let user = itself();
     let to = destination(state, service, path.to_string(), &user).await.map_err(|status| status.to_string())?;
     let place = to.to;
     let mut request = Request::new(body::empty());

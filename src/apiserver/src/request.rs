@@ -29,6 +29,12 @@ impl User {
         Self { name: name.into(), uid: String::new(), groups, extra: BTreeMap::new() }
     }
 
+    /// A service account, with the groups of all and of its namespace.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+        Self::new(format!("system:serviceaccount:{namespace}:{name}"), &groups)
+    }
+
     /// Whoever brings no credentials.
     pub fn anonymous() -> Self {
         Self {

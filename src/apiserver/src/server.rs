@@ -77,6 +77,12 @@ impl Server {
         crate::local::client(&self.state, user)
     }
 
+    /// Gives such clients that act as service accounts of `kube-system`, by the account's name.
+    pub fn account_clients(&self) -> impl Fn(&str) -> kube::Client + Send + 'static {
+        let state = self.state.clone();
+        move |account| crate::local::client(&state, User::service_account("kube-system", account))
+    }
+
     /// Answers until `shutdown`; then watches end, and requests in flight have ten seconds.
     ///
     /// # Errors

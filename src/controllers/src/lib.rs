@@ -102,46 +102,52 @@ pub struct Shared {
 
 type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// A controller's name and how it is run.
-type Controller = (&'static str, fn(Shared) -> Running);
+/// A controller's name, the service account of `kube-system` that it writes as, and how it is run.
+type Controller = (&'static str, &'static str, fn(Shared) -> Running);
 
 /// Every controller.
 pub const CONTROLLERS: &[Controller] = &[
-    ("bootstrap-token-cleaner", |shared| Box::pin(bootstrap_token::run(shared))),
-    ("certificates", |shared| Box::pin(certificates::run(shared))),
-    ("daemonset", |shared| Box::pin(daemonset::run(shared))),
-    ("deployment", |shared| Box::pin(deployment::run(shared))),
-    ("endpoints", |shared| Box::pin(endpoints::legacy::run(shared))),
-    ("endpointslice", |shared| Box::pin(endpoints::slices::run(shared))),
-    ("event-ttl", |shared| Box::pin(event_ttl::run(shared))),
-    ("garbage-collector", |shared| Box::pin(garbage::run(shared))),
-    ("namespace", |shared| Box::pin(namespace::run(shared))),
-    ("node-ipam", |shared| Box::pin(ipam::run(shared))),
-    ("node-lifecycle", |shared| Box::pin(node_lifecycle::run(shared))),
-    ("pod-gc", |shared| Box::pin(pod_gc::run(shared))),
-    ("replicaset", |shared| Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))),
-    ("replication-controller", |shared| {
+    ("bootstrap-token-cleaner", "token-cleaner", |shared| Box::pin(bootstrap_token::run(shared))),
+    ("certificates", "certificate-controller", |shared| Box::pin(certificates::run(shared))),
+    ("daemonset", "daemon-set-controller", |shared| Box::pin(daemonset::run(shared))),
+    ("deployment", "deployment-controller", |shared| Box::pin(deployment::run(shared))),
+    ("endpoints", "endpoint-controller", |shared| Box::pin(endpoints::legacy::run(shared))),
+    ("endpointslice", "endpointslice-controller", |shared| Box::pin(endpoints::slices::run(shared))),
+    ("event-ttl", "event-ttl-controller", |shared| Box::pin(event_ttl::run(shared))),
+    ("garbage-collector", "generic-garbage-collector", |shared| Box::pin(garbage::run(shared))),
+    ("namespace", "namespace-controller", |shared| Box::pin(namespace::run(shared))),
+    ("node-ipam", "node-controller", |shared| Box::pin(ipam::run(shared))),
+    ("node-lifecycle", "node-controller", |shared| Box::pin(node_lifecycle::run(shared))),
+    ("pod-gc", "pod-garbage-collector", |shared| Box::pin(pod_gc::run(shared))),
+    ("replicaset", "replicaset-controller", |shared| Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))),
+    ("replication-controller", "replication-controller", |shared| {
         Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
     }),
-    ("root-ca-publisher", |shared| Box::pin(root_ca::run(shared))),
-    ("service-account", |shared| Box::pin(service_account::run(shared))),
-    ("service-account-token", |shared| Box::pin(account_tokens::run(shared))),
+    ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
+    ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),
+    ("service-account-token", "service-account-token-controller", |shared| Box::pin(account_tokens::run(shared))),
 ];
 
-/// Runs every controller until the context is shut down, or one of them fails.
+/// Runs every controller until the context is shut down, or one of them fails. They share the context's informers,
+/// and each makes its other requests through the client that `clients` gives for its service account.
 ///
 /// # Errors
 /// The first controller's that cannot go on.
-pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    let shared = Shared { config: Arc::new(config), context };
+pub async fn run(
+    config: Config,
+    context: Context,
+    clients: impl Fn(&str) -> kube::Client + Send,
+) -> Result<(), Error> {
+    let config = Arc::new(config);
     let mut running = JoinSet::new();
-    for (name, start) in CONTROLLERS {
-        let ended = start(shared.clone());
+    for (name, account, start) in CONTROLLERS {
+        let context = Context { client: clients(account), ..context.clone() };
+        let ended = start(Shared { config: config.clone(), context });
         running.spawn(async move { (*name, ended.await) });
     }
     while let Some(ended) = running.join_next().await {
         match ended {
-            Ok((_, Ok(()))) if shared.context.shutdown.is_cancelled() => {}
+            Ok((_, Ok(()))) if context.shutdown.is_cancelled() => {}
             // A controller that has nothing to do in this cluster.
             Ok((name, Ok(()))) => tracing::info!(controller = name, "not needed; stopped"),
             Ok((name, Err(source))) => return Err(Error::Controller { name, source: Box::new(source) }),

@@ -27,6 +27,9 @@ pub use status::{STATUS_KEY, STATUS_NAME, Status, read as read_status};
 
 /// The namespace of what GitOps keeps in the cluster.
 pub const NAMESPACE: &str = "kube-system";
+/// Whom the follower acts as. The binding `rkctl:gitops` lets it do everything: it applies whatever is in the
+/// repository.
+pub const USER: &str = "system:rkctl-gitops";
 /// The field manager of what is applied.
 pub const MANAGER: &str = "rkctl-gitops";
 /// On the status: bring the cluster up to date now. The value is free; the status repeats it when that is done.

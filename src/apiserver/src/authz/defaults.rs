@@ -169,7 +169,8 @@ fn subject(text: &str) -> Option<Value> {
     }
 }
 
-/// The Roles of kube-system and kube-public with their bindings: what aggregated servers and joining hosts read.
+/// The Roles of kube-system and kube-public with their bindings: what aggregated servers and joining hosts read, and
+/// what the cleaner of bootstrap tokens deletes.
 fn roles() -> Vec<Default> {
     let read = |resource: &str, names: &[&str], verbs: &[&str]| json!([{"apiGroups": [""], "resources": [resource], "resourceNames": names, "verbs": verbs}]);
     let readers = [
@@ -184,6 +185,12 @@ fn roles() -> Vec<Default> {
             "rkctl:cluster-info",
             read("configmaps", &["cluster-info"], &["get"]),
             vec!["group:system:bootstrappers"],
+        ),
+        (
+            "kube-system",
+            "system:controller:token-cleaner",
+            json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "delete"]}]),
+            vec!["account:token-cleaner"],
         ),
     ];
     let mut all = Vec::new();
@@ -233,12 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn only_administrators_are_bound_to_everything_and_the_anonymous_to_health_alone() {
+    fn only_administrators_and_the_repository_are_bound_to_everything_and_the_anonymous_to_health_alone() {
         for item in all().expect("sound").iter().filter(|item| item.resource.ends_with("bindings")) {
             let role = text(&item.object, "/roleRef/name");
             for subject in crate::live::items(&item.object, "/subjects") {
                 let name = text(subject, "/name");
-                assert!(role != "cluster-admin" || name == super::super::MASTERS);
+                let masters = role != "cluster-admin" || name == super::super::MASTERS;
+                assert!(masters || item.name == "rkctl:gitops" && name == "system:rkctl-gitops", "{}", item.name);
                 assert!(name != "system:unauthenticated" || role == "system:public-info-viewer", "{}", item.name);
                 assert_ne!(role, "system:node", "agents are the Node authorizer's");
             }

@@ -290,6 +290,8 @@ async fn default_roles_let_everyone_do_what_is_theirs() {
     let scheduler = User::new("system:kube-scheduler", &[]);
     let somebody = User::new("somebody", &[]);
     let to_agents = User::new("kube-apiserver-kubelet-client", &[]);
+    let aggregator = User::new("system:kube-aggregator", &[]);
+    let gitops = User::new("system:rkctl-gitops", &[]);
     let anonymous = User::anonymous();
     for (user, verb, path, expected) in [
         (&anonymous, "get", "/healthz", true),
@@ -309,15 +311,44 @@ async fn default_roles_let_everyone_do_what_is_theirs() {
         (&to_agents, "get", "-/default/secrets:s", false),
         (&to_agents, "create", "-/default/pods", false),
         (&to_agents, "update", "-/-/nodes:w1", false),
-        (&manager, "create", "-/default/pods", true),
-        (&manager, "update", "apps/default/deployments/status:d", true),
-        (&manager, "approve", "certificates.k8s.io/-/signers:kubernetes.io/kubelet-serving", true),
-        (&manager, "create", "rbac.authorization.k8s.io/-/clusterrolebindings", false),
+        (&manager, "watch", "-/-/secrets", true),
+        (&manager, "create", "-/default/pods", false),
+        (&manager, "delete", "-/default/secrets:s", false),
+        (&aggregator, "get", "/apis/metrics.k8s.io/v1beta1", true),
+        (&aggregator, "list", "-/default/pods", false),
+        (&gitops, "delete", "rbac.authorization.k8s.io/-/clusterrolebindings:b", true),
     ] {
         assert_eq!(server.may(user, verb, path).await, expected, "{} {verb} {path}", user.name);
     }
     let master = User::new("root", &["system:masters"]);
     assert!(server.may(&master, "delete", "-/-/nodes:w1").await);
+}
+
+#[tokio::test]
+async fn each_controller_may_do_what_is_its_own_and_no_more() {
+    let server = Server::with(Vec::new()).await;
+    for (account, verb, path, expected) in [
+        ("replicaset-controller", "create", "-/default/pods", true),
+        ("replicaset-controller", "patch", "apps/default/replicasets/status:r", true),
+        ("replicaset-controller", "get", "-/default/secrets:s", false),
+        ("replicaset-controller", "delete", "-/-/nodes:w1", false),
+        ("deployment-controller", "create", "-/default/pods", false),
+        ("deployment-controller", "patch", "apps/default/deployments/status:d", true),
+        ("certificate-controller", "approve", "certificates.k8s.io/-/signers:kubernetes.io/kubelet-serving", true),
+        ("certificate-controller", "create", "-/default/pods", false),
+        ("token-cleaner", "delete", "-/kube-system/secrets:s", true),
+        ("token-cleaner", "delete", "-/default/secrets:s", false),
+        ("generic-garbage-collector", "delete", "apps/default/deployments:d", true),
+        ("generic-garbage-collector", "create", "rbac.authorization.k8s.io/-/clusterrolebindings", false),
+        ("service-account-token-controller", "patch", "-/default/secrets:s", true),
+        ("service-account-token-controller", "create", "-/default/secrets", false),
+        ("attachdetach-controller", "patch", "-/-/nodes/status:w1", false),
+    ] {
+        let user = User::service_account("kube-system", account);
+        assert_eq!(server.may(&user, verb, path).await, expected, "{account} {verb} {path}");
+    }
+    let elsewhere = User::service_account("default", "generic-garbage-collector");
+    assert!(!server.may(&elsewhere, "delete", "apps/default/deployments:d").await);
 }
 
 #[tokio::test]

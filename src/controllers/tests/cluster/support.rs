@@ -120,6 +120,7 @@ pub async fn start() -> Cluster {
     let scheduler = Context { client: server.client(User::new("system:kube-scheduler", &[])), ..context.clone() };
     let clients = USERS.iter().map(|(name, groups)| (name.to_string(), server.client(User::new(*name, groups))));
     let clients: Clients = clients.collect();
+    let accounts_of = server.account_clients();
     tokio::spawn(async move { server.run(shutdown).await.expect("the server runs") });
     eventually("the server is ready", || async {
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
@@ -137,7 +138,8 @@ pub async fn start() -> Cluster {
         ..controllers::Config::new(folder.path())
     };
     let running = context.clone();
-    tokio::spawn(async move { controllers::run(controllers, running).await.expect("the controllers run") });
+    let run = async move { controllers::run(controllers, running, accounts_of).await.expect("the controllers run") };
+    tokio::spawn(run);
     tokio::spawn(async move { scheduler::run(scheduler::Config::default(), scheduler).await.expect("it schedules") });
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), "default");
     // No pod is admitted before its account is there.

@@ -69,13 +69,15 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
     let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
 
-    // Each acts by its role, which the server has seen to when it is ready.
+    // Each acts by its role, which the server has seen to when it is ready. The controllers read together, and each
+    // writes as its service account.
+    let accounts = server.account_clients();
     let controllers = context(server.client(User::new("system:kube-controller-manager", &[])), &shutdown);
     // The scheduler reads what the controllers read, and acts in its own name.
     let scheduler =
         client::Context { client: server.client(User::new("system:kube-scheduler", &[])), ..controllers.clone() };
     let follower = client::Context {
-        client: server.client(User::new("system:rkctl-gitops", &["system:masters"])),
+        client: server.client(User::new(gitops::USER, &[])),
         ..controllers.clone()
     };
     let health = controllers.client.clone();
@@ -95,7 +97,7 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     };
     let told = components.clone();
     parts.spawn(async move {
-        let running = controllers::run(controller_config, controllers);
+        let running = controllers::run(controller_config, controllers, accounts);
         told.run(CONTROLLERS, running).await.context("the controllers failed")
     });
     parts.spawn(async move {
