@@ -19,6 +19,7 @@ pub mod certificates;
 pub mod common;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod event_ttl;
 pub mod garbage;
@@ -111,6 +112,7 @@ pub const CONTROLLERS: &[Controller] = &[
     ("certificates", "certificate-controller", |shared| Box::pin(certificates::run(shared))),
     ("daemonset", "daemon-set-controller", |shared| Box::pin(daemonset::run(shared))),
     ("deployment", "deployment-controller", |shared| Box::pin(deployment::run(shared))),
+    ("disruption", "disruption-controller", |shared| Box::pin(disruption::run(shared))),
     ("endpoints", "endpoint-controller", |shared| Box::pin(endpoints::legacy::run(shared))),
     ("endpointslice", "endpointslice-controller", |shared| Box::pin(endpoints::slices::run(shared))),
     ("event-ttl", "event-ttl-controller", |shared| Box::pin(event_ttl::run(shared))),
@@ -119,7 +121,9 @@ pub const CONTROLLERS: &[Controller] = &[
     ("node-ipam", "node-controller", |shared| Box::pin(ipam::run(shared))),
     ("node-lifecycle", "node-controller", |shared| Box::pin(node_lifecycle::run(shared))),
     ("pod-gc", "pod-garbage-collector", |shared| Box::pin(pod_gc::run(shared))),
-    ("replicaset", "replicaset-controller", |shared| Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))),
+    ("replicaset", "replicaset-controller", |shared| {
+        Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))
+    }),
     ("replication-controller", "replication-controller", |shared| {
         Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
     }),
@@ -133,11 +137,7 @@ pub const CONTROLLERS: &[Controller] = &[
 ///
 /// # Errors
 /// The first controller's that cannot go on.
-pub async fn run(
-    config: Config,
-    context: Context,
-    clients: impl Fn(&str) -> kube::Client + Send,
-) -> Result<(), Error> {
+pub async fn run(config: Config, context: Context, clients: impl Fn(&str) -> kube::Client + Send) -> Result<(), Error> {
     let config = Arc::new(config);
     let mut running = JoinSet::new();
     for (name, account, start) in CONTROLLERS {

@@ -2,6 +2,7 @@
 //! by the real kubectl.
 
 mod accounts;
+mod budgets;
 mod garbage;
 mod nodes;
 mod support;

@@ -19,6 +19,8 @@ use crate::rest::{create as creation, decode};
 use crate::status::{self, Result, Status};
 use crate::storage;
 
+/// The condition of a budget that says whether anything may be evicted.
+const ALLOWED: &str = "DisruptionAllowed";
 const ATTEMPTS: usize = 100;
 /// A budget that remembers more evictions than this waits for its controller.
 const DISRUPTED_PODS_MAX: usize = 2000;
@@ -175,7 +177,12 @@ fn take(budget: &Value, pod: &Value, now: Timestamp) -> Result<Option<Value>> {
         return Err(Status::too_many_requests(REFUSED, 10).with_cause("DisruptionBudget", &why, ""));
     }
     if allowed <= 0 {
-        let why = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
+        let why = match sync_failure(budget) {
+            Some(error) => format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {error}"
+            ),
+            None => format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"),
+        };
         return Err(Status::too_many_requests(REFUSED, 0).with_cause("DisruptionBudget", &why, ""));
     }
     let mut disrupted: Map<String, Value> = budget["status"]["disruptedPods"].as_object().cloned().unwrap_or_default();
@@ -187,7 +194,33 @@ fn take(budget: &Value, pod: &Value, now: Timestamp) -> Result<Option<Value>> {
     let mut taken = budget.clone();
     taken["status"]["disruptionsAllowed"] = json!(allowed - 1);
     taken["status"]["disruptedPods"] = Value::Object(disrupted);
+    if allowed == 1 {
+        tell_exhausted(&mut taken, now);
+    }
     Ok(Some(taken))
+}
+
+/// Why the budget's controller could not count it.
+fn sync_failure(budget: &Value) -> Option<&str> {
+    let mut conditions = budget["status"]["conditions"].as_array().into_iter().flatten();
+    let failed = conditions.find(|condition| condition["type"] == ALLOWED && condition["reason"] == "SyncFailed")?;
+    failed["message"].as_str()
+}
+
+/// With the last disruption the condition changes at once, and not when the controller has counted again.
+fn tell_exhausted(budget: &mut Value, now: Timestamp) {
+    let condition = json!({
+        "type": ALLOWED,
+        "status": "False",
+        "reason": "InsufficientPods",
+        "message": "",
+        "observedGeneration": budget["status"]["observedGeneration"],
+        "lastTransitionTime": meta::format_time(now),
+    });
+    if let Some(conditions) = budget["status"]["conditions"].as_array_mut() {
+        conditions.retain(|found| found["type"] != ALLOWED);
+        conditions.push(condition);
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +254,10 @@ mod tests {
         assert_eq!(taken["status"]["disruptionsAllowed"], 0);
         assert!(taken["status"]["disruptedPods"].get("p").is_some());
         assert_eq!(take(&budget(0, 2), &ready, now).expect_err("refused").code(), 429);
+        let mut told = budget(1, 2);
+        told["status"]["conditions"] = json!([{"type": "DisruptionAllowed", "status": "True"}]);
+        let taken = take(&told, &ready, now).expect("allowed").expect("counted");
+        assert_eq!(taken["status"]["conditions"][0]["reason"], "InsufficientPods", "that was the last one");
         assert_eq!(take(&budget(1, 1), &ready, now).expect_err("not observed").retry_after_seconds(), 10);
         assert_eq!(
             take(&budget(0, 2), &unready, now),

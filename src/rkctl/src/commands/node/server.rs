@@ -76,10 +76,7 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     // The scheduler reads what the controllers read, and acts in its own name.
     let scheduler =
         client::Context { client: server.client(User::new("system:kube-scheduler", &[])), ..controllers.clone() };
-    let follower = client::Context {
-        client: server.client(User::new(gitops::USER, &[])),
-        ..controllers.clone()
-    };
+    let follower = client::Context { client: server.client(User::new(gitops::USER, &[])), ..controllers.clone() };
     let health = controllers.client.clone();
     let components = server.components();
     [CONTROLLERS, SCHEDULER].into_iter().for_each(|name| components.expect(name));
