@@ -20,6 +20,7 @@
 //!   [`Kind::prepare_subresource_update`](resource::Kind::prepare_subresource_update),
 //!   [`validate_subresource_update`](metadata::validate_subresource_update).
 //! - Service addresses and node ports, and a pod's priority, come from whoever keeps the ranges and classes.
+//! - [`quota`] says what an object takes of a ResourceQuota.
 //! - [`definitions::openapi`] writes definitions as OpenAPI components.
 
 mod check;
@@ -29,6 +30,7 @@ pub mod kinds;
 pub mod metadata;
 pub mod normalize;
 mod podspec;
+pub mod quota;
 mod read;
 pub mod registry;
 pub mod resource;

@@ -27,6 +27,7 @@ pub mod ipam;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
+pub mod quota;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
@@ -127,6 +128,7 @@ pub const CONTROLLERS: &[Controller] = &[
     ("replication-controller", "replication-controller", |shared| {
         Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
     }),
+    ("resource-quota", "resourcequota-controller", |shared| Box::pin(quota::run(shared))),
     ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
     ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),
     ("service-account-token", "service-account-token-controller", |shared| Box::pin(account_tokens::run(shared))),

@@ -3,21 +3,20 @@
 //! Counted from the objects themselves and not from the quota's status, so that a quota counts from the moment it is
 //! there; and from what other requests are about to write, so that it holds however many come at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use api::quota::{Amounts, add, amounts, cost, in_scope, quantity, raise};
 use async_trait::async_trait;
-use machinery::quantity::Quantity;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use self::reservations::{Namespace, Reservations};
 use super::{forbidden, group_resource};
-use crate::live::{Live, items, text, texts};
+use crate::live::{Live, items, text};
 use crate::plugin::{Admission, Admit, Hold, Operation};
 use crate::status::Result;
 
 mod reservations;
-
-type Amounts = BTreeMap<String, Quantity>;
 
 /// The plugin.
 pub struct ResourceQuota {
@@ -102,9 +101,9 @@ fn uid(object: &Value) -> &str {
 /// asks for no more is let through in a full namespace.
 fn growth(quota: &Value, request: &Admit<'_>, object: &Value) -> Amounts {
     let (group, resource) = (request.group_version.group.as_str(), request.resource);
-    let hard = amounts(&quota["spec"]["hard"]);
-    let old = request.old.map(|old| cost(group, resource, old)).unwrap_or_default();
-    let mut new = cost(group, resource, object);
+    let (hard, now) = (amounts(&quota["spec"]["hard"]), Timestamp::now());
+    let old = request.old.map(|old| cost(group, resource, old, now)).unwrap_or_default();
+    let mut new = cost(group, resource, object, now);
     new.retain(|name, amount| hard.contains_key(name) && *amount > old.get(name).copied().unwrap_or_default());
     new
 }
@@ -115,10 +114,7 @@ fn check(quota: &Value, request: &Admit<'_>, object: &Value, growth: &Amounts, o
     let hard = amounts(&quota["spec"]["hard"]);
     let mut used = Amounts::new();
     for states in others {
-        for (name, amount) in largest(quota, group, resource, states) {
-            let entry = used.entry(name).or_default();
-            *entry = *entry + amount;
-        }
+        add(&mut used, largest(quota, group, resource, states));
     }
     let over: Vec<&String> = growth
         .iter()
@@ -144,95 +140,11 @@ fn check(quota: &Value, request: &Admit<'_>, object: &Value, growth: &Amounts, o
 
 /// The most that an object takes in any of its states.
 fn largest(quota: &Value, group: &str, resource: &str, states: &[Value]) -> Amounts {
-    let mut most = Amounts::new();
+    let (mut most, now) = (Amounts::new(), Timestamp::now());
     for state in states.iter().filter(|state| in_scope(quota, group, resource, state)) {
-        for (name, amount) in cost(group, resource, state) {
-            let entry = most.entry(name).or_default();
-            *entry = (*entry).max(amount);
-        }
+        raise(&mut most, cost(group, resource, state, now));
     }
     most
-}
-
-fn quantity(value: &Value) -> Option<Quantity> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.to_string().parse().ok(),
-        _ => None,
-    }
-}
-
-fn amounts(value: &Value) -> Amounts {
-    value.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), quantity(value)?))).collect()
-}
-
-/// What one object takes of each resource that a quota can name.
-fn cost(group: &str, resource: &str, object: &Value) -> Amounts {
-    let one = Quantity::from_units(1);
-    let count = if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
-    let mut cost = Amounts::from([(count, one)]);
-    match (group, resource) {
-        ("", "pods") => {
-            // A pod that has ended takes nothing but its place among the objects.
-            if matches!(text(object, "/status/phase"), "Succeeded" | "Failed") {
-                return cost;
-            }
-            cost.insert("pods".to_string(), one);
-            compute(object, &mut cost);
-        }
-        ("", "services") => {
-            cost.insert("services".to_string(), one);
-            let ports = i64::try_from(items(object, "/spec/ports").len()).unwrap_or(i64::MAX);
-            let kind = text(object, "/spec/type");
-            if kind == "LoadBalancer" {
-                cost.insert("services.loadbalancers".to_string(), one);
-            }
-            if matches!(kind, "NodePort" | "LoadBalancer") {
-                cost.insert("services.nodeports".to_string(), Quantity::from_units(ports));
-            }
-        }
-        ("", "persistentvolumeclaims") => {
-            cost.insert("persistentvolumeclaims".to_string(), one);
-            let asked = quantity(&object["spec"]["resources"]["requests"]["storage"]).unwrap_or_default();
-            cost.insert("requests.storage".to_string(), asked);
-            let class = text(object, "/spec/storageClassName");
-            if !class.is_empty() {
-                let of_class = format!("{class}.storageclass.storage.k8s.io");
-                cost.insert(format!("{of_class}/persistentvolumeclaims"), one);
-                cost.insert(format!("{of_class}/requests.storage"), asked);
-            }
-        }
-        ("", "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas") => {
-            cost.insert(resource.to_string(), one);
-        }
-        _ => {}
-    }
-    cost
-}
-
-/// What a pod asks for: the sum of its containers, or more where an init container asks for more.
-fn compute(pod: &Value, cost: &mut Amounts) {
-    for (of, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-        let mut sum = Amounts::new();
-        for container in items(pod, "/spec/containers") {
-            for (name, amount) in amounts(&container["resources"][of]) {
-                let entry = sum.entry(name).or_default();
-                *entry = *entry + amount;
-            }
-        }
-        for container in items(pod, "/spec/initContainers") {
-            for (name, amount) in amounts(&container["resources"][of]) {
-                let entry = sum.entry(name).or_default();
-                *entry = (*entry).max(amount);
-            }
-        }
-        for (name, amount) in sum {
-            if of == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                cost.insert(name.clone(), amount);
-            }
-            cost.insert(format!("{prefix}{name}"), amount);
-        }
-    }
 }
 
 /// The quota's limits that every container must say something about, with the containers that do not; nothing of pods
@@ -264,52 +176,6 @@ fn unspecified(hard: &Amounts, group: &str, resource: &str, pod: &Value) -> Opti
         }
     }
     (!lacking.is_empty()).then(|| lacking.join("; "))
-}
-
-/// The quota's scopes, which concern pods, hold of the object.
-fn in_scope(quota: &Value, group: &str, resource: &str, object: &Value) -> bool {
-    let scopes = texts(quota, "/spec/scopes");
-    let selectors = items(quota, "/spec/scopeSelector/matchExpressions");
-    if scopes.is_empty() && selectors.is_empty() {
-        return true;
-    }
-    if !group.is_empty() || resource != "pods" {
-        return false;
-    }
-    scopes.iter().all(|scope| has_scope(scope, object))
-        && selectors.iter().all(|selector| {
-            let (scope, values) = (text(selector, "/scopeName"), texts(selector, "/values"));
-            let class = text(object, "/spec/priorityClassName");
-            let among = values.iter().any(|value| value == class);
-            match (scope, text(selector, "/operator")) {
-                ("PriorityClass", "In") => among,
-                ("PriorityClass", "NotIn") => !among,
-                ("PriorityClass", "Exists") => !class.is_empty(),
-                ("PriorityClass", "DoesNotExist") => class.is_empty(),
-                (scope, "Exists") => has_scope(scope, object),
-                _ => false,
-            }
-        })
-}
-
-fn has_scope(scope: &str, pod: &Value) -> bool {
-    let terminating = pod.pointer("/spec/activeDeadlineSeconds").is_some_and(|seconds| !seconds.is_null());
-    let containers = || items(pod, "/spec/containers").iter().chain(items(pod, "/spec/initContainers"));
-    let best_effort = || {
-        containers().all(|container| {
-            let none = |of| container["resources"][of].as_object().is_none_or(serde_json::Map::is_empty);
-            none("requests") && none("limits")
-        })
-    };
-    match scope {
-        "Terminating" => terminating,
-        "NotTerminating" => !terminating,
-        "BestEffort" => best_effort(),
-        "NotBestEffort" => !best_effort(),
-        "PriorityClass" => !text(pod, "/spec/priorityClassName").is_empty(),
-        "CrossNamespacePodAffinity" => false,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

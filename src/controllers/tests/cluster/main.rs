@@ -5,5 +5,6 @@ mod accounts;
 mod budgets;
 mod garbage;
 mod nodes;
+mod quotas;
 mod support;
 mod workloads;
