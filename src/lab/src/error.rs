@@ -11,6 +11,8 @@ pub enum Error {
     NotRoot,
     #[error("a lab needs {}: apt-get install {}", tools(.0), packages(.0))]
     MissingTools(Vec<Missing>),
+    #[error("a lab needs an identity of this machine in /etc/machine-id: systemd-machine-id-setup")]
+    NoMachineId,
     #[error(
         "`{name}` cannot name a {what}: lower-case letters, digits and dashes, beginning with a letter, at most {limit} characters"
     )]

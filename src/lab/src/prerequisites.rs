@@ -1,4 +1,4 @@
-//! Whether this machine can have labs: root, and the tools that labs are made with.
+//! Whether this machine can have labs: root, an identity, and the tools that labs are made with.
 
 use std::path::Path;
 
@@ -26,13 +26,25 @@ const TOOLS: [Missing; 8] = [
 
 const PATHS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+const MACHINE_ID: &str = "/etc/machine-id";
+
 /// Errors name every missing tool at once.
 pub fn check() -> Result<(), Error> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
     let missing: Vec<Missing> = TOOLS.into_iter().filter(|tool| !is_there(tool.tool)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::MissingTools(missing)) }
+    if !missing.is_empty() {
+        return Err(Error::MissingTools(missing));
+    }
+    let id = std::fs::read_to_string(MACHINE_ID).unwrap_or_default();
+    if is_machine_id(&id) { Ok(()) } else { Err(Error::NoMachineId) }
+}
+
+/// systemd-nspawn derives the addresses of links from it, and images of machines come without (machine-id(5)).
+fn is_machine_id(text: &str) -> bool {
+    let id = text.trim_end();
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_there(tool: &str) -> bool {
@@ -42,6 +54,12 @@ fn is_there(tool: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_that_never_booted_has_no_machine_id() {
+        assert!(is_machine_id("b08dfa6083e7567a1921a715000001fb\n"));
+        assert!(!is_machine_id("") && !is_machine_id("uninitialized\n"));
+    }
 
     #[test]
     fn missing_tools_are_named_in_one_line_with_the_packages_that_have_them() {
