@@ -17,6 +17,9 @@ use crate::{Entry, Error, Event};
 /// syncs, and reading the log again at the start costs a moment for each.
 const CHECKPOINT_PAGES: i64 = 4096;
 
+/// Behind the store's name: a copy that is being put in its place.
+pub(super) const RESTORING: &str = ".restoring";
+
 /// The open file.
 pub(super) struct Disk {
     connection: Connection,
@@ -34,6 +37,7 @@ impl Disk {
     /// Opens or makes the file, checks all of it, and reads what it holds.
     pub(super) fn open(path: &Path) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
+        refuse_half_restored(path)?;
         make_private(path)?;
         let failed = |error| failed(path, error);
         let mut connection = Connection::open(path).map_err(failed)?;
@@ -155,6 +159,19 @@ pub(super) fn lock(path: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(failed(Unusable::Held(path.display().to_string()).into())),
         Err(TryLockError::Error(error)) => Err(failed(error.into())),
     }
+}
+
+/// A restore that was interrupted may have taken the store away and not yet brought the other: an empty one in their
+/// place would be served as if nothing had ever been written.
+fn refuse_half_restored(path: &Path) -> Result<(), Error> {
+    let exists = |file: &Path| {
+        std::fs::exists(file).map_err(|error| Error::Backend { doing: "looking for the store", source: error.into() })
+    };
+    if exists(path)? || !exists(&beside(path, RESTORING))? {
+        return Ok(());
+    }
+    let source = Unusable::HalfRestored(path.display().to_string()).into();
+    Err(Error::Backend { doing: "opening the store", source })
 }
 
 /// Makes the file readable by its owner only, since it holds Secrets. SQLite gives its -wal and -shm files the same

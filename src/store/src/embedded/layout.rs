@@ -44,6 +44,10 @@ pub(super) enum Unusable {
     Empty(String),
     #[error("{0} is there already; choose another name, or say that it is to be overwritten")]
     Exists(String),
+    #[error(
+        "{0} is not there, and a restore of it was interrupted; run `rkctl node store restore` again, or give the latest {0}.replaced-* its name back"
+    )]
+    HalfRestored(String),
 }
 
 /// The layout of an open file; `None` where it is empty.

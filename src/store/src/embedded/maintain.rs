@@ -9,7 +9,7 @@ use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::disk::{beside, failed, is_damage, lock, make_private};
+use super::disk::{RESTORING, beside, failed, is_damage, lock, make_private};
 use super::layout::{self, Unusable};
 use super::row::{signed, unsigned};
 use super::scan;
@@ -133,13 +133,13 @@ pub fn backup(path: &Path, to: &Path) -> Result<Check, Error> {
 pub fn restore(from: &Path, path: &Path, overwrite: bool) -> Result<Restored, Error> {
     let source = open(from)?;
     let _lock = lock(path)?;
-    let occupied = fs::exists(path).map_err(io("looking for the store"))?;
+    let occupied = !parts(path)?.is_empty();
     if occupied && !overwrite {
         let source = Unusable::Exists(path.display().to_string()).into();
         return Err(Error::Backend { doing: "restoring the store", source });
     }
     let check = sound(from, from)?;
-    let restoring = beside(path, ".restoring");
+    let restoring = beside(path, RESTORING);
     let prepared = copy(&source, from, &restoring).and_then(|()| raise_revision(&restoring));
     let revision = match prepared {
         Ok(revision) => revision,
@@ -199,20 +199,29 @@ fn raise_revision(path: &Path) -> Result<u64, Error> {
     Ok(revision)
 }
 
-/// Gives the store and what SQLite keeps beside it another name.
+/// What there is of a store: the file, and what SQLite keeps beside it. Where a restore was interrupted, its log can be
+/// left without the file, and must not be taken for the log of another.
+fn parts(path: &Path) -> Result<Vec<&'static str>, Error> {
+    let mut found = Vec::new();
+    for suffix in ["", "-wal", "-shm"] {
+        if fs::exists(beside(path, suffix)).map_err(io("looking for the store"))? {
+            found.push(suffix);
+        }
+    }
+    Ok(found)
+}
+
+/// Gives the store and what SQLite keeps beside it another name. Until the copy has its name, the server that is
+/// started sees from the copy that it must not begin an empty store.
 fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let kept = beside(path, &format!(".replaced-{now_s}"));
-    if fs::exists(&kept).map_err(io("keeping the store that was there"))? {
+    if !parts(&kept)?.is_empty() {
         let source = Unusable::Exists(kept.display().to_string()).into();
         return Err(Error::Backend { doing: "keeping the store that was there", source });
     }
-    fs::rename(path, &kept).map_err(io("keeping the store that was there"))?;
-    for suffix in ["-wal", "-shm"] {
-        let file = beside(path, suffix);
-        if fs::exists(&file).map_err(io("keeping the store that was there"))? {
-            fs::rename(&file, beside(&kept, suffix)).map_err(io("keeping the store that was there"))?;
-        }
+    for suffix in parts(path)? {
+        fs::rename(beside(path, suffix), beside(&kept, suffix)).map_err(io("keeping the store that was there"))?;
     }
     Ok(kept)
 }

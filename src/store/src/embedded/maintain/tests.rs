@@ -93,6 +93,26 @@ async fn a_backup_under_writes_is_of_one_revision_and_can_be_put_back() {
 }
 
 #[tokio::test]
+async fn a_restore_that_was_interrupted_is_told_and_can_be_run_again() {
+    let (folder, path) = folder();
+    closed(&path).await;
+    let copy = folder.path().join("backup.db");
+    backup(&path, &copy).expect("a backup");
+    // As it is when the machine stops between the two names: the old store is gone but for its log.
+    fs::copy(&copy, beside(&path, RESTORING)).expect("the copy");
+    fs::rename(&path, beside(&path, ".replaced-1")).expect("set aside");
+    fs::write(beside(&path, "-wal"), "the log of the old one").expect("a log");
+    let refused = Embedded::open(&path, Options::default()).map(drop).expect_err("half restored");
+    assert!(text(&refused).contains("run `rkctl node store restore` again"), "{}", text(&refused));
+    assert!(!path.exists(), "nothing is begun in its place");
+    let restored = restore(&copy, &path, true).expect("restored");
+    assert!(!beside(&path, "-wal").exists(), "the old log is not taken for the new one's");
+    let kept = restored.kept.expect("what was left is kept");
+    assert_eq!(fs::read_to_string(beside(&kept, "-wal")).expect("the log"), "the log of the old one");
+    assert_eq!(open_store(&path).range("/k/", RangeOptions::default()).await.expect("a list").entries.len(), 49);
+}
+
+#[tokio::test]
 async fn a_restore_into_nothing_makes_the_store() {
     let (folder, path) = folder();
     closed(&path).await;
