@@ -112,6 +112,11 @@ impl Cgroups {
         if self.root.is_empty() { name.to_string() } else { format!("{}/{name}", self.root) }
     }
 
+    /// The processes of a cgroup; `None` where they are not counted.
+    pub fn processes(&self, path: &str) -> Option<u64> {
+        fs::read_to_string(self.folder("pids", path).join("pids.current")).ok()?.trim().parse().ok()
+    }
+
     /// The folder in which a v1 controller's files of a cgroup are; on v2 there is one for all.
     pub fn folder(&self, controller: &str, path: &str) -> PathBuf {
         let path = path.trim_start_matches('/');

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::eviction::thresholds::Thresholds;
 
 /// What the agent is told about its node. Everything but the node's name has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,6 +93,9 @@ pub struct Config {
     /// The cgroup under which all pods are: `/` or `/some.slice`.
     #[serde(default = "cgroup_root")]
     pub cgroup_root: String,
+    /// What must stay free, where it is not kubelet's default (`nodefs.available: 5%`); `0%` watches nothing.
+    #[serde(default)]
+    pub eviction_hard: BTreeMap<String, String>,
     /// Processor time and memory kept from pods (`cpu: 100m`, `memory: 256Mi`).
     #[serde(default)]
     pub system_reserved: BTreeMap<String, String>,
@@ -206,6 +210,7 @@ impl Config {
         if let Some(server) = self.servers.iter().find(|server| !server.starts_with("https://")) {
             return wrong(format!("server {server:?} is not of the form https://host:port"));
         }
+        Thresholds::read(&self.eviction_hard).map_err(|message| Error::Setting { message })?;
         let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
         if let Some(taint) = self.taints.iter().find(|taint| !effects.contains(&taint.effect.as_str())) {
             return wrong(format!(
@@ -240,5 +245,7 @@ mod tests {
         assert!(Config::parse("nodeName: w1\nnodeNam: w2\n", "agent.yaml".as_ref()).is_err());
         let taint = "nodeName: w1\ntaints: [{key: a, effect: Never}]\n";
         assert!(Config::parse(taint, "agent.yaml".as_ref()).is_err());
+        let threshold = "nodeName: w1\nevictionHard: {disk.free: 5%}\n";
+        assert!(Config::parse(threshold, "agent.yaml".as_ref()).is_err());
     }
 }

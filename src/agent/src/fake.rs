@@ -36,6 +36,7 @@ pub fn host(runtime: Arc<FakeRuntime>, folder: &Path) -> Arc<Host> {
         host_ips: vec![IpAddr::from([127, 0, 0, 1])],
         allocatable: Default::default(),
         memory_bytes: 1 << 30,
+        pressures: Default::default(),
         config,
     })
 }

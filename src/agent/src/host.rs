@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 
 use crate::cgroup::{Cgroups, NodeLimits};
 use crate::config::Config;
+use crate::eviction;
 use crate::images::Images;
 use crate::objects::Objects;
 use crate::pod::fields::{Allocatable, Facts};
@@ -37,6 +38,8 @@ pub struct Host {
     pub allocatable: Allocatable,
     /// The machine's memory.
     pub memory_bytes: i64,
+    /// What the node is short of.
+    pub pressures: eviction::Shared,
 }
 
 impl Host {

@@ -10,6 +10,7 @@ mod cgroup;
 mod config;
 mod connection;
 mod error;
+mod eviction;
 #[cfg(test)]
 mod fake;
 mod health;

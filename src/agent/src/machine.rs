@@ -25,8 +25,6 @@ pub struct Machine {
     pub kernel: String,
     /// `Debian GNU/Linux 12 (bookworm)`.
     pub os_image: String,
-    /// Processes the kernel allows.
-    pub pids_max: i64,
 }
 
 impl Machine {
@@ -45,7 +43,6 @@ impl Machine {
             boot_id: text("/proc/sys/kernel/random/boot_id"),
             kernel: text("/proc/sys/kernel/osrelease"),
             os_image: os_image(&text("/etc/os-release")),
-            pids_max: text("/proc/sys/kernel/pid_max").parse().unwrap_or(0),
         }
     }
 

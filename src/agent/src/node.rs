@@ -86,7 +86,7 @@ impl Keeper {
             *labelled = true;
         }
         let now = Timestamp::now();
-        let observed = status::observe(&self.host, &self.machine).await;
+        let observed = status::observe(&self.host).await;
         let fresh = status::status(&self.host.config, &self.machine, &observed, node.status.as_ref(), now);
         let ready = status::is_ready(&fresh);
         // The node controller writes over the conditions of a node that is silent.

@@ -13,6 +13,7 @@ use crate::balancer::Balancer;
 use crate::bootstrap::Identity;
 use crate::cgroup::{Cgroups, Driver};
 use crate::config::Config;
+use crate::eviction::Evictor;
 use crate::host::{Events, Host};
 use crate::images::Images;
 use crate::machine::{self, Machine};
@@ -102,6 +103,7 @@ impl Agent {
             images: Images::new(runtime.clone(), own_images),
             allocatable: machine.allocatable(&config),
             memory_bytes: machine.memory_bytes,
+            pressures: Default::default(),
             host_ips: addresses,
             config,
             runtime,
@@ -110,11 +112,11 @@ impl Agent {
             cgroups,
         });
         host.limit_pods();
-        tokio::spawn(crate::upkeep::run(host.clone(), shutdown.clone()));
         match joined {
             Some(joined) => run_joined(host, machine, joined, shutdown).await,
             None => {
                 let pods = Pods::new(host, Arc::new(NoApi));
+                tokio::spawn(crate::upkeep::run(Evictor::new(pods.clone())?, shutdown.clone()));
                 let statics = Statics::default();
                 let follow = statics.follow(&pods, shutdown.clone(), async || pods.complete());
                 tokio::join!(follow, pods.run(shutdown.clone()));
@@ -142,6 +144,7 @@ async fn run_joined(
     let client = context.client.clone();
     let statuses = Statuses::new(client.clone());
     let pods = Pods::new(host.clone(), statuses.clone());
+    tokio::spawn(crate::upkeep::run(Evictor::new(pods.clone())?, shutdown.clone()));
     let keeper = Keeper::new(host.clone(), machine, &context);
     let nodes = keeper.informer();
     let informer = context.informers.by_field::<Pod>(&format!("spec.nodeName={}", host.config.node_name));

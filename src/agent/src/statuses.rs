@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::eviction::EVICTED;
 use crate::patch::{keep_own_conditions, whole};
 use crate::pod::identity::{PodRef, is_static};
-use crate::pod::status::conditions::OWN;
+use crate::pod::status::conditions::{DISRUPTED, OWN};
 use crate::pods::Sink;
 
 /// Requests on their way at the same time.
@@ -152,7 +153,10 @@ fn settled(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
 /// mirror pod's, which has no `uid` here, are all the agent's.
 fn patch(uid: Option<&str>, status: &PodStatus) -> Value {
     let mut body = serde_json::to_value(status).unwrap_or_else(|_| json!({}));
-    keep_own_conditions(&mut body, |type_| OWN.contains(&type_) || uid.is_none() && type_ == "PodScheduled");
+    let evicted = status.reason.as_deref() == Some(EVICTED);
+    keep_own_conditions(&mut body, |type_| {
+        OWN.contains(&type_) || uid.is_none() && type_ == "PodScheduled" || evicted && type_ == DISRUPTED
+    });
     if let Some(fields) = body.as_object_mut() {
         for name in ["podIPs", "hostIPs"] {
             if let Some(list) = fields.remove(name) {

@@ -1,26 +1,28 @@
-//! What is done to the node now and then: logs are rotated, unused images are removed when the disk fills.
+//! What is done to the node now and then: logs are rotated, unused images are removed when the disk fills, pods are
+//! ended that take too much.
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::eviction::Evictor;
 use crate::host::Host;
 use crate::images::gc::{Collector, excess_bytes};
 use crate::logs::rotate;
 use crate::pod::identity::{CONTAINER_NAME, PodRef, RESTART_COUNT};
 
-/// Logs are looked at this often.
-const LOGS: Duration = Duration::from_secs(10);
+/// Logs and what pods take are looked at this often.
+const LOOK: Duration = Duration::from_secs(10);
 /// Images are looked at each so many times.
 const IMAGES_EVERY: u32 = 30;
 
 /// Looks after the node until `shutdown`.
-pub async fn run(host: Arc<Host>, shutdown: CancellationToken) {
+pub async fn run(evictor: Evictor, shutdown: CancellationToken) {
+    let host = evictor.host().clone();
     let mut collector = Collector::default();
     let mut round = 0_u32;
     loop {
@@ -32,10 +34,13 @@ pub async fn run(host: Arc<Host>, shutdown: CancellationToken) {
         {
             tracing::warn!(error = %stdx::error::chain(&error), "remove unused images");
         }
+        if let Err(error) = evictor.look(&mut collector).await {
+            tracing::warn!(error = %stdx::error::chain(&error), "look at what pods take");
+        }
         round = round.wrapping_add(1);
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(LOGS) => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
@@ -61,6 +66,14 @@ async fn rotate_logs(host: &Host) -> Result<(), Error> {
 }
 
 async fn collect_images(host: &Host, collector: &mut Collector) -> Result<(), Error> {
+    let disks = host.runtime.image_fs_info().await?;
+    let disk = disks.first().and_then(|disk| disk.fs_id.as_ref()).map(|id| id.mountpoint.clone());
+    let bytes = disk.map_or(Ok(0), |disk| excess_bytes(Path::new(&disk)))?;
+    remove_unused_images(host, collector, bytes).await
+}
+
+/// Removes as many unused images as it takes to free `bytes`, the longest unused first; notes which are used.
+pub async fn remove_unused_images(host: &Host, collector: &mut Collector, bytes: u64) -> Result<(), Error> {
     let images = host.runtime.list_images().await?;
     let mut used = HashSet::new();
     for container in host.runtime.list_containers(&[]).await? {
@@ -69,13 +82,6 @@ async fn collect_images(host: &Host, collector: &mut Collector) -> Result<(), Er
     }
     let now = Timestamp::now();
     collector.note(&images, &used, now);
-    let disks = host.runtime.image_fs_info().await?;
-    let disk = disks.first().and_then(|disk| disk.fs_id.as_ref()).map(|id| id.mountpoint.clone());
-    let Some(disk) = disk else { return Ok(()) };
-    let bytes = excess_bytes(Path::new(&disk))?;
-    if bytes == 0 {
-        return Ok(());
-    }
     for id in collector.choose(&images, &used, bytes, now) {
         tracing::info!(image = id, "remove an unused image: the disk is filling");
         host.runtime.remove_image(&id).await?;

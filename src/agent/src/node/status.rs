@@ -14,8 +14,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::eviction::pressure::Pressures;
+use crate::eviction::thresholds::Pressure;
 use crate::host::Host;
-use crate::machine::{Machine, meminfo};
+use crate::machine::Machine;
 use crate::patch::{keep_own_conditions, whole};
 use crate::pod::status::whole_second;
 
@@ -23,12 +25,6 @@ use crate::pod::status::whole_second;
 const VERSION: &str = "v1.37.0+rkctl";
 /// Images named in a status.
 const IMAGES_MAX: usize = 50;
-/// Less free memory than this is pressure.
-const MEMORY_MIN_BYTES: i64 = 100 * 1024 * 1024;
-/// Less free disk than this part is pressure.
-const DISK_MIN_PERCENT: u64 = 10;
-/// More processes than this part of the kernel's bound is pressure.
-const PIDS_MAX_PERCENT: i64 = 90;
 /// The conditions that the agent tells; others are kept.
 const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
 
@@ -43,19 +39,14 @@ pub struct Observation {
     pub runtime_version: String,
     /// What lies on the node.
     pub images: Vec<v1::Image>,
-    /// Memory that could be used.
-    pub available_memory_bytes: i64,
-    /// Of the pods' disk, in hundredths.
-    pub free_disk_percent: u64,
-    /// Processes and threads there are.
-    pub pids: i64,
+    /// What the node is short of.
+    pub pressures: Pressures,
     /// What pods may use together.
     pub allocatable: crate::pod::fields::Allocatable,
 }
 
 /// Looks at the machine and the runtime.
-pub async fn observe(host: &Host, machine: &Machine) -> Observation {
-    let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+pub async fn observe(host: &Host) -> Observation {
     let version = host.runtime.version().await;
     let runtime_version = version.map(|v| format!("{}://{}", v.runtime_name, v.runtime_version)).unwrap_or_default();
     Observation {
@@ -63,9 +54,7 @@ pub async fn observe(host: &Host, machine: &Machine) -> Observation {
         unready: unready(host.runtime.status(false).await),
         runtime_version,
         images: host.runtime.list_images().await.unwrap_or_default(),
-        available_memory_bytes: meminfo(&text("/proc/meminfo"), "MemAvailable").unwrap_or(machine.memory_bytes),
-        free_disk_percent: free_percent(&host.config.kubelet_dir),
-        pids: pids(&text("/proc/loadavg")),
+        pressures: host.pressures.now(),
         allocatable: host.allocatable,
     }
 }
@@ -90,17 +79,6 @@ fn unready(status: Result<v1::StatusResponse, cri::Error>) -> Vec<String> {
         .filter(|condition| !condition.status && matches!(condition.r#type.as_str(), "RuntimeReady" | "NetworkReady"))
         .map(problem)
         .collect()
-}
-
-fn free_percent(folder: &std::path::Path) -> u64 {
-    let stat = nix::sys::statvfs::statvfs(folder).or_else(|_| nix::sys::statvfs::statvfs("/"));
-    stat.map_or(100, |stat| (stat.blocks_available() * 100).checked_div(stat.blocks()).unwrap_or(100))
-}
-
-/// The second half of the fourth field of `/proc/loadavg`.
-fn pids(loadavg: &str) -> i64 {
-    let field = loadavg.split(' ').nth(3).and_then(|field| field.split('/').nth(1));
-    field.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// The status of a node; times of conditions are kept from `before` where nothing changed.
@@ -128,7 +106,7 @@ pub fn status(
         addresses: Some(addresses),
         capacity: Some(capacity),
         allocatable: Some(allocatable),
-        conditions: Some(conditions(machine, observed, before, now)),
+        conditions: Some(conditions(observed, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.listen_address.port()) }),
         }),
@@ -175,38 +153,30 @@ fn images(all: &[v1::Image]) -> Vec<ContainerImage> {
         .collect()
 }
 
-fn conditions(
-    machine: &Machine,
-    observed: &Observation,
-    before: Option<&NodeStatus>,
-    now: Timestamp,
-) -> Vec<NodeCondition> {
-    let pids_max = machine.pids_max.max(1);
+fn conditions(observed: &Observation, before: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
     let table = [
         (
-            "MemoryPressure",
-            observed.available_memory_bytes < MEMORY_MIN_BYTES,
+            Pressure::Memory,
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         (
-            "DiskPressure",
-            observed.free_disk_percent < DISK_MIN_PERCENT,
+            Pressure::Disk,
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         (
-            "PIDPressure",
-            observed.pids * 100 / pids_max >= PIDS_MAX_PERCENT,
+            Pressure::Pid,
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
     ];
     let mut list: Vec<NodeCondition> = table
         .into_iter()
-        .map(|(type_, pressed, yes, no)| {
+        .map(|(pressure, yes, no)| {
+            let pressed = observed.pressures.has(pressure);
             let (reason, message) = if pressed { yes } else { no };
-            condition(type_, pressed, reason, message)
+            condition(pressure.name(), pressed, reason, message)
         })
         .collect();
     list.push(if observed.unready.is_empty() {
@@ -294,15 +264,23 @@ pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eviction::thresholds::{Level, Shortage, Signal};
 
     fn made(observed: &Observation, before: Option<&NodeStatus>, second: i64) -> NodeStatus {
-        let machine = Machine { cpus: 2, memory_bytes: 4 << 30, pids_max: 1000, ..Default::default() };
+        let machine = Machine { cpus: 2, memory_bytes: 4 << 30, ..Default::default() };
         let now = Timestamp::from_second(second).unwrap();
         status(&Config::for_node("w1"), &machine, observed, before, now)
     }
 
     fn healthy() -> Observation {
-        Observation { available_memory_bytes: 1 << 30, free_disk_percent: 50, ..Default::default() }
+        Observation::default()
+    }
+
+    fn pressed(signal: Signal) -> Observation {
+        let short = Shortage { signal, wanted: 1, level: Level { available: 0, capacity: 1 } };
+        let mut pressures = Pressures::default();
+        pressures.note(&[short], Timestamp::UNIX_EPOCH);
+        Observation { pressures, ..healthy() }
     }
 
     #[test]
@@ -348,14 +326,14 @@ mod tests {
         let all = ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"];
         assert_eq!(turns(None, &first), all);
         assert_eq!(turns(Some(&first), &first), Vec::<&str>::new());
-        let pressed = made(&Observation { available_memory_bytes: 1, ..healthy() }, Some(&first), 20);
+        let pressed = made(&pressed(Signal::Memory), Some(&first), 20);
         assert_eq!(turns(Some(&first), &pressed), ["NodeHasInsufficientMemory"]);
         assert_eq!(turns(Some(&pressed), &first), ["NodeHasSufficientMemory"]);
     }
 
     #[test]
     fn pressures() {
-        let pressed = |observed: Observation| {
+        let told = |observed: Observation| {
             let status = made(&observed, None, 0);
             let conditions = status.conditions.unwrap();
             conditions
@@ -364,10 +342,10 @@ mod tests {
                 .map(|c| c.type_)
                 .collect::<Vec<_>>()
         };
-        assert!(pressed(healthy()).is_empty());
-        assert_eq!(pressed(Observation { available_memory_bytes: 1, ..healthy() }), ["MemoryPressure"]);
-        assert_eq!(pressed(Observation { free_disk_percent: 3, ..healthy() }), ["DiskPressure"]);
-        assert_eq!(pressed(Observation { pids: 950, ..healthy() }), ["PIDPressure"]);
+        assert!(told(healthy()).is_empty());
+        assert_eq!(told(pressed(Signal::Memory)), ["MemoryPressure"]);
+        assert_eq!(told(pressed(Signal::ImagefsBytes)), ["DiskPressure"]);
+        assert_eq!(told(pressed(Signal::Pids)), ["PIDPressure"]);
     }
 
     #[test]
@@ -381,6 +359,5 @@ mod tests {
             told["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
         assert_eq!(told, OWN, "what others say is theirs to tell");
         assert!(same(&second, &made(&healthy(), Some(&second), 30)));
-        assert_eq!(pids("0.1 0.2 0.3 1/432 99"), 432);
     }
 }

@@ -13,8 +13,10 @@ use super::identity::is_static;
 use super::memory::Verdict;
 use super::plan::is_sidecar;
 use super::resources::pod_request;
+use crate::eviction::pressure::Pressures;
 
 mod affinity;
+mod pressure;
 mod sysctls;
 
 /// The node as it is seen from the door.
@@ -28,6 +30,8 @@ pub struct Place {
     pub allocatable: Allocatable,
     /// How many pods it takes.
     pub max_pods: u32,
+    /// What it is short of.
+    pub pressures: Pressures,
 }
 
 /// Why the node does not take a pod; `None` where it does. `others` are the pods there that have not ended.
@@ -38,7 +42,11 @@ pub fn refusal(pod: &Pod, place: &Place, others: &[Arc<Pod>]) -> Option<Verdict>
         .or_else(|| unsupported_groups(spec))
         // What lies on the node as a manifest is there because the node's owner wants it.
         .or_else(|| {
-            if is_static(pod) { None } else { lacking(spec, place, others).or_else(|| misplaced(spec, place, others)) }
+            if is_static(pod) {
+                return None;
+            }
+            let pressed = pressure::refusal(pod, &place.pressures);
+            pressed.or_else(|| lacking(spec, place, others)).or_else(|| misplaced(spec, place, others))
         })?;
     Some(Verdict::refusal(reason, &message))
 }

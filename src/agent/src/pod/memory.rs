@@ -61,6 +61,8 @@ pub struct Verdict {
     pub message: String,
     /// The node did not take the pod: nothing of it ever ran here.
     pub refused: bool,
+    /// How long it has to end at most; its own grace where it is `None`.
+    pub grace: Option<Duration>,
 }
 
 impl Verdict {
@@ -68,7 +70,7 @@ impl Verdict {
 
     /// Of a pod that the node does not take.
     pub fn refusal(reason: impl Into<String>, why: &str) -> Self {
-        Self { reason: reason.into(), message: format!("{}{why}", Self::REJECTED), refused: true }
+        Self { reason: reason.into(), message: format!("{}{why}", Self::REJECTED), refused: true, grace: None }
     }
 
     /// The message as an event has it.

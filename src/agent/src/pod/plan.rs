@@ -140,6 +140,7 @@ fn deadline(pod: &Pod, spec: &PodSpec, memory: &Memory, now: Timestamp, plan: &m
         reason: "DeadlineExceeded".into(),
         message: "Pod was active on the node longer than the specified deadline".into(),
         refused: false,
+        grace: None,
     })
 }
 

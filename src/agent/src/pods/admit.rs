@@ -30,6 +30,7 @@ impl Pods {
             labels: labels.unwrap_or_else(|| node::labels(&host.config)),
             allocatable: host.allocatable,
             max_pods: host.config.max_pods,
+            pressures: host.pressures.now(),
             name,
         }
     }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod containerd;
+mod eviction;
 mod lives;
 mod renewal;
 mod server;
@@ -26,6 +27,7 @@ async fn a_node_runs_pods_as_kubelet_does() {
         lives::a_probe_that_takes_too_long_restarts_the_container(&bench),
         lives::a_readiness_gate_that_somebody_opens_stays_open(&bench),
         renewal::certificates_are_renewed_and_used_when_the_old_ones_have_ended(&bench),
+        eviction::pods_that_take_too_much_of_the_disk_are_ended(&bench),
         lives::a_crashing_container_waits_and_a_failed_pod_tells_why(&bench),
         sources::a_changed_config_map_reaches_its_volume_in_seconds(&bench),
         sources::a_pod_that_waits_for_a_secret_starts_when_it_comes(&bench),

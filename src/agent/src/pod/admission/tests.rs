@@ -18,7 +18,7 @@ fn serves(port: Value) -> Value {
 fn place() -> Place {
     let labels = [("zone".to_string(), "a".to_string()), ("cores".into(), "8".into())].into();
     let allocatable = Allocatable { milli_cpu: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 };
-    Place { name: "w1".into(), labels, allocatable, max_pods: 3 }
+    Place { name: "w1".into(), labels, allocatable, max_pods: 3, ..Place::default() }
 }
 
 /// The pod that is there: 300m of processor and host port 8181 of all addresses.

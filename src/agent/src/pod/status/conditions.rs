@@ -4,10 +4,15 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStat
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Input, whole_second};
+use crate::eviction::EVICTED;
 use crate::pod::plan::is_sidecar;
 
 /// The agent's own conditions; others on the object belong to somebody else and are kept.
 pub const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+/// What tells a pod that was ended for others' sake from one that failed by itself (KEP-3329); the agent's own only of
+/// pods that it evicts.
+pub const DISRUPTED: &str = "DisruptionTarget";
 
 /// All conditions, with transition times.
 pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_done: bool) -> Vec<PodCondition> {
@@ -21,6 +26,8 @@ pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_do
         PodCondition { type_: "Ready".into(), ..ready },
         PodCondition { type_: "ContainersReady".into(), ..containers },
     ];
+    let evicted = input.memory.verdict.as_ref().filter(|verdict| verdict.reason == EVICTED && !verdict.refused);
+    list.extend(evicted.map(|verdict| because(DISRUPTED, true, "TerminationByKubelet", Some(verdict.message.clone()))));
     let before = input.last.or(input.pod.status.as_ref());
     let before = before.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     for condition in &mut list {
@@ -30,7 +37,8 @@ pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_do
         condition.observed_generation = input.pod.metadata.generation;
     }
     let foreign = input.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    list.extend(foreign.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned());
+    let told: Vec<String> = list.iter().map(|condition| condition.type_.clone()).collect();
+    list.extend(foreign.iter().filter(|condition| !told.contains(&condition.type_)).cloned());
     // Who names a node needs no scheduler, and who waits for the condition must not wait for ever.
     if !list.iter().any(|condition| condition.type_ == "PodScheduled") {
         let time = Some(Time(whole_second(input.memory.accepted)));

@@ -1,16 +1,19 @@
 //! The end of a pod: its containers, then everything it left on the node.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::PodStatus;
 
 use super::{RETRY, Worker};
 use crate::pod::identity::PodRef;
+use crate::pod::observed::Phase;
 use crate::pod::{execute, terminate};
 
 impl Worker {
     /// Ends the pod's containers, reporting on the way; begins anew when the grace is cut short.
     pub(super) async fn terminate(&self) {
         let (pod, observed) = (self.pod(), self.observed());
-        let grace = terminate::grace(&pod);
+        let grace = self.grace();
         let ending = terminate::run(&self.host, &pod, &observed, grace);
         tokio::pin!(ending);
         loop {
@@ -23,7 +26,7 @@ impl Worker {
                     return;
                 }
                 () = self.wake.notified() => {
-                    if terminate::grace(&self.pod()) < grace {
+                    if self.grace() < grace {
                         return self.wake.notify_one();
                     }
                     if self.observe().await.is_ok() {
@@ -32,6 +35,37 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The pod's grace, or the shorter one of whoever ends it.
+    fn grace(&self) -> Duration {
+        let state = self.lock();
+        let own = terminate::grace(&state.pod);
+        state.memory.verdict.as_ref().and_then(|verdict| verdict.grace).map_or(own, |grace| grace.min(own))
+    }
+
+    /// True where the pod is being deleted, or ended by the agent.
+    pub fn is_ending(&self) -> bool {
+        let state = self.lock();
+        state.deleted || state.memory.verdict.is_some()
+    }
+
+    /// Removes containers that nothing needs to go on: former runs, and every one of a pod that is over by the API's
+    /// word.
+    pub async fn remove_ended(&self) {
+        let (pod, observed) = (self.pod(), self.observed());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let over = matches!(phase, Some("Succeeded" | "Failed"));
+        let newest = |id: &str, name: &str| observed.latest(name).is_some_and(|latest| latest.id == id);
+        for instance in observed.containers.iter().filter(|instance| instance.phase == Phase::Exited) {
+            if !over && newest(&instance.id, &instance.name) {
+                continue;
+            }
+            if let Err(error) = execute::remove(&self.host, &pod, &observed, &instance.id).await {
+                tracing::warn!(pod = %PodRef::of(&pod), error = %stdx::error::chain(&error), "remove a container");
+            }
+        }
+        self.wake();
     }
 
     /// Reports the end and takes everything away; true where it is done.

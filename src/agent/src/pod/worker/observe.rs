@@ -90,7 +90,7 @@ pub(super) fn recall(pod: &Pod, memory: &mut Memory) {
     if let (Some("Failed"), Some(reason)) = (status.phase.as_deref(), &status.reason) {
         let refused = status.container_statuses.as_ref().is_none_or(Vec::is_empty);
         let message = status.message.clone().unwrap_or_default();
-        memory.verdict = Some(Verdict { reason: reason.clone(), message, refused });
+        memory.verdict = Some(Verdict { reason: reason.clone(), message, refused, grace: None });
     }
     let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
     for container in all {
