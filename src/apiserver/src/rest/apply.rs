@@ -30,7 +30,7 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
     for _ in 0..ATTEMPTS {
         let changed = transact(target, options, "PatchOptions", |old| {
             let object = merged(target, Some(old), &patch, options, force)?;
-            Ok(Changed { object, pinned, by: managed::By::Recorded })
+            Ok(Changed { object, pinned, by: managed::By::Recorded, view: None })
         })
         .await;
         match changed {

@@ -70,7 +70,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     let written: Written = transact(target, &options, "PatchOptions", |old| {
         let mut object = patched(target, form, &patch, old)?;
         finish_patched(target, &mut object, options.validation)?;
-        Ok(Changed { object, pinned: pins, by: managed::By::Update })
+        Ok(Changed { object, pinned: pins, by: managed::By::Update, view: None })
     })
     .await?;
     finish::written(target, StatusCode::OK, &written)

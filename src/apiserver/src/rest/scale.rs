@@ -7,15 +7,14 @@ use jiff::Timestamp;
 use machinery::apply::{Operation, Reset, managers_of_scale, managers_of_workload};
 use machinery::field::{FieldError, Path};
 use machinery::strict::{self, Decoded};
-use machinery::{meta, patch as patches, schema};
+use machinery::{meta, patch as patches, schema, table};
 use serde_json::{Value, json};
 
 use super::options::{FieldValidation, WriteOptions};
-use super::patch::{Form, names_version, read, refusal};
 use super::target::Target;
-use super::update::{Changed, Written, check_name, transact};
-use super::{apply, create, decode, managed};
-use crate::accept;
+use super::update::{Changed, View, Written, check_name, transact};
+use super::{apply, create, decode, managed, patch, shape};
+use crate::accept::{self, Form};
 use crate::answer;
 use crate::body::{self, Body};
 use crate::status::{Result, Status};
@@ -26,6 +25,15 @@ const KIND: &str = "Scale";
 const SUBRESOURCE: &str = "scale";
 /// Where workloads have their replicas.
 const REPLICAS: [&str; 2] = ["spec", "replicas"];
+
+/// What admission sees of a workload that is scaled.
+static VIEW: View = View { kind: ("autoscaling", "v1", KIND), subresource: SUBRESOURCE, of, put };
+
+/// Gives a workload the replicas of its Scale.
+fn put(workload: &mut Value, scale: &Value) -> Result<()> {
+    workload["spec"]["replicas"] = replicas(scale, meta::name(workload))?.into();
+    Ok(())
+}
 
 /// The Scale of a workload.
 fn of(object: &Value) -> Value {
@@ -77,10 +85,44 @@ fn selector_text(selector: &Value) -> String {
 /// # Errors
 /// 404.
 pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
-    let format = accept::negotiate_format(&target.context.headers)?;
+    // Refuse what cannot be written before anything is read.
+    accept::negotiate(&target.context.headers)?;
     let object = storage::read(target.state().store.as_ref(), &target.key(target.name)).await?;
     let object = object.ok_or_else(|| target.not_found())?;
-    answer::value(target.context, StatusCode::OK, format, &of(&object))
+    shown(target, &object)
+}
+
+/// Answers with the Scale of a workload in the form the client wants.
+fn shown(target: &Target<'_>, workload: &Value) -> Result<Response<Body>> {
+    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let scale = of(workload);
+    let shaped = match form {
+        Form::Object => scale,
+        Form::Metadata => table::partial_object_metadata(&scale),
+        Form::Table => {
+            let include = shape::include(target)?;
+            let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+            table::table(metadata, columns(), vec![table::row(cells(&scale, Timestamp::now()), scale, include)])
+        }
+    };
+    answer::value(target.context, StatusCode::OK, format, &shaped)
+}
+
+fn columns() -> Vec<Value> {
+    [
+        ("Name", "string", "name", "The name of the workload."),
+        ("Desired", "integer", "", "How many pods are wanted."),
+        ("Available", "integer", "", "How many pods there are."),
+        ("Age", "string", "", "How long ago the workload was created."),
+    ]
+    .into_iter()
+    .map(|(name, type_, format, description)| table::column(name, type_, format, description, 0))
+    .collect()
+}
+
+fn cells(scale: &Value, now: Timestamp) -> Vec<Value> {
+    let (wanted, there) = (scale["spec"]["replicas"].clone(), scale["status"]["replicas"].clone());
+    vec![meta::name(scale).into(), wanted, there, table::age(scale, now).into()]
 }
 
 /// Answers an update of the Scale.
@@ -101,10 +143,10 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
 /// # Errors
 /// As for a patch of the workload.
 pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
-    let form = Form::of(&decode::media_type(&target.context.headers))?;
+    let form = patch::Form::of(&decode::media_type(&target.context.headers))?;
     let options = WriteOptions::read(target.context, "PatchOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
-    if form == Form::Apply {
+    if form == patch::Form::Apply {
         apply::check_manager(&options)?;
         let patch = complete(target, apply::parse(&bytes)?, options.validation)?;
         let pinned = !meta::resource_version(&patch).is_empty();
@@ -113,15 +155,15 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     if options.force.is_some() {
         return Err(Status::bad_request("force may only be set for apply patches"));
     }
-    let patch = read(target, &bytes, options.validation)?;
-    change(target, &options, "PatchOptions", names_version(form, &patch), |current| {
+    let patch = patch::read(target, &bytes, options.validation)?;
+    change(target, &options, "PatchOptions", patch::names_version(form, &patch), |current| {
         let mut scale = current.clone();
         let outcome = match form {
-            Form::Json => patches::json(&mut scale, &patch),
+            patch::Form::Json => patches::json(&mut scale, &patch),
             // A Scale has no lists, so all merges are one.
-            Form::Merge | Form::Strategic | Form::Apply => patches::merge(&mut scale, &patch),
+            patch::Form::Merge | patch::Form::Strategic | patch::Form::Apply => patches::merge(&mut scale, &patch),
         };
-        outcome.map_err(refusal)?;
+        outcome.map_err(patch::refusal)?;
         let decoded = Decoded { value: scale, duplicates: Vec::new() };
         tracked(current, complete(target, decoded, options.validation)?, &options)
     })
@@ -186,15 +228,14 @@ async fn change(
     let written = transact(&parent, options, options_kind, |old| {
         let scale = make(&with_managers(of(old), old)?)?;
         let object = scaled(target, old, &scale, pinned)?;
-        Ok(Changed { object, pinned, by: managed::By::Recorded })
+        Ok(Changed { object, pinned, by: managed::By::Recorded, view: Some(&VIEW) })
     })
     .await?;
     let object = match written {
         Written::Stored(entry) => parent.present(&entry)?,
         Written::Dry(object) | Written::Gone(object) => object,
     };
-    let format = accept::negotiate_format(&target.context.headers)?;
-    answer::value(target.context, StatusCode::OK, format, &of(&object))
+    shown(target, &object)
 }
 
 /// The Scale with the managers of the workload's replicas.

@@ -4,12 +4,13 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use machinery::field::{FieldError, Path};
+use machinery::gvk::{GroupVersion, GroupVersionKind};
 use machinery::meta;
 use serde_json::Value;
 use store::{Entry, Error, Precondition};
 
 use super::options::WriteOptions;
-use super::target::{Facts, Target};
+use super::target::{Facts, Holds, Target};
 use super::{create, decode, delete, finish, managed, prepare};
 use crate::body::{self, Body};
 use crate::handler::authorize::authorize_as;
@@ -40,6 +41,27 @@ pub struct Changed {
     pub pinned: bool,
     /// Whose change it is.
     pub by: managed::By,
+    /// As what admission sees the object, where that is not the object itself.
+    pub view: Option<&'static View>,
+}
+
+/// A part of an object that is written as an object of its own: the Scale of a workload.
+pub struct View {
+    /// Its group, version and kind.
+    pub kind: (&'static str, &'static str, &'static str),
+    /// The subresource it is written through.
+    pub subresource: &'static str,
+    /// The part.
+    pub of: fn(&Value) -> Value,
+    /// Takes the part back into the object.
+    pub put: fn(&mut Value, &Value) -> Result<()>,
+}
+
+impl View {
+    fn kind(&'static self) -> GroupVersionKind {
+        let (group, version, kind) = self.kind;
+        GroupVersionKind { group_version: GroupVersion::new(group, version), kind: kind.to_string() }
+    }
 }
 
 /// Answers an update.
@@ -66,7 +88,7 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
             let wrong = FieldError::invalid(&path, 0, "must be specified for an update");
             return Err(target.invalid(target.name, &vec![wrong]));
         }
-        Ok(Changed { object: object.clone(), pinned, by: managed::By::Update })
+        Ok(Changed { object: object.clone(), pinned, by: managed::By::Update, view: None })
     })
     .await;
     match changed {
@@ -143,21 +165,29 @@ async fn step(
     old: &Value,
     changed: Changed,
 ) -> Result<Option<Written>> {
-    let Changed { mut object, pinned, by } = changed;
+    let Changed { mut object, pinned, by, view } = changed;
     check_version(target, old, &object, pinned)?;
     prepare::keep_metadata(&mut object, old);
     managed::track(target, Some(old), &mut object, &options.manager, by);
-    let kind = target.kind();
+    let kind = view.map_or_else(|| target.kind(), View::kind);
+    let old_view = view.map(|view| (view.of)(old));
     let facts = Facts {
         operation: Operation::Update,
         kind: &kind,
-        subresource: target.subresource_name(),
+        subresource: view.map_or(target.subresource_name(), |view| view.subresource),
         name: target.name,
-        old: Some(old),
+        old: Some(old_view.as_ref().unwrap_or(old)),
         options: options_value,
         dry_run: options.dry_run,
     };
-    target.admit(&facts, &mut object).await?;
+    match view {
+        None => target.admit(&facts, &mut object).await?,
+        Some(view) => {
+            let mut part = (view.of)(&object);
+            target.admit(&facts, &mut part).await?;
+            (view.put)(&mut object, &part)?;
+        }
+    }
     decode::complete(target.resource, &mut object)?;
     prepare::for_update(target, &mut object, old);
     let promise = services::before_update(target, &mut object, old, options.dry_run).await?;
@@ -167,11 +197,16 @@ async fn step(
     }
     let warnings = target.resource.behaviour.warnings(&object);
     warnings.into_iter().for_each(|warning| target.context.warnings.add(warning));
-    target.validate_admission(&facts, Some(&object)).await?;
+    let part = view.map(|view| (view.of)(&object));
+    target.validate_admission(&facts, Some(part.as_ref().unwrap_or(&object))).await?;
     if delete::is_released(target.resource, &object) {
         return release(target, options, entry, object, promise).await;
     }
-    let holds = target.hold(&facts, &object).await?;
+    let holds = match view {
+        // What is held is held for objects, and of these nothing but the part has changed.
+        Some(_) => Holds::default(),
+        None => target.hold(&facts, &object).await?,
+    };
     if options.dry_run {
         return Ok(Some(Written::Dry(object)));
     }

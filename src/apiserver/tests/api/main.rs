@@ -4,6 +4,7 @@ mod kubectl;
 mod ownership;
 mod raw;
 mod runtime;
+mod scales;
 mod streams;
 mod support;
 mod watches;
