@@ -29,6 +29,7 @@ mod edit;
 pub mod kinds;
 pub mod metadata;
 pub mod normalize;
+pub mod pod_security;
 mod podspec;
 pub mod quota;
 mod read;

@@ -7,6 +7,7 @@ pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;
+pub mod pod_security;
 pub mod priority;
 pub mod quota;
 pub mod runtime_class;

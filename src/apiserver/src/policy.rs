@@ -13,6 +13,7 @@ use crate::admission::limit_ranger::LimitRanger;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::owner_references::OwnerReferences;
+use crate::admission::pod_security::PodSecurity;
 use crate::admission::priority::{Priority, SystemClasses};
 use crate::admission::quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
@@ -128,6 +129,7 @@ fn admission(live: &Live, authorizer: &Arc<dyn Authorizer>, roles: &Followed<Rol
         Arc::new(DefaultClass::storage(live.clone())),
         Arc::new(DefaultClass::ingress(live.clone())),
         Arc::new(RuntimeClass(live.clone())),
+        Arc::new(PodSecurity(live.clone())),
         Arc::new(CertificateAdmission(authorizer.clone())),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),

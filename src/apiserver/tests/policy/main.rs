@@ -1,6 +1,7 @@
 //! The real server with a cluster's real policy, driven over TLS by the real kubectl with the credentials people and
 //! hosts have.
 
+mod pod_security;
 mod support;
 
 use serde_json::{Value, json};
