@@ -1,9 +1,12 @@
-//! What must be there once the server runs: the system namespaces, the `kubernetes` service with its endpoints, and
-//! what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
+//! What must be there once the server runs: the system namespaces, the `kubernetes` service with its endpoints and
+//! range, the flow control of a fresh server, and what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
 
 mod authentication;
+mod flow_control;
 mod kubernetes;
 mod namespaces;
+mod objects;
+mod service_cidr;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::live::Live;
 use crate::plugin::Bootstrap;
 use crate::request::User;
 use crate::state::State;
@@ -20,8 +24,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Failures that are nothing unusual while a server starts.
 const FAILURES_EXPECTED: u32 = 4;
-/// How often the endpoints of the `kubernetes` service are put right.
-const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 
 /// Whom the server acts as towards itself.
 fn itself() -> User {
@@ -32,11 +34,16 @@ fn itself() -> User {
 pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let client = crate::local::client(state, itself());
     crate::aggregate::availability::start(state, client.clone(), tasks, shutdown);
-    let own: [Arc<dyn Bootstrap>; 3] = [
+    let live = Live::new(state.store.clone());
+    let own: [Arc<dyn Bootstrap>; 5] = [
         Arc::new(authentication::AuthenticationInfo::new(&state.config)),
         Arc::new(namespaces::SystemNamespaces),
         Arc::new(kubernetes::KubernetesService::new(&state.config, state.port)),
+        Arc::new(flow_control::FlowControl(live.clone())),
+        Arc::new(service_cidr::DefaultServiceCidr { live, cidr: state.config.service_cidr }),
     ];
+    let (schemas, ends) = (flow_control::follow(state.clone(), client.clone()), shutdown.clone());
+    tasks.spawn(async move { ends.run_until_cancelled(schemas).await });
     for bootstrap in own.into_iter().chain(state.plugins.bootstraps.iter().cloned()) {
         state.health.expect(bootstrap.name());
         let (state, client, shutdown) = (state.clone(), client.clone(), shutdown.clone());
@@ -54,12 +61,10 @@ async fn run(state: &State, bootstrap: &dyn Bootstrap, client: &kube::Client) {
         match bootstrap.bootstrap(client).await {
             Ok(()) => {
                 state.health.done(bootstrap.name());
-                if bootstrap.name() != kubernetes::NAME {
-                    return;
-                }
+                let Some(every) = bootstrap.every() else { return };
                 backoff.reset();
                 failures = 0;
-                tokio::time::sleep(RECONCILE_EVERY).await;
+                tokio::time::sleep(every).await;
             }
             Err(error) => {
                 failures += 1;

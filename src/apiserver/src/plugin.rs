@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use machinery::gvk::{GroupVersion, GroupVersionKind};
@@ -218,6 +219,11 @@ pub trait Reviewer: Send + Sync + 'static {
 pub trait Bootstrap: Send + Sync + 'static {
     /// `rbac/bootstrap-roles`.
     fn name(&self) -> &'static str;
+
+    /// How often it is done again once it has succeeded; `None` where once is enough.
+    fn every(&self) -> Option<Duration> {
+        None
+    }
 
     /// Makes what is missing, through a client that acts as `system:apiserver` in `system:masters`. Called again
     /// after a pause until it succeeds.

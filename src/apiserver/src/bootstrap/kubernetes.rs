@@ -2,6 +2,7 @@
 //! server.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::plugin::Bootstrap;
 
-/// The name of the hook.
-pub const NAME: &str = "bootstrap-controller";
+/// How often the endpoints are put right.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 const NAMESPACE: &str = "default";
 const SERVICE: &str = "kubernetes";
 const PORT: u16 = 443;
@@ -85,7 +86,11 @@ fn first_address(cidr: IpNet) -> IpAddr {
 #[async_trait]
 impl Bootstrap for KubernetesService {
     fn name(&self) -> &'static str {
-        NAME
+        "bootstrap-controller"
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(RECONCILE_EVERY)
     }
 
     async fn bootstrap(&self, client: &kube::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
