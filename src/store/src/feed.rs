@@ -65,6 +65,16 @@ impl Feed {
         self.delivered.store(revision, Ordering::Release);
     }
 
+    /// Forgets every event; watches end as if they had been too slow.
+    pub(crate) fn replace(&mut self, revision: u64) {
+        // Before the revision is set: a watch that reads it finds its queue ended.
+        self.watchers.clear();
+        self.lengths.clear();
+        self.ring.clear();
+        (self.bytes, self.floor, self.revision) = (0, revision, revision);
+        self.delivered.store(revision, Ordering::Release);
+    }
+
     /// Every event after this revision is in the ring.
     pub(crate) fn floor(&self) -> u64 {
         self.floor

@@ -3,7 +3,7 @@
 //! Every live value is held in memory in an ordered, persistent map with a bounded ring of recent events;
 //! the disk is the log of record. Nothing is acknowledged before it is durable. Revisions are one counter
 //! for the whole store; an empty store is at 1 and the first write makes 2. [`Store`] is what the API server sees; `embedded` (SQLite) is the
-//! implementation for one control-plane host, etcd the one for several.
+//! implementation for one control-plane host, `etcd` the one for several.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub mod embedded;
+pub mod etcd;
 mod feed;
 mod memory;
 mod tree;

@@ -69,6 +69,14 @@ impl Memory {
         feed.publish(events, Instant::now());
     }
 
+    /// Begins anew with a view that no events lead to: every watch ends as if it had been too slow.
+    pub(crate) fn replace(&self, view: View) {
+        let mut feed = self.feed();
+        self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        feed.replace(view.revision);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
     pub(crate) fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Watcher, Error> {
         self.feed().watch(prefix, after)
     }

@@ -21,10 +21,6 @@ async fn create(store: &Embedded, key: &str, value: &str) -> Entry {
     store.put(key, value, Precondition::Absent).await.expect("the key is new")
 }
 
-fn keys(range: &Range) -> Vec<&str> {
-    range.entries.iter().map(|entry| &*entry.key).collect()
-}
-
 /// The next event within a bound, progress left out.
 async fn next_event(watch: &mut Box<dyn Watch>) -> Arc<crate::Event> {
     let wait = async {
@@ -35,83 +31,6 @@ async fn next_event(watch: &mut Box<dyn Watch>) -> Arc<crate::Event> {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), wait).await.expect("an event within ten seconds")
-}
-
-#[tokio::test]
-async fn a_write_happens_only_where_its_precondition_holds() {
-    let (_directory, store) = fresh(Options::default());
-    assert_eq!(store.revision().await.expect("a revision"), 1);
-    let first = create(&store, "/a", "1").await;
-    assert_eq!((first.create_revision, first.mod_revision), (2, 2));
-    let again = store.put("/a", Bytes::from("2"), Precondition::Absent).await;
-    assert!(matches!(again, Err(Error::Conflict { current: Some(entry) }) if entry == first));
-    let stale = store.put("/a", Bytes::from("2"), Precondition::Revision(1)).await;
-    assert!(matches!(stale, Err(Error::Conflict { current: Some(_) })));
-    let gone = store.put("/b", Bytes::from("2"), Precondition::Revision(2)).await;
-    assert!(matches!(gone, Err(Error::Conflict { current: None })));
-    let second = store.put("/a", Bytes::from("2"), Precondition::Revision(2)).await.expect("holds");
-    assert_eq!((second.create_revision, second.mod_revision), (2, 3));
-    assert!(matches!(store.delete("/a", 2).await, Err(Error::Conflict { current: Some(_) })));
-    assert_eq!(store.delete("/a", 3).await.expect("deleted"), 4);
-    assert!(matches!(store.delete("/a", 3).await, Err(Error::Conflict { current: None })));
-    assert_eq!(store.get("/a").await.expect("read"), None);
-    assert_eq!(store.revision().await.expect("a revision"), 4);
-}
-
-#[tokio::test]
-async fn of_writers_that_race_exactly_one_wins_each_revision() {
-    let (_directory, store) = fresh(Options::default());
-    create(&store, "/n", "0").await;
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let store = store.clone();
-        tasks.spawn(async move {
-            let mut done = 0;
-            while done < 10 {
-                let entry = store.get("/n").await.expect("read").expect("is there");
-                let number: u64 = std::str::from_utf8(&entry.value).expect("text").parse().expect("a number");
-                let value = Bytes::from((number + 1).to_string());
-                match store.put("/n", value, Precondition::Revision(entry.mod_revision)).await {
-                    Ok(_) => done += 1,
-                    Err(Error::Conflict { .. }) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task.expect("a writer");
-    }
-    let entry = store.get("/n").await.expect("read").expect("is there");
-    assert_eq!(entry.value, "80");
-}
-
-#[tokio::test]
-async fn pages_of_a_list_show_one_revision_while_the_store_changes() {
-    let (_directory, store) = fresh(Options::default());
-    for number in 0..10 {
-        create(&store, &format!("/pods/{number}"), "old").await;
-    }
-    create(&store, "/podsecurity", "").await;
-    let page = RangeOptions { limit: Some(4), ..Default::default() };
-    let first = store.range("/pods/", page.clone()).await.expect("a page");
-    assert_eq!((keys(&first), first.remaining), (vec!["/pods/0", "/pods/1", "/pods/2", "/pods/3"], 6));
-    let five = store.get("/pods/5").await.expect("read").expect("is there");
-    store.delete("/pods/5", five.mod_revision).await.expect("deleted");
-    let six = store.get("/pods/6").await.expect("read").expect("is there");
-    store.put("/pods/6", Bytes::from("new"), Precondition::Revision(six.mod_revision)).await.expect("changed");
-    create(&store, "/pods/55", "new").await;
-    for _ in 0..2 {
-        let page = RangeOptions { at_revision: Some(first.revision), after: Some("/pods/3".into()), limit: None };
-        let rest = store.range("/pods/", page).await.expect("the rest");
-        assert_eq!(keys(&rest), ["/pods/4", "/pods/5", "/pods/6", "/pods/7", "/pods/8", "/pods/9"]);
-        assert_eq!((rest.revision, rest.remaining), (first.revision, 0));
-        assert!(rest.entries.iter().all(|entry| entry.value == "old"));
-    }
-    assert_eq!(store.count("/pods/").await.expect("a count"), 10);
-    assert_eq!(store.count("").await.expect("a count"), 11);
-    let future = RangeOptions { at_revision: Some(1000), ..Default::default() };
-    assert!(matches!(store.range("/", future).await, Err(Error::Future { requested: 1000, current: 15 })));
 }
 
 #[tokio::test]
@@ -133,98 +52,6 @@ async fn revisions_that_are_too_old_are_compacted() {
     assert!(matches!(store.range("/", at(2)).await, Err(Error::Compacted { requested: 2, oldest: 3 })));
     assert!(store.range("/", at(3)).await.is_ok());
     assert!(store.watch("/", Some(2)).await.is_ok(), "watches resume from older events than lists");
-}
-
-#[tokio::test]
-async fn the_ring_is_bounded_in_bytes_too() {
-    let (_directory, store) = fresh(Options { ring_bytes: 10_000, ..Options::default() });
-    for number in 0..20 {
-        create(&store, &format!("/{number}"), &"x".repeat(1000)).await;
-    }
-    assert!(matches!(store.watch("/", Some(2)).await, Err(Error::Compacted { .. })));
-    assert!(store.watch("/", Some(18)).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_watch_shows_every_change_of_its_prefix_in_order_and_resumes_anywhere() {
-    let (_directory, store) = fresh(Options::default());
-    let mut live = store.watch("/pods/", None).await.expect("a watch");
-    assert!(matches!(live.next().await, Ok(WatchItem::Progress(1))), "a watch begins by saying where it is");
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..4 {
-        let store = store.clone();
-        writers.spawn(async move {
-            for number in 0..25 {
-                let entry = create(&store, &format!("/pods/{writer}-{number}"), "").await;
-                create(&store, &format!("/other/{writer}-{number}"), "").await;
-                if number % 3 == 0 {
-                    store.delete(&entry.key, entry.mod_revision).await.expect("deleted");
-                }
-            }
-        });
-    }
-    while let Some(writer) = writers.join_next().await {
-        writer.expect("a writer");
-    }
-    let total = 4 * (25 + 9);
-    let mut seen = Vec::new();
-    for _ in 0..total {
-        seen.push(next_event(&mut live).await.revision);
-    }
-    assert!(seen.is_sorted_by(|a, b| a < b));
-    let newest = store.revision().await.expect("a revision");
-    assert!(matches!(live.next().await, Ok(WatchItem::Progress(revision)) if revision == newest));
-    for from in [0, 1, total / 2, total - 1] {
-        let mut resumed = store.watch("/pods/", Some(seen[from])).await.expect("a watch");
-        for expected in &seen[from + 1..] {
-            assert_eq!(next_event(&mut resumed).await.revision, *expected);
-        }
-        assert!(matches!(resumed.next().await, Ok(WatchItem::Progress(revision)) if revision == newest));
-    }
-}
-
-#[tokio::test]
-async fn watches_of_keys_and_prefixes_of_any_length_get_only_what_is_theirs() {
-    let (_directory, store) = fresh(Options::default());
-    let mut all = store.watch("", None).await.expect("a watch");
-    let mut one = store.watch("/p/a/1", None).await.expect("a watch");
-    let mut namespace = store.watch("/p/b/", None).await.expect("a watch");
-    for key in ["/p/a/0", "/p/b/1", "/p/a/1", "/q"] {
-        create(&store, key, "").await;
-    }
-    for key in ["/p/a/0", "/p/b/1", "/p/a/1", "/q"] {
-        let event = next_event(&mut all).await;
-        assert_eq!(event.current.as_ref().map(|entry| &*entry.key), Some(key));
-    }
-    assert_eq!(next_event(&mut one).await.revision, 4);
-    assert_eq!(next_event(&mut namespace).await.revision, 3);
-}
-
-#[tokio::test]
-async fn a_silent_watch_says_how_far_it_is_from_time_to_time() {
-    let (_directory, store) = fresh(Options { progress_every: Duration::from_millis(20), ..Options::default() });
-    let mut watch = store.watch("/quiet/", None).await.expect("a watch");
-    assert!(matches!(watch.next().await, Ok(WatchItem::Progress(1))));
-    create(&store, "/loud/1", "").await;
-    let next = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.expect("within ten seconds");
-    assert!(matches!(next, Ok(WatchItem::Progress(2))), "{next:?}");
-}
-
-#[tokio::test]
-async fn a_slow_watcher_is_cut_off_after_what_it_holds_and_the_others_go_on() {
-    let (_directory, store) = fresh(Options { watch_queue: 5, ..Options::default() });
-    let mut slow = store.watch("/", None).await.expect("a watch");
-    let mut quick = store.watch("/", None).await.expect("a watch");
-    for number in 0..8u64 {
-        create(&store, &format!("/{number}"), "").await;
-        assert_eq!(next_event(&mut quick).await.revision, number + 2);
-    }
-    for revision in 2..7 {
-        assert_eq!(next_event(&mut slow).await.revision, revision);
-    }
-    assert!(matches!(slow.next().await, Err(Error::Slow)));
-    let mut resumed = store.watch("/", Some(6)).await.expect("the ring still has it");
-    assert_eq!(next_event(&mut resumed).await.revision, 7);
 }
 
 #[tokio::test]

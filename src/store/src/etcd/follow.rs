@@ -1,0 +1,167 @@
+//! Keeps memory equal to etcd: reads everything at one revision, then follows every change, and comes again wherever
+//! the watch breaks.
+//!
+//! What is watched is every key of etcd and not only the store's: then each revision there is comes as an event, and
+//! memory is at a revision exactly when its event has been taken in. etcd's own notes of progress are asked for only
+//! to keep the stream busy and never believed: up to 3.4.24 and 3.5.7 one can overtake the events it speaks of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tonic::Status;
+
+use super::connection::{failed, is_compacted};
+use super::wire::{self, EventType, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse};
+use super::{Shared, unsigned};
+use crate::memory::View;
+use crate::tree::{Tree, prefix_end};
+use crate::{Entry, Error, Event};
+
+/// Keys in one answer while everything is read.
+const PAGE: i64 = 2000;
+/// How long a cluster that breaks watches is left alone, at first and at most.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// Everything the store holds, at one revision, and the cluster's number.
+pub(super) async fn read_all(shared: &Shared) -> Result<(View, u64), Error> {
+    let first = format!("{}/", shared.prefix);
+    let range_end = prefix_end(&first).map(Bytes::from).unwrap_or_default();
+    let mut request = RangeRequest { key: Bytes::from(first), range_end, limit: PAGE, ..RangeRequest::default() };
+    let mut tree = Tree::default();
+    let mut cluster = 0;
+    loop {
+        let page = match shared.connection.range(request.clone()).await {
+            Err(status) if is_compacted(&status) => {
+                // Reading took longer than revisions are kept: from the beginning, at a new one.
+                tree = Tree::default();
+                request = RangeRequest { key: Bytes::from(format!("{}/", shared.prefix)), revision: 0, ..request };
+                continue;
+            }
+            page => page.map_err(|status| failed("reading etcd", status))?,
+        };
+        if let (0, Some(header)) = (request.revision, &page.header) {
+            (request.revision, cluster) = (header.revision, header.cluster_id);
+        }
+        for kv in &page.kvs {
+            if let Some(entry) = shared.entry(kv) {
+                tree.insert(Arc::new(entry));
+            }
+        }
+        match page.kvs.last() {
+            Some(last) if page.more => request.key = [&last.key[..], &[0]].concat().into(),
+            _ => return Ok((View { tree, revision: unsigned(request.revision) }, cluster)),
+        }
+    }
+}
+
+/// How a watch ended.
+enum Ended {
+    /// The connection broke, or the member did.
+    Lost(Status),
+    /// What would follow has been compacted, or etcd is not what it was: everything is read again.
+    Behind(String),
+}
+
+/// Follows for ever.
+pub(super) async fn follow(shared: Arc<Shared>, mut cluster: u64) {
+    let mut wait = RETRY_AFTER;
+    loop {
+        let before = shared.memory.revision();
+        match watch(&shared, cluster).await {
+            Ended::Lost(status) => {
+                tracing::info!(code = ?status.code(), "the watch of etcd broke: {}", status.message());
+            }
+            Ended::Behind(why) => {
+                tracing::warn!("everything is read again from etcd: {why}");
+                match read_all(&shared).await {
+                    Ok((view, found)) => {
+                        cluster = found;
+                        let revision = view.revision;
+                        shared.memory.replace(view);
+                        shared.applied.send_replace(revision);
+                    }
+                    Err(error) => tracing::error!("{}", stdx::error::chain(&error)),
+                }
+            }
+        }
+        if shared.memory.revision() != before {
+            wait = RETRY_AFTER;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_AFTER_MAX);
+        shared.connection.pass_on();
+        if let Err(error) = shared.connection.renew() {
+            tracing::error!("{}", stdx::error::chain(&error));
+        }
+    }
+}
+
+async fn watch(shared: &Shared, cluster: u64) -> Ended {
+    let next = i64::try_from(shared.memory.revision() + 1).unwrap_or(i64::MAX);
+    // From zero byte to zero byte is every key there is.
+    let every = Bytes::from_static(&[0]);
+    let create =
+        WatchCreateRequest { key: every.clone(), range_end: every, start_revision: next, progress_notify: true };
+    let mut stream = match shared.connection.watch(WatchRequest { create: Some(create) }).await {
+        Ok(stream) => stream,
+        Err(status) => return Ended::Lost(status),
+    };
+    loop {
+        let response = match stream.message().await {
+            Ok(Some(response)) => response,
+            Ok(None) => return Ended::Lost(Status::unavailable("the stream ended")),
+            Err(status) => return Ended::Lost(status),
+        };
+        if response.compact_revision >= next {
+            return Ended::Behind(format!(
+                "it keeps revisions from {} on, we are at {}",
+                response.compact_revision, next
+            ));
+        }
+        if response.canceled {
+            return Ended::Lost(Status::unavailable(response.cancel_reason));
+        }
+        if let Some(header) = &response.header {
+            if header.cluster_id != cluster {
+                return Ended::Behind("it is another cluster".to_string());
+            }
+            if header.revision + 1 < next {
+                return Ended::Behind(format!("it is at revision {}, we were at {}", header.revision, next - 1));
+            }
+        }
+        take(shared, response);
+    }
+}
+
+/// Makes the changes of one answer visible.
+fn take(shared: &Shared, response: WatchResponse) {
+    let Some(newest) = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision).max()
+    else {
+        return;
+    };
+    let mut view = shared.memory.view();
+    let from = view.revision;
+    let mut events = Vec::with_capacity(response.events.len());
+    for wire::Event { kind, kv } in &response.events {
+        let Some(kv) = kv.as_ref().filter(|kv| unsigned(kv.mod_revision) > from) else { continue };
+        let revision = unsigned(kv.mod_revision);
+        let Some(mut entry) = shared.entry(kv) else { continue };
+        let event = if *kind == EventType::Delete as i32 {
+            let Some(previous) = view.tree.remove(&entry.key) else { continue };
+            Event { revision, current: None, previous: Some(Entry::clone(&previous)) }
+        } else {
+            if let Some(previous) = view.tree.get(&entry.key) {
+                entry.key = previous.key.clone();
+            }
+            let previous = view.tree.insert(Arc::new(entry.clone())).map(|previous| Entry::clone(&previous));
+            Event { revision, current: Some(entry), previous }
+        };
+        events.push(Arc::new(event));
+    }
+    view.revision = from.max(unsigned(newest));
+    let revision = view.revision;
+    shared.memory.publish(view, events);
+    shared.applied.send_replace(revision);
+}
