@@ -47,9 +47,38 @@ pub struct ServerConfiguration {
     pub cluster_domain: String,
     /// `30000-32767`.
     pub node_port_range: String,
+    /// Where objects are kept.
+    #[serde(default)]
+    pub datastore: Datastore,
     /// The repository the cluster follows.
     #[serde(default)]
     pub gitops: Option<GitOps>,
+}
+
+/// Where objects are kept; in the data folder where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Datastore {
+    /// In an etcd that several servers share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<Etcd>,
+}
+
+/// An etcd, reached with a client certificate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Etcd {
+    /// `https://10.0.0.1:2379`, one for each member.
+    pub endpoints: Vec<String>,
+    /// Who signs the members' certificates.
+    pub ca_file: PathBuf,
+    /// The server's own certificate.
+    pub certificate_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Put before every key, where several clusters share one etcd.
+    #[serde(default)]
+    pub prefix: String,
 }
 
 /// The repository the cluster follows. Secrets are files that only root reads.

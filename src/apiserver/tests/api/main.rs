@@ -2,10 +2,14 @@
 
 mod defaults;
 mod kubectl;
+#[allow(dead_code, reason = "the store's own tests use all of it")]
+#[path = "../../../store/tests/suite/member.rs"]
+mod member;
 mod ownership;
 mod raw;
 mod runtime;
 mod scales;
+mod shared;
 mod streams;
 mod support;
 mod watches;

@@ -11,6 +11,7 @@ use apiserver::plugin::Plugins;
 use apiserver::request::User;
 use apiserver::{Config, Server};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair as Key};
+use store::Store;
 use store::embedded::{Embedded, Options};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -19,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 /// A condition that does not come about in this time never will.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct TestServer {
+pub struct TestServer<S = Embedded> {
     pub folder: TempDir,
     pub address: String,
     pub client: kube::Client,
     /// A component of the server's process that is no administrator.
     pub component: kube::Client,
-    pub store: Arc<Embedded>,
+    pub store: Arc<S>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -77,7 +78,16 @@ pub async fn start_strict() -> TestServer {
 
 /// Starts a server whose configuration differs in some points.
 pub async fn start_configured(plugins: Plugins, change: impl FnOnce(&mut Config)) -> TestServer {
-    let server = start_unready(plugins, change).await;
+    ready(start_unready(plugins, change).await).await
+}
+
+/// Starts a server on a store that is there.
+pub async fn start_on<S: Store>(store: Arc<S>) -> TestServer<S> {
+    let folder = TempDir::new().expect("a folder");
+    ready(start_in(folder, store, Plugins::allow_all(), |_| {}).await).await
+}
+
+async fn ready<S>(server: TestServer<S>) -> TestServer<S> {
     eventually("the server is ready", || async {
         let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
         server.client.request_text(request).await.is_ok().then_some(())
@@ -88,8 +98,17 @@ pub async fn start_configured(plugins: Plugins, change: impl FnOnce(&mut Config)
 
 async fn start_unready(plugins: Plugins, change: impl FnOnce(&mut Config)) -> TestServer {
     let folder = TempDir::new().expect("a folder");
-    let (serving, client_ca) = make_certificates(folder.path());
     let store = Embedded::open(&folder.path().join("state.db"), Options::default()).expect("a store");
+    start_in(folder, store, plugins, change).await
+}
+
+async fn start_in<S: Store>(
+    folder: TempDir,
+    store: Arc<S>,
+    plugins: Plugins,
+    change: impl FnOnce(&mut Config),
+) -> TestServer<S> {
+    let (serving, client_ca) = make_certificates(folder.path());
     let mut config = Config {
         listen: "127.0.0.1:0".parse().expect("an address"),
         serving,
@@ -123,7 +142,7 @@ async fn start_unready(plugins: Plugins, change: impl FnOnce(&mut Config)) -> Te
     server
 }
 
-impl TestServer {
+impl<S> TestServer<S> {
     fn write_kubeconfig(&self) {
         let ca = self.folder.path().join("ca.crt");
         let (certificate, key) = (self.folder.path().join("client.crt"), self.folder.path().join("client.key"));

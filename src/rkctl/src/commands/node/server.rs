@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +12,9 @@ use apiserver::config::{KeyPair, Limits};
 use apiserver::policy;
 use apiserver::request::User;
 use client::informer::Informers;
+use store::Store;
 use store::embedded::{Embedded, Options};
+use store::etcd::Etcd;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -64,8 +67,7 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         .mode(0o700)
         .create(&config.data_dir)
         .with_context(|| format!("create {}", config.data_dir.display()))?;
-    let database = config.data_dir.join(DATABASE);
-    let store = Embedded::open(&database, Options::default())?;
+    let store = open_store(&config).await?;
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
     let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
 
@@ -123,6 +125,23 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         shutdown.cancel();
     }
     outcome
+}
+
+/// Opens the store that the configuration names.
+async fn open_store(config: &ServerConfiguration) -> anyhow::Result<Arc<dyn Store>> {
+    let Some(datastore) = &config.datastore.etcd else {
+        return Ok(Embedded::open(&config.data_dir.join(DATABASE), Options::default())?);
+    };
+    let tls = store::etcd::Tls {
+        ca: datastore.ca_file.clone(),
+        certificate: datastore.certificate_file.clone(),
+        key: datastore.key_file.clone(),
+    };
+    let options = store::etcd::Options {
+        prefix: datastore.prefix.clone(),
+        ..store::etcd::Options::new(datastore.endpoints.clone(), Some(tls))
+    };
+    Ok(Etcd::open(options).await?)
 }
 
 /// A repository that can never be followed is told in the log; the cluster goes on without it.

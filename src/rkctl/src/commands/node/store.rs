@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 use store::embedded::{self, Check};
@@ -58,7 +58,11 @@ struct Target {
 
 impl Target {
     fn database(&self) -> anyhow::Result<PathBuf> {
-        Ok(ServerConfiguration::load(&self.config)?.data_dir.join(DATABASE))
+        let config = ServerConfiguration::load(&self.config)?;
+        if config.datastore.etcd.is_some() {
+            bail!("{} names an etcd: back it up with `etcdctl snapshot save`", self.config.display());
+        }
+        Ok(config.data_dir.join(DATABASE))
     }
 }
 
