@@ -37,6 +37,8 @@ pub enum Map {
     RefusedNodePorts,
     /// address . address of the endpoints on this host.
     Hairpin,
+    /// Every address of a service: a port of it that no service has is refused.
+    ClusterIps,
 }
 
 /// Numbers of slots and endpoints that serve clients outside of the cluster alone begin here, so that they share the
@@ -107,11 +109,26 @@ struct Front {
     key: String,
 }
 
-/// What `service` puts into the table of the host `node_name`, given its slices.
+/// The host whose table it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The name of its Node object.
+    pub node: &'a str,
+    /// Its zone, where the node has one.
+    pub zone: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(node: &'a str) -> Self {
+        Self { node, zone: None }
+    }
+}
+
+/// What `service` puts into the table of a host, given its slices.
 ///
 /// Headless services and `ExternalName` have no address and put nothing there. IPv6 addresses are left out.
-pub fn contribution(service: &Service, slices: &[Arc<EndpointSlice>], node_name: &str) -> Contribution {
-    let mut out = Contribution::default();
+pub fn contribution<'a>(service: &Service, slices: &[Arc<EndpointSlice>], place: impl Into<Place<'a>>) -> Contribution {
+    let (place, mut out) = (place.into(), Contribution::default());
     let Some(spec) = &service.spec else { return out };
     if spec.type_.as_deref() == Some("ExternalName") {
         return out;
@@ -120,6 +137,9 @@ pub fn contribution(service: &Service, slices: &[Arc<EndpointSlice>], node_name:
     if cluster_ips.is_empty() {
         return out;
     }
+    for address in &cluster_ips {
+        out.elements.insert((Map::ClusterIps, address.to_string()), String::new());
+    }
     let external_ips = external_ips(service);
     let sticky_s = sticky_s(service);
     let internal_local = spec.internal_traffic_policy.as_deref() == Some("Local");
@@ -127,7 +147,7 @@ pub fn contribution(service: &Service, slices: &[Arc<EndpointSlice>], node_name:
     for port in spec.ports.iter().flatten() {
         let protocol = port.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
         let Ok(number) = u16::try_from(port.port) else { continue };
-        let targets = targets(slices, port, node_name);
+        let targets = targets(slices, port, place);
         for target in targets.all.iter().chain(&targets.near).filter(|target| target.local) {
             out.elements.insert((Map::Hairpin, format!("{0} . {0}", target.address)), String::new());
         }
@@ -235,21 +255,24 @@ fn external_ips(service: &Service) -> BTreeSet<Ipv4Addr> {
 
 /// The endpoints of a port, for the whole cluster and for this host: the ready ones; where there is none, those that
 /// still serve while they terminate (KEP-1669).
-fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, node_name: &str) -> Targets {
-    let select = |wanted: fn(&Endpoint) -> bool| -> Vec<Target> {
+fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, place: Place<'_>) -> Targets {
+    let select = |wanted: &dyn Fn(&Endpoint) -> bool| -> Vec<Target> {
         let mut found = BTreeSet::new();
         for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
             let Some(number) = slice_port(slice, port) else { continue };
             for endpoint in slice.endpoints.iter().flatten().filter(|endpoint| wanted(endpoint)) {
-                let local = endpoint.node_name.as_deref() == Some(node_name);
+                let local = endpoint.node_name.as_deref() == Some(place.node);
                 let address = endpoint.addresses.first().and_then(|address| address.parse().ok());
                 found.extend(address.map(|address| Target { address, port: number, local }));
             }
         }
         found.into_iter().collect()
     };
-    let ready = select(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-    let leaving = select(|endpoint| {
+    let is_ready = |endpoint: &Endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+    let ready = select(&is_ready);
+    let hinted = Hinted::of(slices, place, is_ready);
+    let preferred = select(&|endpoint: &Endpoint| is_ready(endpoint) && hinted.admits(endpoint, place));
+    let leaving = select(&|endpoint: &Endpoint| {
         let conditions = endpoint.conditions.as_ref();
         conditions.is_some_and(|c| c.serving.unwrap_or(false) && c.terminating.unwrap_or(false))
     });
@@ -257,7 +280,57 @@ fn targets(slices: &[Arc<EndpointSlice>], port: &ServicePort, node_name: &str) -
     let (near, leaving_near) = (local(&ready), local(&leaving));
     Targets {
         near: if near.is_empty() { leaving_near } else { near },
-        all: if ready.is_empty() { leaving } else { ready },
+        all: if ready.is_empty() { leaving } else { preferred },
+    }
+}
+
+/// Which hints of the endpoints are followed (KEP-4444, KEP-3015).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hinted {
+    /// Those for this host.
+    Node,
+    /// Those for this host's zone.
+    Zone,
+    /// None.
+    No,
+}
+
+impl Hinted {
+    /// Hints are followed where every ready endpoint has one and one of them is for here; else traffic would pile up
+    /// on some endpoints or find none.
+    fn of(slices: &[Arc<EndpointSlice>], place: Place<'_>, is_ready: impl Fn(&Endpoint) -> bool) -> Self {
+        let endpoints = slices.iter().filter(|slice| slice.address_type == "IPv4");
+        let endpoints = endpoints.flat_map(|slice| slice.endpoints.iter().flatten()).filter(|one| is_ready(one));
+        let ready: Vec<&Endpoint> = endpoints.collect();
+        let usable = |hinted: Self| {
+            let some = |endpoint: &&Endpoint| hinted.admits(endpoint, place);
+            ready.iter().all(|endpoint| hinted.is_given(endpoint)) && ready.iter().any(some)
+        };
+        [Self::Node, Self::Zone].into_iter().find(|hinted| usable(*hinted)).unwrap_or(Self::No)
+    }
+
+    fn is_given(self, endpoint: &Endpoint) -> bool {
+        let hints = endpoint.hints.as_ref();
+        match self {
+            Self::Node => hints.and_then(|hints| hints.for_nodes.as_ref()).is_some_and(|nodes| !nodes.is_empty()),
+            Self::Zone => hints.and_then(|hints| hints.for_zones.as_ref()).is_some_and(|zones| !zones.is_empty()),
+            Self::No => true,
+        }
+    }
+
+    fn admits(self, endpoint: &Endpoint, place: Place<'_>) -> bool {
+        let hints = endpoint.hints.as_ref();
+        match self {
+            Self::Node => {
+                let nodes = hints.and_then(|hints| hints.for_nodes.as_ref());
+                nodes.into_iter().flatten().any(|node| node.name == place.node)
+            }
+            Self::Zone => {
+                let zones = hints.and_then(|hints| hints.for_zones.as_ref());
+                place.zone.is_some_and(|own| zones.into_iter().flatten().any(|zone| zone.name == own))
+            }
+            Self::No => true,
+        }
     }
 }
 

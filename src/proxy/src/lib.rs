@@ -1,11 +1,12 @@
 //! The service proxy: traffic for a service's address goes to one of its endpoints, by flat nftables maps.
 //!
 //! A service costs one element of a dispatch map and one element an endpoint; a change costs what changed. There is
-//! one chain for each *number* of endpoints, not for each service. Knows Services and EndpointSlices, nothing of
-//! links or routes.
+//! one chain for each *number* of endpoints, not for each service. Knows Services, EndpointSlices and the zone of this
+//! host, nothing of links or routes.
 
 pub mod conntrack;
 pub mod elements;
+pub mod health;
 mod run;
 pub mod table;
 

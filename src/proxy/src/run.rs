@@ -8,17 +8,20 @@ use client::Context;
 use client::informer::{Change, Index};
 use datapath::nft;
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use stdx::backoff::Backoff;
 use tokio::sync::Notify;
 
-use crate::elements::{Contribution, contribution};
+use crate::elements::{Contribution, Place, contribution};
+use crate::health::{self, Checks};
 use crate::table::{Content, Owner, TABLE, removal, skeleton};
 use crate::{Error, conntrack};
 
 /// The label of a slice that names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The label of a node that names its zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
 /// Changes within this time share a batch: a rollout changes many endpoints at once.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often it is checked that nobody removed the table, beside being told.
@@ -74,14 +77,34 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         let (Change::Added(service) | Change::Updated(_, service) | Change::Deleted(service)) = change;
         of_services.mark(key_of(service));
     });
+    // A host whose zone is not known yet follows no hints for zones.
+    let node = context.informers.by_field::<Node>(&format!("metadata.name={}", config.node_name));
+    let (of_node, known) = (dirty.clone(), services.clone());
+    node.on_change(move |change| {
+        if !matches!(change, Change::Updated(old, new) if zone_of(old) == zone_of(new)) {
+            known.list(None).iter().for_each(|service| of_node.mark(key_of(service)));
+        }
+    });
+    let zone = || node.get("", &config.node_name).and_then(|node| zone_of(&node).map(str::to_string));
     services.synced().await;
     slices.synced().await;
 
+    let mut serving = Checks::default();
     let mut removals = nft::Removals::watch("ip", TABLE);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30)).with_jitter(0.2);
     loop {
         let (content, held) = (Content::default(), HashMap::new());
-        let mut table = Table { config: &config, dirty: &dirty, slices: &by_service, content, held };
+        let checks = HashMap::new();
+        let mut table = Table {
+            config: &config,
+            dirty: &dirty,
+            slices: &by_service,
+            zone: &zone,
+            content,
+            held,
+            checks,
+            serving: &mut serving,
+        };
         let all: HashSet<Key> = services.list(None).iter().map(|service| key_of(service)).collect();
         let lookup = |key: &Key| services.get(&key.0, &key.1);
         let ended = async {
@@ -101,6 +124,10 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
+}
+
+fn zone_of(node: &Node) -> Option<&str> {
+    node.metadata.labels.as_ref()?.get(ZONE).map(String::as_str)
 }
 
 fn key_of(service: &Service) -> Key {
@@ -130,8 +157,13 @@ struct Table<'a> {
     config: &'a Config,
     dirty: &'a Dirty,
     slices: &'a Index<EndpointSlice>,
+    /// The zone of this host.
+    zone: &'a (dyn Fn() -> Option<String> + Sync),
     content: Content,
     held: HashMap<Key, (Owner, Contribution)>,
+    /// What balancers are told of services, by port.
+    checks: HashMap<Key, (u16, health::Check)>,
+    serving: &'a mut Checks,
 }
 
 impl Table<'_> {
@@ -192,10 +224,16 @@ impl Table<'_> {
     ) -> Vec<conntrack::Flow> {
         let mut stale = Vec::new();
         let nothing = Contribution::default();
+        let zone = (self.zone)();
+        let place = Place { node: &self.config.node_name, zone: zone.as_deref() };
         for key in keys {
             let slices = self.slices.get(&index_key(key.clone()));
             let service = lookup(&key);
-            let new = service.as_ref().map(|service| contribution(service, &slices, &self.config.node_name));
+            let new = service.as_ref().map(|service| contribution(service, &slices, place));
+            match service.as_ref().and_then(|service| health::check(service, &slices, place.node)) {
+                Some(check) => self.checks.insert(key.clone(), check),
+                None => self.checks.remove(&key),
+            };
             let (owner, new) = (owner(&key, service.as_deref()), new.unwrap_or_default());
             let (before, old) = self.held.remove(&key).unwrap_or_else(|| (owner.clone(), Contribution::default()));
             stale.extend(conntrack::stale_flows(&old, &new));
@@ -210,6 +248,9 @@ impl Table<'_> {
                 self.held.insert(key, (owner, new));
             }
         }
+        let mut checks: Vec<_> = self.checks.iter().collect();
+        checks.sort_by_key(|(key, _)| *key);
+        self.serving.set(checks.into_iter().map(|(_, check)| check.clone()));
         stale
     }
 }

@@ -20,7 +20,7 @@ const KEEPS_CLIENT: &str = "0x8000";
 const CLIENTS_MAX: usize = 262_144;
 
 /// The maps and sets whose elements are a content's; who went where is the kernel's own to keep.
-const MAPS: [Map; 11] = [
+const MAPS: [Map; 12] = [
     Map::Services,
     Map::NodePorts,
     Map::OutsideServices,
@@ -32,6 +32,7 @@ const MAPS: [Map; 11] = [
     Map::Refused,
     Map::RefusedNodePorts,
     Map::Hairpin,
+    Map::ClusterIps,
 ];
 
 impl Map {
@@ -48,6 +49,7 @@ impl Map {
             Self::Refused => "refused",
             Self::RefusedNodePorts => "refused-node-ports",
             Self::Hairpin => "hairpin",
+            Self::ClusterIps => "cluster-ips",
         }
     }
 
@@ -62,6 +64,7 @@ impl Map {
             Self::NodePortEndpoints => format!("{port} . mark : ipv4_addr . inet_service"),
             Self::Slots => format!("{front} . mark : mark"),
             Self::NodePortSlots => format!("{port} . mark : mark"),
+            Self::ClusterIps => return format!("set {} {{ type ipv4_addr; }}", self.name()),
             Self::Hairpin => return format!("set {} {{ type ipv4_addr . ipv4_addr; }}", self.name()),
         };
         format!("map {} {{ type {type_}; }}", self.name())
@@ -112,7 +115,8 @@ pub fn skeleton(pods: Ipv4Net) -> String {
          \x20   fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports\n  }}\n\
          \x20 chain no-endpoints {{\n\
          \x20   ip daddr . meta l4proto . th dport vmap @refused\n\
-         \x20   fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @refused-node-ports\n  }}\n\
+         \x20   fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @refused-node-ports\n\
+         \x20   ip daddr @cluster-ips goto refuse\n  }}\n\
          \x20 chain prerouting {{\n    type nat hook prerouting priority dstnat; policy accept;\n    jump dispatch\n  }}\n\
          \x20 chain output {{\n    type nat hook output priority -100; policy accept;\n    jump dispatch\n  }}\n\
          \x20 chain after-prerouting {{\n    type filter hook prerouting priority -99; policy accept;\n    jump forget-slot\n  }}\n\
@@ -126,7 +130,7 @@ pub fn skeleton(pods: Ipv4Net) -> String {
          \x20 chain filter-output {{\n    type filter hook output priority filter; policy accept;\n    ct state new jump no-endpoints\n  }}\n}}\n"
     );
     for map in MAPS {
-        let kind = if map == Map::Hairpin { "set" } else { "map" };
+        let kind = if matches!(map, Map::Hairpin | Map::ClusterIps) { "set" } else { "map" };
         let _ = writeln!(text, "flush {kind} ip {TABLE} {}", map.name());
     }
     text

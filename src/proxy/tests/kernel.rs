@@ -145,6 +145,10 @@ fn a_service_is_balanced_changed_refused_and_removed() {
     let seen = net.ask(&net.host, "10.9.0.1:30080", 20);
     assert_eq!(seen.len(), 2, "from the host itself: {seen:?}");
 
+    let refused: BTreeMap<String, usize> = [("ConnectionRefused".to_string(), 2)].into();
+    for from in [&net.client, &net.host] {
+        assert_eq!(net.ask(from, "10.43.0.9:81", 2), refused, "a port that the service has not");
+    }
     let one = contribution_of(spec.clone(), &["10.42.1.3"]);
     net.apply(&content.transition(&web(), &both, &one));
     let seen = net.ask(&net.client, "10.43.0.9:80", 10);
@@ -152,7 +156,6 @@ fn a_service_is_balanced_changed_refused_and_removed() {
 
     let empty = contribution_of(spec, &[]);
     net.apply(&content.transition(&web(), &one, &empty));
-    let refused: BTreeMap<String, usize> = [("ConnectionRefused".to_string(), 2)].into();
     assert_eq!(net.ask(&net.client, "10.43.0.9:80", 2), refused);
     assert_eq!(net.ask(&net.client, "10.9.0.1:30080", 2), refused);
 

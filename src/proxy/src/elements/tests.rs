@@ -28,7 +28,8 @@ fn a_service_costs_one_element_and_one_an_endpoint() {
     assert_eq!(element(&found, Map::Endpoints, "10.43.0.9 . tcp . 80 . 0").unwrap(), "10.42.1.2 . 8080");
     assert_eq!(element(&found, Map::Endpoints, "10.43.0.9 . tcp . 80 . 1").unwrap(), "10.42.2.2 . 8080");
     assert_eq!(element(&found, Map::Hairpin, "10.42.1.2 . 10.42.1.2").unwrap(), "");
-    assert_eq!(found.elements.len(), 4, "the unready endpoint is left out");
+    assert_eq!(element(&found, Map::ClusterIps, "10.43.0.9").unwrap(), "");
+    assert_eq!(found.elements.len(), 5, "the unready endpoint is left out");
 }
 
 #[test]
@@ -152,4 +153,33 @@ fn endpoints_that_terminate_serve_only_where_no_other_does() {
     let found = contribution(&service, &[leaving, slice("", 80, &[("10.42.2.2", "w2", true)])], "w1");
     assert_eq!(element(&found, Map::Endpoints, "10.43.0.9 . tcp . 80 . 0").unwrap(), "10.42.2.2 . 80");
     assert_eq!(element(&found, Map::Endpoints, "10.43.0.9 . tcp . 80 . 1"), None);
+}
+
+#[test]
+fn hints_are_followed_where_every_endpoint_has_one_and_one_is_for_here() {
+    let hints = |node: &str, zone: &str| json!({"forNodes": [{"name": node}], "forZones": [{"name": zone}]});
+    let zones = |zone: &str| json!({"forZones": [{"name": zone}]});
+    let endpoint = |last: u8, hints: serde_json::Value| json!({"addresses": [format!("10.42.1.{last}")], "conditions": {"ready": true}, "hints": hints});
+    let by_zone = [endpoint(2, zones("a")), endpoint(3, zones("a")), endpoint(4, zones("b"))];
+    let by_node = [endpoint(2, hints("w1", "a")), endpoint(3, hints("w2", "a")), endpoint(4, hints("w3", "b"))];
+    let mut partly = by_zone.clone();
+    partly[2]["hints"] = json!(null);
+    let service = service(json!({"clusterIP": "10.43.0.9", "ports": [{"port": 80}]}));
+    for (endpoints, node, zone, expected) in [
+        (&by_zone, "w1", Some("a"), 2),
+        (&by_zone, "w1", Some("b"), 1),
+        (&by_zone, "w1", Some("c"), 3),
+        (&by_zone, "w1", None, 3),
+        (&partly, "w1", Some("a"), 3),
+        (&by_node, "w2", Some("a"), 1),
+        (&by_node, "w9", Some("a"), 2),
+        (&by_node, "w9", None, 3),
+    ] {
+        let slice = json!({"addressType": "IPv4", "metadata": {}, "endpoints": endpoints,
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}]});
+        let slices = [Arc::new(serde_json::from_value(slice).unwrap())];
+        let found = contribution(&service, &slices, Place { node, zone });
+        let chain = element(&found, Map::Services, "10.43.0.9 . tcp . 80").unwrap();
+        assert_eq!(chain, format!("goto sn{expected}"), "{node} {zone:?} {endpoints:?}");
+    }
 }
