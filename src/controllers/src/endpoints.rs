@@ -1,5 +1,5 @@
 //! Which pods stand behind a service: read here once, written as EndpointSlices by `slices` and as the older
-//! Endpoints by `legacy`.
+//! Endpoints by `legacy`. What is kept by hand is mirrored by `mirror`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::common::key::Key;
 use crate::common::pods;
 
 pub mod legacy;
+pub mod mirror;
 pub mod slices;
 #[cfg(test)]
 mod tests;

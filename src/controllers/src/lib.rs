@@ -116,6 +116,7 @@ pub const CONTROLLERS: &[Controller] = &[
     ("disruption", "disruption-controller", |shared| Box::pin(disruption::run(shared))),
     ("endpoints", "endpoint-controller", |shared| Box::pin(endpoints::legacy::run(shared))),
     ("endpointslice", "endpointslice-controller", |shared| Box::pin(endpoints::slices::run(shared))),
+    ("endpointslice-mirroring", "endpointslicemirroring-controller", |shared| Box::pin(endpoints::mirror::run(shared))),
     ("event-ttl", "event-ttl-controller", |shared| Box::pin(event_ttl::run(shared))),
     ("garbage-collector", "generic-garbage-collector", |shared| Box::pin(garbage::run(shared))),
     ("namespace", "namespace-controller", |shared| Box::pin(namespace::run(shared))),

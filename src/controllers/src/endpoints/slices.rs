@@ -6,7 +6,9 @@ use std::sync::Arc;
 use client::informer::{Change, Index, Informer};
 use client::queue::{Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -22,8 +24,8 @@ use crate::common::{namespaces, ready};
 const WORKERS: usize = 5;
 /// Endpoints of one slice, as in Kubernetes.
 const SLICE_ENDPOINTS: usize = 100;
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-const MANAGED_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -74,6 +76,13 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
     pods.on_change(move |change| pod_changed(change, &known, &enqueue));
     let enqueue = queue.clone();
     slices.on_change(move |change| slice_changed(change, &enqueue));
+    let (enqueue, known) = (queue.clone(), services.clone());
+    nodes.on_change(move |change| {
+        let zone = |node: &Node| node.labels().get(ZONE_LABEL).cloned();
+        if matches!(change, Change::Updated(old, new) if zone(old) != zone(new)) {
+            known.list(None).iter().for_each(|service| enqueue.add(Key::of(&service.metadata)));
+        }
+    });
     let synced = async { tokio::join!(services.synced(), pods.synced(), nodes.synced(), slices.synced()) };
     if !ready(context, synced).await {
         return Ok(());
@@ -145,7 +154,21 @@ impl Controller {
     }
 }
 
-fn endpoint(member: &Member, zone: &impl Fn(&str) -> Option<String>) -> Endpoint {
+/// For whom the endpoint is, by the service's `trafficDistribution`; nobody is sent to one that is not ready.
+fn hints(service: &Service, member: &Member, zone: Option<&String>) -> Option<EndpointHints> {
+    let wanted = service.spec.as_ref()?.traffic_distribution.as_deref().filter(|_| member.ready)?;
+    let for_zones = zone.map(|zone| vec![ForZone { name: zone.clone() }]);
+    let for_nodes = member.node.as_ref().map(|node| vec![ForNode { name: node.clone() }]);
+    let hints = match wanted {
+        "PreferClose" | "PreferSameZone" => EndpointHints { for_zones, for_nodes: None },
+        "PreferSameNode" => EndpointHints { for_zones, for_nodes },
+        _ => return None,
+    };
+    (hints != EndpointHints::default()).then_some(hints)
+}
+
+fn endpoint(service: &Service, member: &Member, zone: &impl Fn(&str) -> Option<String>) -> Endpoint {
+    let zone = member.node.as_deref().and_then(zone);
     Endpoint {
         addresses: vec![member.address.clone()],
         conditions: Some(EndpointConditions {
@@ -156,12 +179,13 @@ fn endpoint(member: &Member, zone: &impl Fn(&str) -> Option<String>) -> Endpoint
         hostname: member.hostname.clone(),
         node_name: member.node.clone(),
         target_ref: Some(member.target.clone()),
-        zone: member.node.as_deref().and_then(zone),
+        hints: hints(service, member, zone.as_ref()),
+        zone,
         ..Endpoint::default()
     }
 }
 
-fn endpoint_ports(ports: &[Port]) -> Vec<EndpointPort> {
+pub(super) fn endpoint_ports(ports: &[Port]) -> Vec<EndpointPort> {
     let port = |port: &Port| EndpointPort {
         name: Some(port.name.clone()),
         port: Some(port.port),
@@ -171,7 +195,7 @@ fn endpoint_ports(ports: &[Port]) -> Vec<EndpointPort> {
     ports.iter().map(port).collect()
 }
 
-fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
+pub(super) fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
     let port = |port: &EndpointPort| Port {
         name: port.name.clone().unwrap_or_default(),
         protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_string()),
@@ -219,7 +243,7 @@ pub fn plan(
             let (same, other): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|slice| slice.address_type == family.as_str() && ports_of(slice) == *ports);
             left = other;
-            let endpoints = members.iter().map(|member| endpoint(member, &zone)).collect();
+            let endpoints = members.iter().map(|member| endpoint(service, member, &zone)).collect();
             fill(service, *family, ports, endpoints, same, &mut taken, &mut plan);
         }
     }

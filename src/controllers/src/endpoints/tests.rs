@@ -120,3 +120,21 @@ fn endpoints_list_ready_and_not_ready_addresses() {
     assert_eq!(made.annotations()["endpoints.kubernetes.io/over-capacity"], "truncated");
     assert_eq!(made.subsets.unwrap()[0].addresses.as_ref().unwrap().len(), 900);
 }
+
+#[test]
+fn endpoints_are_for_their_zone_or_node_as_the_service_prefers() {
+    let pods = [pod("a", "10.42.1.2", true, 80), pod("b", "10.42.1.3", false, 80)];
+    for (preferred, zones, nodes) in [
+        (json!({}), None, None),
+        (json!({"trafficDistribution": "PreferClose"}), Some("zone-a"), None),
+        (json!({"trafficDistribution": "PreferSameZone"}), Some("zone-a"), None),
+        (json!({"trafficDistribution": "PreferSameNode"}), Some("zone-a"), Some("w1")),
+    ] {
+        let plan = slices(&service(preferred.clone()), &pods, &[]);
+        let hints = |at: usize| plan.create[0].endpoints.as_ref().unwrap()[at].hints.clone().unwrap_or_default();
+        let of_zones = hints(0).for_zones.map(|zones| zones[0].name.clone());
+        let of_nodes = hints(0).for_nodes.map(|nodes| nodes[0].name.clone());
+        assert_eq!((of_zones.as_deref(), of_nodes.as_deref()), (zones, nodes), "{preferred}");
+        assert_eq!(hints(1), Default::default(), "nobody is sent to what is not ready");
+    }
+}

@@ -6,5 +6,6 @@ mod budgets;
 mod garbage;
 mod nodes;
 mod quotas;
+mod services;
 mod support;
 mod workloads;
