@@ -339,7 +339,7 @@ fn extension_groups() -> Vec<Resource> {
         stored::<admissionregistration::MutatingAdmissionPolicy>(&kinds::admission::MUTATING_POLICY)
             .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
-        stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+        stored::<admissionregistration::MutatingAdmissionPolicyBinding>(&kinds::admission::MUTATING_BINDING)
             .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::MutatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)
@@ -349,7 +349,7 @@ fn extension_groups() -> Vec<Resource> {
             .update_needs_version()
             .categories(CATEGORY_EXTENSIONS)
             .with(VALIDATING_ADMISSION_POLICY),
-        stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&kinds::admission::POLICY_BINDING)
+        stored::<admissionregistration::ValidatingAdmissionPolicyBinding>(&kinds::admission::VALIDATING_BINDING)
             .update_needs_version()
             .categories(CATEGORY_EXTENSIONS),
         stored::<admissionregistration::ValidatingWebhookConfiguration>(&kinds::admission::WEBHOOKS)

@@ -1,9 +1,20 @@
-//! Webhook configurations and admission policies: stored and served.
+//! Webhook configurations and admission policies: checked, stored and served.
+//!
+//! Nothing here calls webhooks or evaluates policies, and what would have to is refused when it is made: whoever relies
+//! on it must not believe that it is done.
+
+pub(in crate::kinds) mod matching;
+mod policies;
+pub(in crate::kinds) mod webhooks;
+
+use machinery::field::FieldErrors;
 
 use serde_json::Value;
 
 use super::simple::Simple;
+use crate::check::At;
 use crate::read;
+use crate::resource::Column;
 use crate::table::{age, age_column, column, name, name_column, text};
 
 const UNSET: &str = "<unset>";
@@ -13,6 +24,17 @@ pub static WEBHOOKS: Simple = Simple {
     columns: &[name_column(), column("Webhooks", "integer", "How many webhooks it has."), age_column()],
     cells: |object, now| vec![name(object), read::list(object, "webhooks").len().into(), age(object, now)],
     has_generation: true,
+    validate: webhooks::validate,
+    validate_new: |object| {
+        let mut errors = FieldErrors::new();
+        let webhooks = At::root(object).at("webhooks");
+        if !read::list(object, "webhooks").is_empty() {
+            let why = "this version calls no webhooks, so that what they are for would not be done: use what the server \
+                       checks itself (Pod Security labels, quotas, limit ranges) and leave the configuration out";
+            webhooks.forbidden(&mut errors, why);
+        }
+        errors
+    },
     ..Simple::PLAIN
 };
 
@@ -28,6 +50,7 @@ pub static VALIDATING_POLICY: Simple = Simple {
         vec![name(object), read::list(object, "spec.validations").len().into(), param_kind(object), age(object, now)]
     },
     has_generation: true,
+    validate: policies::validating,
     ..Simple::PLAIN
 };
 
@@ -43,23 +66,37 @@ pub static MUTATING_POLICY: Simple = Simple {
         vec![name(object), read::list(object, "spec.mutations").len().into(), param_kind(object), age(object, now)]
     },
     has_generation: true,
+    validate: policies::mutating,
     ..Simple::PLAIN
 };
 
-/// The behaviour of bindings of admission policies.
-pub static POLICY_BINDING: Simple = Simple {
-    columns: &[
-        name_column(),
-        text("PolicyName", "The policy that is put to use."),
-        text("ParamRef", "The parameters it is given."),
-        age_column(),
-    ],
+/// The behaviour of bindings of validating policies.
+pub static VALIDATING_BINDING: Simple = Simple { validate: policies::validating_binding, ..MUTATING_BINDING };
+
+/// The behaviour of bindings of mutating policies.
+pub static MUTATING_BINDING: Simple = Simple {
+    columns: BINDING_COLUMNS,
     cells: |object, now| {
         vec![name(object), read::text(object, "spec.policyName").into(), param_ref(object), age(object, now)]
     },
     has_generation: true,
+    validate: policies::binding,
+    validate_new: |object| {
+        let mut errors = FieldErrors::new();
+        let why = "this version evaluates no admission policies, so that what they are for would not be done: use what \
+                   the server checks itself (Pod Security labels, quotas, limit ranges) and leave the binding out";
+        At::root(object).at("spec").forbidden(&mut errors, why);
+        errors
+    },
     ..Simple::PLAIN
 };
+
+const BINDING_COLUMNS: &[Column] = &[
+    name_column(),
+    text("PolicyName", "The policy that is put to use."),
+    text("ParamRef", "The parameters it is given."),
+    age_column(),
+];
 
 fn param_kind(object: &Value) -> Value {
     let kind = read::at(object, "spec.paramKind");

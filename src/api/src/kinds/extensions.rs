@@ -1,4 +1,7 @@
-//! CustomResourceDefinition and APIService: stored and served.
+//! CustomResourceDefinition and APIService: checked, stored and served.
+
+mod definition;
+mod schema;
 
 use machinery::apply::Reset;
 use machinery::field::FieldErrors;
@@ -16,9 +19,22 @@ const GROUP_PRIORITY_MAX: i64 = 20_000;
 /// The greatest priority of a version within its group.
 const VERSION_PRIORITY_MAX: i64 = 1_000;
 
-/// The behaviour of CustomResourceDefinitions.
-pub static CRD: Simple =
-    Simple { has_generation: true, reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]), ..Simple::CREATED_AT };
+/// The behaviour of CustomResourceDefinitions. Nothing serves what they define, and so new ones are refused.
+pub static CRD: Simple = Simple {
+    has_generation: true,
+    reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
+    default: definition::default,
+    validate: definition::validate,
+    validate_new: |object| {
+        let mut errors = FieldErrors::new();
+        let why = "this version serves no custom resources, so that no object of the kind could be made: leave out what \
+                   brings the definition";
+        At::root(object).at("spec").forbidden(&mut errors, why);
+        errors
+    },
+    validate_update: definition::validate_update,
+    ..Simple::CREATED_AT
+};
 
 /// The behaviour of APIServices.
 pub static API_SERVICE: Simple = Simple {

@@ -30,6 +30,8 @@ pub struct Simple {
     pub warnings: fn(&Value) -> Vec<String>,
     /// What is wrong with an object.
     pub validate: fn(&Value) -> FieldErrors,
+    /// What is wrong with a new object alone.
+    pub validate_new: fn(&Value) -> FieldErrors,
     /// What is wrong with a change (new, old).
     pub validate_update: fn(&Value, &Value) -> FieldErrors,
     /// What is wrong with a change of the status (new, old).
@@ -48,6 +50,7 @@ impl Simple {
         prepare_create: None,
         warnings: |_| Vec::new(),
         validate: |_| FieldErrors::new(),
+        validate_new: |_| FieldErrors::new(),
         validate_update: |_, _| FieldErrors::new(),
         validate_status: |_, _| FieldErrors::new(),
     };
@@ -90,6 +93,10 @@ impl Kind for Simple {
 
     fn validate(&self, object: &Value) -> FieldErrors {
         (self.validate)(object)
+    }
+
+    fn validate_new(&self, object: &Value) -> FieldErrors {
+        (self.validate_new)(object)
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {

@@ -2,6 +2,7 @@
 //! can hold brings the server down.
 
 mod any_object;
+mod extension;
 mod faults;
 mod status;
 

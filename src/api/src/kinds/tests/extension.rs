@@ -1,0 +1,527 @@
+//! What is refused of what extends the server: webhooks, policies, definitions.
+
+use super::*;
+
+/// What is wrong with an object, without what is wrong with making it.
+fn wrong(plural: &str, body: Value) -> Vec<String> {
+    let resource = resource(plural);
+    let mut object = json!({"metadata": {"name": "x"}});
+    for (key, value) in body.as_object().into_iter().flatten() {
+        object[key] = value.clone();
+    }
+    let object = complete(resource, object);
+    resource.behaviour.validate(&object).iter().map(ToString::to_string).collect()
+}
+
+/// An object with a value put in at each pointer.
+fn with(mut object: Value, changes: &[(&str, Value)]) -> Value {
+    for (pointer, value) in changes {
+        let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+        let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}"));
+        match (parent, value) {
+            (Value::Object(fields), Value::Null) => drop(fields.remove(field)),
+            (Value::Array(list), value) => list[field.parse::<usize>().expect("an index")] = value.clone(),
+            (parent, value) => parent[field] = value.clone(),
+        }
+    }
+    object
+}
+
+type Case<'a> = (&'a [(&'a str, Value)], &'a [&'a str]);
+
+fn table(plural: &str, sound: &Value, cases: &[Case<'_>]) {
+    assert_eq!(wrong(plural, sound.clone()), Vec::<String>::new(), "{plural}");
+    for (changes, expected) in cases {
+        assert_eq!(&wrong(plural, with(sound.clone(), changes)), expected, "{plural} {changes:?}");
+    }
+}
+
+fn rule() -> Value {
+    json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]})
+}
+
+#[test]
+fn webhooks() {
+    let webhook = json!({
+        "name": "a.example.com",
+        "rules": [rule()],
+        "clientConfig": {"service": {"namespace": "n", "name": "s", "path": "/a"}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    });
+    let sound = json!({"webhooks": [webhook]});
+    let form = "; desired format: https://host[/path]";
+    let url = |text: &str| ("/webhooks/0/clientConfig", json!({"url": text}));
+    for plural in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        table(
+            plural,
+            &sound,
+            &[
+                (
+                    &[("/webhooks/0/name", json!("a.com"))],
+                    &[
+                        "webhooks[0].name: Invalid value: \"a.com\": should be a domain with at least three segments separated by dots",
+                    ],
+                ),
+                (
+                    &[("/webhooks", json!([webhook, webhook]))],
+                    &["webhooks[1].name: Duplicate value: \"a.example.com\""],
+                ),
+                (
+                    &[("/webhooks/0/sideEffects", Value::Null)],
+                    &["webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun"],
+                ),
+                (
+                    &[("/webhooks/0/sideEffects", json!("Some"))],
+                    &[
+                        "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/timeoutSeconds", json!(31))],
+                    &[
+                        "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/clientConfig", json!({}))],
+                    &["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
+                ),
+                (&[url("https://h/p")], &[]),
+                (
+                    &[url("http://h")],
+                    &[&format!(
+                        "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme{form}"
+                    )],
+                ),
+                (
+                    &[url("https://a:b@h")],
+                    &[&format!(
+                        "webhooks[0].clientConfig.url: Invalid value: \"\": user information is not permitted in the URL{form}"
+                    )],
+                ),
+                (
+                    &[url("https://h?q#f")],
+                    &[
+                        &format!(
+                            "webhooks[0].clientConfig.url: Invalid value: \"f\": fragments are not permitted in the URL{form}"
+                        ),
+                        &format!(
+                            "webhooks[0].clientConfig.url: Invalid value: \"q\": query parameters are not permitted in the URL{form}"
+                        ),
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/clientConfig/service", json!({"path": "a"}))],
+                    &[
+                        "webhooks[0].clientConfig.service.name: Required value: service name is required",
+                        "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required",
+                        "webhooks[0].clientConfig.service.path: Invalid value: \"a\": must start with a '/'",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/clientConfig/service/path", json!("/a//b"))],
+                    &["webhooks[0].clientConfig.service.path: Invalid value: \"/a//b\": segment[1] may not be empty"],
+                ),
+                (
+                    &[("/webhooks/0/admissionReviewVersions", json!([]))],
+                    &["webhooks[0].admissionReviewVersions: Required value: must specify one of v1, v1beta1"],
+                ),
+                (
+                    &[("/webhooks/0/admissionReviewVersions", json!(["v2", "v2"]))],
+                    &[
+                        "webhooks[0].admissionReviewVersions[1]: Invalid value: \"v2\": duplicate version",
+                        "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\",\"v2\"]: must include at least one of v1, v1beta1",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/rules", json!([{}]))],
+                    &[
+                        "webhooks[0].rules[0].operations: Required value",
+                        "webhooks[0].rules[0].apiGroups: Required value",
+                        "webhooks[0].rules[0].apiVersions: Required value",
+                        "webhooks[0].rules[0].resources: Required value",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/rules/0/operations", json!(["*", "CREATE", "GET"]))],
+                    &[
+                        "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\",\"GET\"]: if '*' is present, must not specify other operations",
+                        "webhooks[0].rules[0].operations[2]: Unsupported value: \"GET\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"DELETE\", \"UPDATE\"",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/rules/0/resources", json!(["*/*", "pods"]))],
+                    &[
+                        "webhooks[0].rules[0].resources: Invalid value: [\"*/*\",\"pods\"]: if '*/*' is present, must not specify other resources",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/rules/0/resources", json!(["pods/*", "pods/status"]))],
+                    &[
+                        "webhooks[0].rules[0].resources[1]: Invalid value: \"pods/status\": if 'pods/*' is present, must not specify pods/status",
+                    ],
+                ),
+                (
+                    &[("/webhooks/0/matchConditions", json!([{"name": "a"}, {"name": "a", "expression": "true"}]))],
+                    &[
+                        "webhooks[0].matchConditions[0].expression: Required value",
+                        "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
+                    ],
+                ),
+            ],
+        );
+        let object = json!({"metadata": {"name": "x"}, "webhooks": [webhook]});
+        let refused: Vec<String> =
+            resource(plural).behaviour.validate_new(&object).iter().map(ToString::to_string).collect();
+        assert!(
+            refused.len() == 1 && refused[0].starts_with("webhooks: Forbidden: this version calls no webhooks"),
+            "{refused:?}"
+        );
+        assert!(resource(plural).behaviour.validate_new(&json!({"webhooks": []})).is_empty());
+    }
+}
+
+#[test]
+fn policies() {
+    let sound = json!({"spec": {
+        "matchConstraints": {"resourceRules": [rule()]},
+        "validations": [{"expression": "object.spec.replicas < 5"}],
+    }});
+    table(
+        "validatingadmissionpolicies",
+        &sound,
+        &[
+            (
+                &[("/spec", json!({}))],
+                &[
+                    "spec.matchConstraints: Required value",
+                    "spec.validations: Required value: validations or auditAnnotations must contain at least one item",
+                    "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item",
+                ],
+            ),
+            (&[("/spec/matchConstraints", json!({}))], &["spec.matchConstraints.resourceRules: Required value"]),
+            (
+                &[("/spec/validations/0", json!({"expression": " ", "message": " ", "reason": "Because"}))],
+                &[
+                    "spec.validations[0].expression: Required value: expression is not specified",
+                    "spec.validations[0].message: Invalid value: \" \": message must be non-empty if specified",
+                    "spec.validations[0].reason: Unsupported value: \"Because\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\", \"Unauthorized\"",
+                ],
+            ),
+            (
+                &[("/spec/validations/0/expression", json!("a\n|| b"))],
+                &[
+                    "spec.validations[0].message: Required value: message must be specified if expression contains line breaks",
+                ],
+            ),
+            (
+                &[("/spec/validations/0/message", json!("a\nb"))],
+                &["spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks"],
+            ),
+            (&[("/spec/paramKind", json!({"apiVersion": "v1"}))], &["spec.paramKind.kind: Required value"]),
+            (
+                &[("/spec/auditAnnotations", json!([{"key": "a"}, {"key": "a", "valueExpression": "'x'"}]))],
+                &[
+                    "spec.auditAnnotations[0].valueExpression: Required value: valueExpression is not specified",
+                    "spec.auditAnnotations[1].key: Duplicate value: \"a\"",
+                ],
+            ),
+            (
+                &[("/spec/variables", json!([{"name": "a", "expression": "1"}, {"name": "a", "expression": ""}]))],
+                &[
+                    "spec.variables[1].name: Duplicate value: \"a\"",
+                    "spec.variables[1].expression: Required value: expression is not specified",
+                ],
+            ),
+        ],
+    );
+    let sound = json!({"spec": {
+        "matchConstraints": {"resourceRules": [rule()]},
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+    }});
+    table(
+        "mutatingadmissionpolicies",
+        &sound,
+        &[
+            (
+                &[("/spec/mutations", json!([]))],
+                &["spec.mutations: Required value: mutations must contain at least one item"],
+            ),
+            (
+                &[("/spec/mutations/0", json!({"patchType": "Other"}))],
+                &[
+                    "spec.mutations[0].patchType: Unsupported value: \"Other\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
+                ],
+            ),
+            (
+                &[("/spec/mutations/0/jsonPatch", Value::Null)],
+                &["spec.mutations[0].jsonPatch.expression: Required value: expression is not specified"],
+            ),
+        ],
+    );
+    let sound = json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    table(
+        "validatingadmissionpolicybindings",
+        &sound,
+        &[
+            (
+                &[("/spec", json!({}))],
+                &[
+                    "spec.policyName: Required value",
+                    "spec.validationActions: Required value: at least one validation action is required",
+                ],
+            ),
+            (
+                &[("/spec/validationActions", json!(["Deny", "Warn", "Sing"]))],
+                &[
+                    "spec.validationActions[2]: Unsupported value: \"Sing\": supported values: \"Audit\", \"Deny\", \"Warn\"",
+                    "spec.validationActions: Invalid value: [\"Deny\",\"Warn\",\"Sing\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
+                ],
+            ),
+            (
+                &[("/spec/paramRef", json!({}))],
+                &[
+                    "spec.paramRef: Required value: one of name or selector must be specified",
+                    "spec.paramRef.parameterNotFoundAction: Required value",
+                ],
+            ),
+            (
+                &[("/spec/paramRef", json!({"name": "a", "selector": {}, "parameterNotFoundAction": "Deny"}))],
+                &[
+                    "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
+                    "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+                ],
+            ),
+        ],
+    );
+    let refused = resource("mutatingadmissionpolicybindings").behaviour.validate_new(&sound);
+    assert_eq!(refused.iter().map(|error| error.path.to_string()).collect::<Vec<_>>(), ["spec"]);
+}
+
+fn definition() -> Value {
+    json!({"metadata": {"name": "things.example.com"}, "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{
+            "name": "v1",
+            "served": true,
+            "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "color": {"type": "string"},
+            }}}}},
+        }],
+    }})
+}
+
+#[test]
+fn definitions() {
+    let versions = "spec.versions: Invalid value: ";
+    let exactly_one = "must have exactly one version marked as storage version";
+    let unstored =
+        json!([{"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}}}]);
+    let shown = unstored.to_string();
+    table(
+        "customresourcedefinitions",
+        &definition(),
+        &[
+            (
+                &[("/metadata/name", json!("x.example.com"))],
+                &["metadata.name: Invalid value: \"x.example.com\": must be spec.names.plural+\".\"+spec.group"],
+            ),
+            (
+                &[("/spec/group", json!("example")), ("/metadata/name", json!("things.example"))],
+                &["spec.group: Invalid value: \"example\": should be a domain with at least one dot"],
+            ),
+            (&[("/spec/versions", unstored.clone())], &[&format!("{versions}{shown}: {exactly_one}")]),
+            (&[("/spec/versions/0/schema", Value::Null)], &["spec.versions[0].schema.openAPIV3Schema: Required value"]),
+            (
+                &[("/spec/names/kind", json!("thing_s"))],
+                &[
+                    "spec.names.singular: Invalid value: \"thing_s\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+                    "spec.names.kind: Invalid value: \"thing_s\": may have mixed case, but should otherwise match: a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+                    "spec.names.listKind: Invalid value: \"thing_sList\": may have mixed case, but should otherwise match: a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+                ],
+            ),
+            (
+                &[("/spec/names/listKind", json!("Thing"))],
+                &["spec.names.listKind: Invalid value: \"Thing\": kind and listKind may not be the same"],
+            ),
+            (
+                &[("/spec/conversion", json!({"strategy": "Webhook"}))],
+                &[
+                    "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+                    "spec.conversion.conversionReviewVersions: Required value: must specify one of v1, v1beta1",
+                ],
+            ),
+            (
+                &[("/spec/preserveUnknownFields", json!(true))],
+                &[
+                    "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+                ],
+            ),
+            (
+                &[("/spec/versions/0/subresources", json!({"scale": {"specReplicasPath": ".status.x"}}))],
+                &[
+                    "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec",
+                    "spec.versions[0].subresources.scale.statusReplicasPath: Required value",
+                ],
+            ),
+            (
+                &[(
+                    "/spec/versions/0/additionalPrinterColumns",
+                    json!([{"name": "a", "type": "text", "jsonPath": "x"}]),
+                )],
+                &[
+                    "spec.versions[0].additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of boolean,date,integer,number,string",
+                    "spec.versions[0].additionalPrinterColumns[0].JSONPath: Invalid value: \"x\": must be a simple json path starting with .",
+                ],
+            ),
+            (
+                &[(
+                    "/spec/versions/0/selectableFields",
+                    json!([{"jsonPath": ".spec.color"}, {"jsonPath": ".spec"}, {"jsonPath": ".metadata.name"}]),
+                )],
+                &[
+                    "spec.versions[0].selectableFields[1].jsonPath: Invalid value: \".spec\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+                    "spec.versions[0].selectableFields[2].jsonPath: Invalid value: \".metadata.name\": must not point to fields in metadata",
+                ],
+            ),
+            (
+                &[("/spec/versions/0/deprecationWarning", json!("old"))],
+                &[
+                    "spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions",
+                ],
+            ),
+        ],
+    );
+    let protected =
+        with(definition(), &[("/spec/group", json!("a.k8s.io")), ("/metadata/name", json!("things.a.k8s.io"))]);
+    let refused = wrong("customresourcedefinitions", protected);
+    assert!(
+        refused.len() == 1
+            && refused[0].starts_with("metadata.annotations[api-approved.kubernetes.io]: Required value"),
+        "{refused:?}"
+    );
+    let behaviour = resource("customresourcedefinitions").behaviour;
+    assert_eq!(behaviour.validate_new(&definition())[0].path.to_string(), "spec");
+    let established =
+        with(definition(), &[("/status", json!({"conditions": [{"type": "Established", "status": "True"}]}))]);
+    let changed = with(established.clone(), &[("/spec/scope", json!("Cluster")), ("/spec/names/kind", json!("Other"))]);
+    let paths: Vec<String> =
+        behaviour.validate_update(&changed, &established).iter().map(|error| error.path.to_string()).collect();
+    assert_eq!(paths, ["spec.scope", "spec.names.kind"]);
+}
+
+#[test]
+fn schemas_of_custom_resources_are_structural() {
+    let judge = |schema: Value| {
+        let object = with(definition(), &[("/spec/versions/0/schema/openAPIV3Schema", schema)]);
+        let prefix = "spec.versions[0].schema.openAPIV3Schema";
+        let wrong = wrong("customresourcedefinitions", object);
+        wrong.iter().map(|error| error.strip_prefix(prefix).unwrap_or(error).to_string()).collect::<Vec<_>>()
+    };
+    let field = |schema: Value| json!({"type": "object", "properties": {"f": schema}});
+    let item = json!({"type": "object", "properties": {"k": {"type": "string"}}, "required": ["k"]});
+    for (schema, expected) in [
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            &[".type: Invalid value: \"array\": must be object at the root"][..],
+        ),
+        (json!({}), &[".type: Required value: must not be empty at the root"]),
+        (json!({"type": "object", "nullable": true}), &[".nullable: Forbidden: nullable cannot be true at the root"]),
+        (field(json!({})), &[".properties[f].type: Required value: must not be empty for specified object fields"]),
+        (field(json!({"x-kubernetes-preserve-unknown-fields": true})), &[]),
+        (field(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})), &[]),
+        (field(json!({"type": "array"})), &[".properties[f].items: Required value: must be specified"]),
+        (
+            field(json!({"type": "array", "items": {}})),
+            &[".properties[f].items.type: Required value: must not be empty for specified array items"],
+        ),
+        (field(json!({"type": "string", "$ref": "#/x"})), &[".properties[f].$ref: Forbidden: $ref is not supported"]),
+        (
+            field(json!({"type": "null"})),
+            &[".properties[f].type: Forbidden: type cannot be set to null, use nullable as an alternative"],
+        ),
+        (
+            field(json!({"type": "text"})),
+            &[
+                ".properties[f].type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"",
+            ],
+        ),
+        (
+            field(
+                json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}}),
+            ),
+            &[
+                ".properties[f].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+            ],
+        ),
+        (
+            field(json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true})),
+            &[
+                ".properties[f].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+            ],
+        ),
+        (
+            field(json!({"type": "string", "pattern": "("})),
+            &[
+                ".properties[f].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: regex parse error:\n    (\n    ^\nerror: unclosed group",
+            ],
+        ),
+        (
+            field(json!({"type": "string", "anyOf": [{"type": "string"}, {"pattern": "a"}]})),
+            &[".properties[f].anyOf[0].type: Forbidden: must be empty to be structural"],
+        ),
+        (
+            field(
+                json!({"type": "array", "items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}),
+            ),
+            &[],
+        ),
+        (
+            field(json!({"type": "array", "items": item, "x-kubernetes-list-type": "map"})),
+            &[
+                ".properties[f].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map",
+            ],
+        ),
+        (
+            field(
+                json!({"type": "array", "items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]}),
+            ),
+            &[
+                ".properties[f].x-kubernetes-list-map-keys: Invalid value: [\"n\"]: entries must all be names of item properties",
+            ],
+        ),
+        (
+            field(json!({"type": "string", "x-kubernetes-list-type": "set"})),
+            &[".properties[f].type: Invalid value: \"string\": must be array if x-kubernetes-list-type is specified"],
+        ),
+        (
+            field(json!({"type": "object", "x-kubernetes-embedded-resource": true})),
+            &[
+                ".properties[f].properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields",
+            ],
+        ),
+        (
+            field(json!({"type": "string", "x-kubernetes-validations": [{"rule": ""}, {"rule": "a\nb"}]})),
+            &[
+                ".properties[f].x-kubernetes-validations[0].rule: Required value: rule is not specified",
+                ".properties[f].x-kubernetes-validations[1].message: Required value: message must be specified if rule contains line breaks",
+            ],
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
+            &[
+                ".properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified",
+            ],
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}}}}}),
+            &[],
+        ),
+    ] {
+        assert_eq!(judge(schema.clone()), expected, "{schema}");
+    }
+}
