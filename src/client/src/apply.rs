@@ -8,7 +8,7 @@ use kube::core::Request;
 use serde_json::Value;
 
 use crate::Error;
-use crate::discovery::{ServerResource, discover};
+use crate::discovery::{ServerResource, resources_of};
 
 type Kinds = HashMap<(String, String), ServerResource>;
 
@@ -17,7 +17,7 @@ type Kinds = HashMap<(String, String), ServerResource>;
 pub struct Applier {
     client: kube::Client,
     manager: String,
-    kinds: Arc<Mutex<Arc<Kinds>>>,
+    kinds: Arc<Mutex<Kinds>>,
 }
 
 /// How to apply.
@@ -35,19 +35,24 @@ impl Applier {
         Self { client, manager: manager.to_string(), kinds: Arc::default() }
     }
 
-    /// The resource that serves a kind. Discovery is asked again where it was not known, so that a kind whose
-    /// CustomResourceDefinition has just been applied is found.
+    /// The resource that serves a kind. Its group alone is asked where it was not known, so that a kind whose
+    /// CustomResourceDefinition has just been applied is found, and that an aggregated API whose server was lost, which
+    /// may take half a minute to say so, holds up nobody who does not use it.
     ///
     /// # Errors
     /// [`Error::UnknownKind`], and those of discovery.
     pub async fn resource(&self, api_version: &str, kind: &str) -> Result<ServerResource, Error> {
         let key = (api_version.to_string(), kind.to_string());
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(resource) = known.get(&key) {
-            return Ok(resource.clone());
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(resource) = known {
+            return Ok(resource);
         }
-        let kinds = Arc::new(discover(&self.client).await?.by_kind());
-        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner) = kinds.clone();
+        let found = match resources_of(&self.client, api_version).await {
+            Err(error) if error.code() == Some(404) => Vec::new(),
+            found => found?,
+        };
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.extend(found.into_iter().map(|resource| ((resource.api_version(), resource.kind.clone()), resource)));
         kinds
             .get(&key)
             .cloned()
@@ -132,14 +137,8 @@ mod tests {
     use serde_json::json as value;
 
     fn discovery(fake: &Fake) {
-        fake.on(
-            "GET",
-            "/api",
-            json(200, value!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),
-        );
         let pods = value!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get"]});
         fake.on("GET", "/api/v1", json(200, value!({"groupVersion": "v1", "resources": [pods]})));
-        fake.on("GET", "/apis", json(200, value!({"kind": "APIGroupList", "groups": []})));
     }
 
     #[tokio::test]
@@ -155,6 +154,8 @@ mod tests {
         let last = sent.last().unwrap();
         assert!(last.uri.contains("fieldManager=me") && last.uri.contains("force=true"), "{}", last.uri);
         assert_eq!(last.content_type, "application/apply-patch+yaml");
+        let paths: Vec<&str> = sent.iter().map(|request| request.uri.split('?').next().unwrap()).collect();
+        assert_eq!(paths, ["/api/v1", "/api/v1/namespaces/default/pods/a"], "no other group is asked");
     }
 
     #[tokio::test]

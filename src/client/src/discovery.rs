@@ -119,6 +119,22 @@ pub async fn discover(client: &kube::Client) -> Result<Discovered, Error> {
     Ok(found)
 }
 
+/// Asks what one group serves in one version, and nobody else: a group whose server is down holds up no other.
+///
+/// # Errors
+/// Where the list cannot be read, 404 where there is no such group or version.
+pub async fn resources_of(client: &kube::Client, api_version: &str) -> Result<Vec<ServerResource>, Error> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let list = match group {
+        "" => client.list_core_api_resources(version).await,
+        _ => client.list_api_group_resources(api_version).await,
+    };
+    let list = list.map_err(Error::request(format!("discover {api_version}")))?;
+    let mut found = Discovered::default();
+    found.add(group, version, list.resources);
+    Ok(found.resources)
+}
+
 impl Discovered {
     fn add(
         &mut self,
