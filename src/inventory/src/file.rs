@@ -295,7 +295,7 @@ pub(crate) struct RegistryFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SecurityFile {
     /// Encrypt Secrets in the store; `false` where it is left out.
-    pub encrypt_secrets: Option<bool>,
+    pub encrypt_secrets: Option<At<bool>>,
 }
 
 /// How hosts are taken out of service.

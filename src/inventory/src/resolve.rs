@@ -65,7 +65,7 @@ pub(crate) fn resolve(file: &ClusterFile, directory: &Path, problems: &mut Probl
                 .map(|(name, urls)| (name.clone(), urls.iter().map(|url| mirror(url, problems)).collect()))
                 .collect(),
         },
-        security: Security { encrypt_secrets: spec.security.encrypt_secrets.unwrap_or(false) },
+        security: Security { encrypt_secrets: spec.security.encrypt_secrets.as_ref().is_some_and(|at| at.value) },
         upgrade: Upgrade {
             drain_timeout: duration(&spec.upgrade.drain_timeout, DEFAULT_DRAIN_TIMEOUT, Duration::ZERO, problems),
         },
@@ -208,7 +208,10 @@ fn git(file: &GitOpsFile, directory: &Path, problems: &mut Problems) -> GitOps {
     let url = &file.url.value;
     let known = ["https://", "ssh://", "file://"].iter().any(|scheme| url.starts_with(scheme));
     let scp_like = !url.contains("://") && url.split_once(':').is_some_and(|(host, _)| host.contains('@'));
-    if !known && !scp_like {
+    if has_secret(url) {
+        // Not repeated: it is the secret.
+        problems.add(file.url.place, "a secret does not belong in the URL: give auth.username and auth.password");
+    } else if !known && !scp_like {
         let message = format!("`{url}` is not a repository; write https://, ssh://, git@host:path or file://");
         problems.add(file.url.place, message);
     }
@@ -234,6 +237,13 @@ fn git(file: &GitOpsFile, directory: &Path, problems: &mut Problems) -> GitOps {
         interval: duration(&file.interval, DEFAULT_GIT_INTERVAL, MIN_GIT_INTERVAL, problems),
         auth,
     }
+}
+
+/// Whether a URL has a password in it, or a user where that is as good as one.
+fn has_secret(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| scheme != "ssh" || user.contains(':'))
 }
 
 fn options(spec: &SpecFile, problems: &mut Problems) -> Options {

@@ -1,27 +1,51 @@
 //! What an inventory may ask for and this version cannot do yet. The file is right; `up` refuses it with the remedy.
 
-use crate::cluster::{Cluster, Datastore};
+use crate::cluster::{Cluster, Datastore, State};
+use crate::error::{Place, Problems};
+use crate::file::{ClusterFile, HostFile};
+use crate::hostlist;
 
-/// What `up` must refuse, one message each; empty where the whole inventory can be carried out.
-pub fn unsupported(cluster: &Cluster) -> Vec<String> {
-    let mut missing = Vec::new();
-    let controllers = cluster.controllers().count();
-    if controllers > 1 {
-        missing.push(format!(
-            "the inventory has {controllers} control-plane hosts; several of them are not supported yet: leave role \
-             `controller` to one host and make the others workers"
-        ));
-    }
-    if cluster.datastore == Datastore::Etcd {
-        missing.push(
-            "spec.datastore.type `etcd` is not supported yet: leave spec.datastore out to use the embedded one".into(),
+/// Adds a problem for everything that rkctl of version `own` cannot carry out.
+pub(crate) fn check(file: &ClusterFile, cluster: &Cluster, own: &str, problems: &mut Problems) {
+    let spec = &file.spec;
+    if let Some(version) = spec.version.as_ref().filter(|version| version.value != own) {
+        let version_text = &version.value;
+        problems.add(
+            version.place,
+            format!("spec.version is {version_text}, this is rkctl {own}: use rkctl {version_text}, or change it here"),
         );
     }
-    if !cluster.registry.mirrors.is_empty() {
-        missing.push("spec.registry.mirrors is not supported yet: configure containerd's certs.d on the hosts".into());
+    let controllers = cluster.controllers().count();
+    if controllers > 1 {
+        problems.add(
+            second_controller(&spec.hosts.value).unwrap_or(spec.hosts.place),
+            format!(
+                "the inventory has {controllers} control-plane hosts; several of them are not supported yet: leave \
+                 role `controller` to one host and make the others workers"
+            ),
+        );
     }
-    if cluster.security.encrypt_secrets {
-        missing.push("spec.security.encryptSecrets is not supported yet: leave it out".into());
+    if let Some(at) = spec.datastore.r#type.as_ref().filter(|at| at.value == Datastore::Etcd) {
+        problems.add(
+            at.place,
+            "spec.datastore.type `etcd` is not supported yet: leave spec.datastore out to use the embedded one",
+        );
     }
-    missing
+    if let Some(urls) = spec.registry.mirrors.values().next() {
+        let place = urls.first().map_or(Place::default(), |url| url.place);
+        problems.add(place, "spec.registry.mirrors is not supported yet: configure containerd's certs.d on the hosts");
+    }
+    if let Some(at) = spec.security.encrypt_secrets.as_ref().filter(|at| at.value) {
+        problems.add(at.place, "spec.security.encryptSecrets is not supported yet: leave it out");
+    }
+}
+
+/// Where the file makes a second host a control plane.
+fn second_controller(entries: &[HostFile]) -> Option<Place> {
+    let mut count = 0;
+    entries.iter().filter(|entry| entry.state != Some(State::Absent)).find_map(|entry| {
+        let role = entry.role.as_ref().filter(|role| role.value.is_control_plane())?;
+        count += hostlist::expand(&entry.address.value).map_or(0, |hosts| hosts.len());
+        (count > 1).then_some(role.place)
+    })
 }

@@ -38,9 +38,10 @@ fn every_example_loads() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        let cluster = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        load(&path).unwrap_or_else(|error| panic!("{error}"));
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        assert_eq!(unsupported(&cluster).is_empty(), name != "ha", "{name}: {:?}", unsupported(&cluster));
+        let supported = load_for("0.1.0", &path);
+        assert_eq!(supported.is_ok(), name != "ha", "{name}: {supported:?}");
         names.push(name);
     }
     names.sort();
@@ -205,10 +206,67 @@ fn a_secret_in_plain_text_is_refused_and_never_repeated() {
 
 #[test]
 fn what_this_version_cannot_do_is_said_with_the_remedy() {
-    let text = "spec:\n  hosts:\n    - {name: 'cp[1:3]', role: controller, address: '10.0.0.[1:3]'}\n";
-    let messages = unsupported(&good(text));
-    assert!(messages[0].contains("3 control-plane hosts"), "{messages:?}");
-    assert!(messages[1].contains("etcd"), "{messages:?}");
+    let refusals = |text: &str| match check(text, Path::new("hosts.yaml"), Some("0.1.0")) {
+        Err(Error::Invalid { problems }) => problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"),
+        other => panic!("{other:?}"),
+    };
+    let one = "  hosts: [{address: 192.0.2.1}]\n";
+    for (text, wanted) in [
+        (
+            "spec:\n  hosts:\n    - {role: controller, address: 192.0.2.1}\n    - {address: 192.0.2.5, role: single}\n",
+            "hosts.yaml:4:34: the inventory has 2 control-plane hosts",
+        ),
+        (
+            "spec:\n  hosts:\n    - {name: 'cp[1:3]', role: controller, address: '192.0.2.[1:3]'}\n",
+            "hosts.yaml:3:31: the inventory has 3 control-plane hosts",
+        ),
+        (&format!("spec:\n  datastore: {{type: etcd}}\n{one}"), "hosts.yaml:2:21: spec.datastore.type `etcd` is not"),
+        (&format!("spec:\n  version: 9.9.9\n{one}"), "hosts.yaml:2:12: spec.version is 9.9.9, this is rkctl 0.1.0"),
+        (&format!("spec:\n  security: {{encryptSecrets: true}}\n{one}"), "hosts.yaml:2:30: spec.security.encrypt"),
+        (
+            &format!("spec:\n  registry: {{mirrors: {{example.test: ['https://m.example.test']}}}}\n{one}"),
+            "hosts.yaml:2:39: spec.registry.mirrors is not supported yet",
+        ),
+    ] {
+        let found = refusals(text);
+        assert!(found.starts_with(wanted) && found.lines().count() == 1, "{wanted}\n{found}");
+        good(text);
+    }
+    assert!(check(&format!("spec:\n  version: 0.1.0\n{one}"), Path::new("x"), Some("0.1.0")).is_ok());
+}
+
+#[test]
+fn what_is_no_text_or_no_yaml_is_told_with_its_place_and_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hosts.yaml");
+    let latin = b"spec:\n  hosts:\n    - {address: 192.0.2.1, labels: {town: M\xfcnchen}}\n".as_slice();
+    let wide = b"\xff\xfes\0p\0e\0c\0".as_slice();
+    for (bytes, wanted) in [
+        (latin, ":3:44: this byte is not UTF-8: save the file in that encoding"),
+        (wide, ":1:1: this byte is not UTF-8"),
+        (b"spec:\n\thosts:\n", ":2:2: a tab cannot indent: use blanks"),
+        (b"spec: &a\n  hosts: *a\n", ":2:10: this alias stands within what it stands for"),
+        (b"- a\n- b\n", ":1:1: expected keys with values here"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let found = load(&path).unwrap_err().to_string();
+        assert!(found.contains(wanted), "{wanted}\n{found}");
+    }
+    // It has no size and no end.
+    assert!(matches!(load("/dev/zero"), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn a_password_in_the_url_of_a_repository_is_refused_and_never_repeated() {
+    for url in ["https://me:hunter2@git.example.test/x.git", "https://hunter2@git.example.test/x.git"] {
+        let found = problems_of(&with_spec(&format!("  gitops: {{url: '{url}'}}\n"))).join("\n");
+        assert!(found.starts_with("hosts.yaml:4:17: a secret does not belong in the URL"), "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+    let key = "auth: {sshKey: 'file:k', knownHosts: 'file:h'}";
+    let found = problems_of(&with_spec(&format!("  gitops: {{url: 'ssh://me:hunter2@h/x', {key}}}\n"))).join("\n");
+    assert!(found.contains("a secret does not belong in the URL") && !found.contains("hunter2"), "{found}");
+    good(&with_spec(&format!("  gitops: {{url: 'ssh://git@h/x', {key}}}\n")));
 }
 
 #[test]

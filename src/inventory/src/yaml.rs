@@ -41,6 +41,18 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
+/// The text of a file, which must be UTF-8.
+pub(crate) fn text(bytes: Vec<u8>, path: &Path) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        let last = good.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() as u64 + 1;
+        let message = "this byte is not UTF-8: save the file in that encoding".to_owned();
+        Error::Invalid { problems: vec![Problem { file: path.to_owned(), line, column, message }] }
+    })
+}
+
 /// Reads one YAML document into `T`.
 pub(crate) fn from_str<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Error> {
     serde_yaml::from_str(text).map_err(|error| {

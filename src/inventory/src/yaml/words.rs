@@ -29,7 +29,14 @@ pub(super) fn explain(error: &Error, text: &str, place: Place) -> String {
                 .to_owned()
         }
         Error::Eof { .. } => "the file ends too early: a bracket or a quote is not closed".to_owned(),
-        other => DefaultMessageFormatter.format_message(other).trim().to_owned(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "this alias stands within what it stands for: write the value itself".to_owned()
+        }
+        other => {
+            let said = DefaultMessageFormatter.format_message(other).trim().to_owned();
+            // Scanners of YAML have many words for it.
+            if said.contains("tabs disallowed") { "a tab cannot indent: use blanks".to_owned() } else { said }
+        }
     }
 }
 
@@ -57,7 +64,7 @@ fn scalar(kind: &str) -> &str {
 
 /// The key that the place belongs to, and what it takes.
 fn takes(text: &str, place: Place, wanted: &str) -> String {
-    let Some(key) = key_before(text, place) else { return format!("{wanted} is expected here") };
+    let Some(key) = key_before(text, place) else { return format!("expected {wanted} here") };
     let form = match key.as_str() {
         "hosts" => "a list of hosts, each with its `address`",
         "taints" => "a list of texts as kubectl writes them: `key=value:NoSchedule` or `key:NoSchedule`",

@@ -8,24 +8,11 @@ use jiff::Timestamp;
 use provision::secrets::GitFiles;
 use provision::{Fleet, Observation, Plan, Release};
 
-use crate::exit::Usage;
 use crate::release::release;
 
 /// Loads an inventory and refuses what this version cannot do.
-pub fn load(path: &Path) -> anyhow::Result<Cluster> {
-    let cluster = inventory::load(path)?;
-    let mut missing = inventory::unsupported(&cluster);
-    let own = env!("CARGO_PKG_VERSION");
-    if let Some(version) = cluster.version.as_deref().filter(|version| *version != own) {
-        missing.push(format!(
-            "spec.version is {version}, this is rkctl {own}: use rkctl {version}, or change the inventory"
-        ));
-    }
-    if missing.is_empty() {
-        Ok(cluster)
-    } else {
-        Err(Usage(format!("{}: {}", path.display(), missing.join("; "))).into())
-    }
+pub fn load(path: &Path) -> Result<Cluster, inventory::Error> {
+    inventory::load_for(env!("CARGO_PKG_VERSION"), path)
 }
 
 /// A cluster with connections to its hosts and what was found on them.
