@@ -84,15 +84,27 @@ pub(crate) async fn ensure(lab: &Record) -> Result<(), Error> {
 
 /// Removes the bridge and what is left of its ports.
 pub(crate) async fn remove(lab: &Record) -> Result<(), Error> {
-    let links = lab.hosts.iter().map(|host| lab.link(host)).chain([lab.bridge()]);
-    for link in links.filter(|link| exists(link)) {
-        if let Err(error) = run(&["ip", "link", "delete", &link]).await
-            && exists(&link)
-        {
-            return Err(error);
-        }
+    for link in lab.hosts.iter().map(|host| lab.link(host)).chain([lab.bridge()]) {
+        delete(&link).await?;
     }
     Ok(())
+}
+
+/// Removes the port of a host that does not run: the kernel takes its time with that of one that was killed, and a host
+/// does not start while a link has the name.
+pub(crate) async fn remove_port(link: &str) -> Result<(), Error> {
+    delete(link).await
+}
+
+async fn delete(link: &str) -> Result<(), Error> {
+    if !exists(link) {
+        return Ok(());
+    }
+    match run(&["ip", "link", "delete", link]).await {
+        // It went by itself meanwhile.
+        Err(_) if !exists(link) => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// Lets nothing through the host's port any more. The host keeps its link and address, as behind a broken switch.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cgroup::Groups;
 use crate::error::{Error, file};
+use crate::network;
 use crate::root_fs::{PLAIN, RootFs};
 use crate::state::{HostRecord, Record};
 use crate::tool::PATH;
@@ -51,6 +52,7 @@ pub(crate) async fn start(lab: &Record, host: &HostRecord, files: &RootFs) -> Re
     let (own, supervisor) = (Groups::of_host(&lab.name, &host.name)?, Groups::of_supervisor(&lab.name, &host.name)?);
     own.create()?;
     supervisor.create()?;
+    network::remove_port(&lab.link(host)).await?;
     let _absent = std::fs::remove_file(files.pid());
     let console = File::create(files.console()).map_err(file("writing", files.console()))?;
     let errors = console.try_clone().map_err(file("writing", files.console()))?;
@@ -90,8 +92,10 @@ fn nspawn(lab: &Record, host: &HostRecord, files: &RootFs) -> Vec<String> {
         "--link-journal=no",
         "--resolv-conf=off",
         "--timezone=off",
-        // A host is not confined: it runs containers of its own.
+        // A host is not confined: it runs containers of its own. The clock alone has no namespace, so that a host that
+        // set it, or keeps it by NTP, would set this machine's.
         "--capability=all",
+        "--drop-capability=CAP_SYS_TIME",
         "--system-call-filter=@known",
     ]
     .map(str::to_owned)

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use lab::{HostState, Lab, Options, Outcome, Role};
 use ssh::{Auth, ClientConfig, HostKeyPolicy, KeyFile, Remote, Session, Target, Upload};
 
+/// Its number in linux/capability.h.
+const CAP_SYS_TIME: u32 = 25;
+
 /// Downs the lab whatever happens to the test.
 struct Guard(Lab);
 
@@ -124,6 +127,10 @@ async fn hosts_are_whole(lab: &Lab) {
     )
     .await;
     assert_eq!(network, "table inet trial\next2/ext3");
+    // Read and not tried: the clock is this machine's.
+    let capabilities = run(&session, "sed -n 's/^CapBnd:[[:space:]]*//p' /proc/1/status").await;
+    let capabilities = u64::from_str_radix(&capabilities, 16).unwrap();
+    assert_eq!(capabilities & (1 << CAP_SYS_TIME), 0, "a host cannot set this machine's clock");
     let pinged =
         run(&session, &format!("ping -c 1 -W 2 -q {} >/dev/null; echo $?", lab.host("cp1").unwrap().address)).await;
     assert_eq!(pinged, "0");
@@ -215,11 +222,24 @@ async fn reboot(lab: &Lab) {
     assert_eq!(run(&session(lab, "w1").await, "hostname").await, "w1");
 }
 
+/// The name of the link of the lab's second host on this machine, as the lab tells of it.
+fn link_of_second_host(lab: &Lab) -> String {
+    let bridge = lab.status().unwrap().bridge;
+    format!("vb-rk{}-h3", bridge.trim_start_matches("rklab"))
+}
+
 async fn kill_and_start_again(lab: &Lab) {
     lab.kill("w1").await.unwrap();
     assert_eq!(lab.host("w1").unwrap().state, HostState::Stopped);
     assert!(ssh::connect(&target(lab, "w1")).await.unwrap_err().is_unreachable());
     assert!(lab.cut("w1").await.unwrap_err().to_string().contains("not running"));
+    // The kernel may take its time to remove the link of a host that was killed.
+    let link = link_of_second_host(lab);
+    while PathBuf::from("/sys/class/net").join(&link).exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let add = tokio::process::Command::new("ip").args(["link", "add", &link, "type", "bridge"]).status().await;
+    assert!(add.unwrap().success());
     let more = Options { hosts: vec!["cp1".into(), "w1".into(), "w2".into()], ..Options::default() };
     let report = lab.up(&more, &|_| {}).await.unwrap();
     let outcomes: Vec<Outcome> = report.hosts.iter().map(|host| host.outcome).collect();
