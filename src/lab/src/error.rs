@@ -76,6 +76,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether what was asked for names something that cannot be, or is not there: nothing was begun.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::BadName { .. }
+                | Self::BadPackage { .. }
+                | Self::TooManyHosts { .. }
+                | Self::HostTwice { .. }
+                | Self::NoLab { .. }
+                | Self::NoHost { .. }
+        )
+    }
+}
+
 fn tools(missing: &[Missing]) -> String {
     missing.iter().map(|tool| tool.tool).collect::<Vec<_>>().join(", ")
 }

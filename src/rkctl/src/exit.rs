@@ -27,7 +27,10 @@ pub type Answer = anyhow::Result<u8>;
 /// Tells an error on standard error and answers its exit code.
 pub fn tell(error: &anyhow::Error) -> ExitCode {
     eprintln!("rkctl: {}", stdx::error::chain(error.as_ref()));
-    if error.is::<inventory::Error>() || error.is::<Usage>() { USAGE.into() } else { FAILED.into() }
+    let is_usage = error.is::<inventory::Error>()
+        || error.is::<Usage>()
+        || error.downcast_ref::<lab::Error>().is_some_and(lab::Error::is_usage);
+    if is_usage { USAGE.into() } else { FAILED.into() }
 }
 
 /// What the operator asked for cannot be begun, and why.
