@@ -109,6 +109,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_cluster_leans_on_leaves_a_lost_host_before_up_gives_up_waiting_for_it() {
+        for name in names() {
+            for object in render(&name, &settings()).unwrap() {
+                if object["kind"] != "Deployment" {
+                    continue;
+                }
+                let tolerations = object["spec"]["template"]["spec"]["tolerations"].as_array().unwrap();
+                for key in ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"] {
+                    let found = tolerations.iter().find(|toleration| toleration["key"] == key).unwrap();
+                    assert_eq!(
+                        (&found["effect"], found["tolerationSeconds"].as_i64()),
+                        (&"NoExecute".into(), Some(30))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_hash_changes_with_the_settings() {
         let other = Settings { cluster_dns: "10.43.0.11".into(), ..settings() };
         for name in names().into_iter().filter(|name| name == "dns") {
