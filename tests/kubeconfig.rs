@@ -9,7 +9,7 @@ use testkit::Kubectl;
 
 use crate::harness::{Scene, drills};
 
-drills![is_written_and_merged];
+drills![is_written_and_merged, leaves_what_others_need];
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -64,6 +64,7 @@ fn is_written_and_merged(scene: &Scene) {
     );
     assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "- no\n- kubeconfig\n", "it stays as it is");
 
+    std::fs::remove_file(&path).expect("a file of ours");
     write(&[]);
     lets_in(&path);
     assert_eq!(names(&Kubectl::new(&path).json("config view --raw"), "contexts"), ["drills"]);
@@ -72,4 +73,24 @@ fn is_written_and_merged(scene: &Scene) {
     let output = command.env("HOME", folder.path()).output().expect("rkctl starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     lets_in(&folder.path().join(".kube/rkctl-drills.yaml"));
+}
+
+/// Whatever else is in the file may be somebody's only way into a cluster.
+fn leaves_what_others_need(scene: &Scene) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("config");
+    let file = path.display().to_string();
+    let left = |verb: &str, more: &[&str], text: &str, wanted: &str| {
+        std::fs::write(&path, text).expect("a file of ours");
+        let ran = scene.cluster.rkctl(verb, &[more, &[&file]].concat(), BOUND);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!ran.status.success() && said.contains("was left as it is") && said.contains(wanted), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), text, "{said}");
+    };
+    left("kubeconfig", &["--file"], OTHERS, "`rkctl kubeconfig --merge --file");
+    left("up", &["--kubeconfig"], OTHERS, "`--kubeconfig FILE` of `rkctl up`");
+    // A cluster of the same name, which answers: it is this one, but by another authority nobody can tell.
+    let server = format!("https://{}:6443", scene.cluster.address("cp1"));
+    let same = OTHERS.replace("https://192.0.2.1:6443", &server).replace("name: theirs", "name: drills");
+    left("kubeconfig", &["--merge", "--file"], &same.replace("cluster: theirs", "cluster: drills"), "another cluster");
 }

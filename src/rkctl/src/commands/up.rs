@@ -132,11 +132,12 @@ fn serving<'a>(
     observed: &'a BTreeMap<String, Observation>,
     report: &Report,
 ) -> Option<Option<&'a str>> {
-    let found = cluster.controllers().find_map(|host| match observed.get(&host.name) {
-        Some(Observation::Answered(facts)) if facts.cluster.as_ref().is_some_and(|cluster| cluster.ready) => {
-            Some(facts.ca_pem.as_deref())
-        }
-        _ => None,
+    let found = cluster.controllers().find_map(|host| {
+        let facts = observed.get(&host.name)?.facts()?;
+        let serves = facts.cluster.as_ref().is_some_and(|cluster| cluster.ready);
+        // Whoever may look into another cluster is told so, and gets no way in under this one's name.
+        let ours = facts.cluster_name.as_ref().is_none_or(|name| *name == cluster.name);
+        (serves && ours).then_some(facts.ca_pem.as_deref())
     });
     let became_ready = || {
         let mut waited = report.steps.iter().filter(|result| result.step.action == Action::AwaitServer);
@@ -266,11 +267,14 @@ mod tests {
         let mut facts = HostFacts { ca_pem: Some("pem".into()), ..HostFacts::default() };
         let unready = observed(Observation::Answered(Box::new(facts.clone())));
         facts.cluster = Some(provision::cluster_facts::ClusterFacts { ready: true, ..Default::default() });
-        let ready = observed(Observation::Answered(Box::new(facts)));
+        let ready = observed(Observation::Answered(Box::new(facts.clone())));
+        facts.cluster_name = Some("two".into());
+        let another = observed(Observation::Answered(Box::new(facts)));
         let failed = || Outcome::Failed { cause: String::new(), remedy: String::new() };
         for (observed, report, expected) in [
             (&ready, Report::default(), Some(Some("pem"))),
             (&unready, Report::default(), None),
+            (&another, Report::default(), None),
             (&silent, Report::default(), None),
             (&silent, report(failed()), None),
             // It became ready, and only the last look failed.

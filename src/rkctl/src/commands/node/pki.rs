@@ -228,7 +228,9 @@ fn sign_admin(config: &ServerConfiguration) -> exit::Answer {
     }
     let authority = authority(&read_bundle(&config.pki_dir)?)?;
     let certificate = authority.sign_request(&request, &profile, Timestamp::now(), &mut rand::rng())?;
-    output::print_json(&serde_json::json!({"certificate": certificate, "ca": authority.certificate_pem()}))?;
+    output::print_json(&serde_json::json!({
+        "certificate": certificate, "ca": authority.certificate_pem(), "cluster": config.cluster_name,
+    }))?;
     Ok(exit::DONE)
 }
 
