@@ -63,6 +63,12 @@ pub fn inspect(what: &str, pem: &str) -> Result<Inspection, Error> {
     with_certificate(what, pem, |certificate| Ok(describe(certificate)))
 }
 
+/// The node that an agent's certificate is for (Kubernetes' `system:node:NAME`); `None` for another's.
+pub fn node_of(certificate_pem: &str) -> Option<String> {
+    let subject = inspect("the agent's certificate", certificate_pem).ok()?.common_name;
+    subject.strip_prefix("system:node:").map(str::to_owned)
+}
+
 /// Whether `certificate_pem` was signed by the key of `authority_pem`.
 pub(crate) fn is_signed_by(what: &str, certificate_pem: &str, authority_pem: &str) -> Result<bool, Error> {
     with_certificate(what, certificate_pem, |certificate| {

@@ -14,7 +14,7 @@ mod request;
 pub use authority::{Authority, CA_LIFETIME, Issued, LEAF_LIFETIME, Profile, San, Usage, generate_key, public_key_pem};
 pub use cluster::{Bundle, FILES, FileKind, Item, Step, Wanted, carry_out, file_kind, plan, server_sans};
 pub use error::Error;
-pub use inspect::{Inspection, inspect, renewal_at, renewal_due};
+pub use inspect::{Inspection, inspect, node_of, renewal_at, renewal_due};
 pub use kubeconfig::{Kubeconfig, UserAuth};
 pub use request::{Request, new_request, parse_request};
 

@@ -152,6 +152,8 @@ fn a_request_gets_what_the_signer_grants_and_not_what_it_asks_for() {
     assert!(inspection.client_auth && !inspection.server_auth && !inspection.is_ca);
     assert_eq!(inspection.sans(), []);
     assert_eq!(inspection.organizations, ["system:nodes"]);
+    assert_eq!(node_of(&signed).as_deref(), Some("w1"));
+    assert_eq!(node_of(authority.certificate_pem()), None);
 }
 
 #[test]

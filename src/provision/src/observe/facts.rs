@@ -172,6 +172,8 @@ pub struct HostFacts {
     pub originals: BTreeSet<String>,
     /// Whether the agent has its own kubeconfig.
     pub joined: bool,
+    /// The node that its certificate is for.
+    pub joined_as: Option<String>,
     /// Our part of /etc/hosts, markers included.
     pub hosts_block: Vec<String>,
     /// Units that are known.
@@ -286,6 +288,7 @@ impl HostFacts {
             "selinux-lacks" => self.selinux_lacks.push(text()),
             "original" => _ = self.originals.insert(text()),
             "joined" => self.joined = true,
+            "agent-certificate" => self.joined_as = pki::node_of(&value.replace('|', "\n")),
             "hosts" => self.hosts_block.push(text()),
             "ufw-enabled" => self.ufw_enabled = true,
             "ufw-rule" => _ = self.ufw_rules.insert(text()),

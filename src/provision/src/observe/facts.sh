@@ -98,6 +98,7 @@ if [ $# -gt 0 ]; then
 fi
 for file in /var/lib/rkctl/original/*; do [ -e "$file" ] && say original "${file##*/}"; done
 [ -e /var/lib/rkctl/agent/kubeconfig ] && say joined yes
+[ -r /var/lib/rkctl/agent/client.crt ] && say agent-certificate "$(tr '\n' '|' </var/lib/rkctl/agent/client.crt)"
 sed -n '/^# BEGIN rkctl$/,/^# END rkctl$/s/^/hosts\t/p' /etc/hosts 2>/dev/null
 
 # Units: one call for all of them, which leaves an empty line between.

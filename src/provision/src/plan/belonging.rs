@@ -110,9 +110,10 @@ fn renamed(hosts: &Answered<'_>) -> Option<Finding> {
     Some(finding(host, message, remedy))
 }
 
-/// The name a host has joined under, where it is another than the inventory's.
+/// The name a host has joined under, where it is another than the inventory's. What its certificate says counts: the
+/// configuration may have been written for another name since.
 pub(super) fn other_name<'a>(host: &Host, facts: &'a HostFacts) -> Option<&'a str> {
-    let name = facts.agent_config.node_name.as_deref()?;
+    let name = facts.joined_as.as_deref().or(facts.agent_config.node_name.as_deref())?;
     (facts.joined && name != host.name).then_some(name)
 }
 

@@ -123,3 +123,14 @@ fn a_node_is_not_renamed() {
         assert_eq!(plan.notices, []);
     }
 }
+
+#[test]
+fn a_certificate_tells_the_name_whatever_the_configuration_says() {
+    let mut facts = converged(&cluster(LAB));
+    facts.get_mut("w1").unwrap().joined_as = Some("old".into());
+    let plan = planned(&cluster(LAB), &facts);
+    let (host, message, _) = refused(&plan);
+    assert!(host == "w1" && message.contains("is the node old, and the inventory calls it w1"), "{message}");
+    facts.get_mut("w1").unwrap().joined_as = Some("w1".into());
+    assert_eq!(planned(&cluster(LAB), &facts).problems, []);
+}
