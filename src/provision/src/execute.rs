@@ -34,8 +34,8 @@ pub enum Outcome {
     },
     /// It was not begun.
     Skipped {
-        /// Why.
-        reason: String,
+        /// Why; the step's own reason is why it is needed.
+        cause: String,
     },
 }
 
@@ -155,8 +155,8 @@ impl Run<'_> {
 
     async fn host(&self, host: &str, steps: &[&Step]) {
         for step in steps {
-            if let Some(reason) = self.skipped(host, step) {
-                self.record(step, Outcome::Skipped { reason }, Duration::ZERO);
+            if let Some(cause) = self.skipped(host, step) {
+                self.record(step, Outcome::Skipped { cause }, Duration::ZERO);
                 continue;
             }
             self.job.progress.begin(step);
@@ -172,11 +172,11 @@ impl Run<'_> {
         }
     }
 
-    /// Why a step is not begun: its host is broken, or the host whose node it sets is and may not have joined.
+    /// Why a step is not begun: its host is broken, or the host whose node it sets is and has not joined.
     fn skipped(&self, host: &str, step: &Step) -> Option<String> {
         let broken = self.broken();
         let node = match &step.action {
-            crate::plan::Action::SetNode(settings) => broken.get(&settings.name),
+            crate::plan::Action::SetNode { settings, joined: false } => broken.get(&settings.name),
             _ => None,
         };
         broken.get(host).or(node).cloned()

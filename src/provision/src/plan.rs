@@ -117,7 +117,12 @@ pub enum Action {
     /// Waits until the node is Ready.
     AwaitNode,
     /// Labels and taints of a node.
-    SetNode(crate::cluster_facts::NodeSettings),
+    SetNode {
+        /// What they are to be.
+        settings: crate::cluster_facts::NodeSettings,
+        /// The node is in the cluster already: it is set whether its host answers or not.
+        joined: bool,
+    },
     /// Applies addons, and removes those that are not wanted.
     ApplyAddons {
         /// Wanted.

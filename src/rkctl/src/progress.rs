@@ -95,7 +95,7 @@ impl Progress for Bars {
                 Outcome::Done if Some(bar.position()) == bar.length() => bar.finish_with_message("done"),
                 Outcome::Done => {}
                 Outcome::Failed { .. } => bar.abandon_with_message(format!("FAILED: {}", result.step.title)),
-                Outcome::Skipped { reason } => bar.abandon_with_message(format!("stopped: {reason}")),
+                Outcome::Skipped { cause } => bar.abandon_with_message(format!("stopped: {cause}")),
             }
         }
         if let (Outcome::Failed { .. }, Some(line)) = (&result.outcome, line(result)) {

@@ -78,7 +78,7 @@ pub(super) async fn carry_out(job: &Job<'_>, shared: &Shared, step: &Step) -> Re
         }
         Action::HandToken { server } => hand_token(job, shared, host, server).await,
         Action::AwaitNode => await_node(job, host, &step.host).await,
-        Action::SetNode(settings) => set_node(host, settings).await,
+        Action::SetNode { settings, .. } => set_node(host, settings).await,
         Action::ApplyAddons { apply, remove } => {
             if !remove.is_empty() {
                 addons(host, "remove", remove, API_CALL).await?;

@@ -96,7 +96,7 @@ async fn a_failed_host_stops_and_the_others_are_finished() {
     assert!(!report.is_success());
     let Outcome::Failed { cause, remedy } = outcome(&report, "w1", "break") else { panic!("{report:?}") };
     assert_eq!((cause.as_str(), remedy.as_str()), ("it broke", "run `rkctl up` again to continue"));
-    assert_eq!(outcome(&report, "w1", "join"), &Outcome::Skipped { reason: "`break` failed on w1".into() });
+    assert_eq!(outcome(&report, "w1", "join"), &Outcome::Skipped { cause: "`break` failed on w1".into() });
     assert_eq!(outcome(&report, "w2", "join"), &Outcome::Done);
 }
 
@@ -106,7 +106,7 @@ async fn nothing_joins_without_a_control_plane() {
         vec![script("cp1", Wave::Host, "serve"), script("w1", Wave::Host, "prepare"), script("w1", Wave::Join, "join")];
     let (report, _) = run(steps, "cp1: serve").await;
     assert_eq!(outcome(&report, "w1", "prepare"), &Outcome::Done);
-    assert_eq!(outcome(&report, "w1", "join"), &Outcome::Skipped { reason: "the control plane is not ready".into() });
+    assert_eq!(outcome(&report, "w1", "join"), &Outcome::Skipped { cause: "the control plane is not ready".into() });
 }
 
 #[tokio::test]
@@ -131,14 +131,28 @@ async fn a_unit_that_does_not_start_is_told_with_its_last_words() {
 
 #[tokio::test]
 async fn nodes_are_set_where_their_host_has_joined() {
-    let set = |name: &str| {
+    let set = |name: &str, joined| {
         let settings = crate::cluster_facts::NodeSettings { name: name.into(), ..Default::default() };
-        step("cp1", Wave::Cluster, name, Action::SetNode(settings))
+        step("cp1", Wave::Cluster, name, Action::SetNode { settings, joined })
     };
-    let (report, done) = run(vec![script("w1", Wave::Host, "break"), set("w1"), set("w2")], "w1: break").await;
-    assert_eq!(outcome(&report, "cp1", "w1"), &Outcome::Skipped { reason: "`break` failed on w1".into() });
+    let failing = script("w1", Wave::Host, "break");
+    let (report, done) = run(vec![failing.clone(), set("w1", false), set("w2", false)], "w1: break").await;
+    assert_eq!(outcome(&report, "cp1", "w1"), &Outcome::Skipped { cause: "`break` failed on w1".into() });
     assert_eq!(outcome(&report, "cp1", "w2"), &Outcome::Done);
     assert_eq!(done.iter().filter(|line| line.contains("nodes set")).count(), 1);
+    // A node that is in the cluster already is set whatever became of its host.
+    let (report, _) = run(vec![failing, set("w1", true)], "w1: break").await;
+    assert_eq!(outcome(&report, "cp1", "w1"), &Outcome::Done);
+}
+
+#[tokio::test]
+async fn a_report_tells_why_a_step_is_needed_and_why_it_was_not_begun() {
+    let mut needed = script("w1", Wave::Join, "join");
+    needed.reason = "it has not joined yet".into();
+    let (report, _) = run(vec![script("w1", Wave::Host, "break"), needed], "w1: break").await;
+    let text = serde_json::to_string(&report.steps[1]).unwrap();
+    assert!(text.contains(r#""reason":"it has not joined yet""#) && text.contains(r#""cause":"`break` failed on w1""#));
+    assert_eq!(text.matches("\"reason\"").count(), 1, "no key is there twice: {text}");
 }
 
 #[test]

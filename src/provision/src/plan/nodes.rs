@@ -42,7 +42,7 @@ pub(super) fn plan(
                 "the inventory wants them",
             )
             .change(before, after)
-            .by(Action::SetNode(settings));
+            .by(Action::SetNode { settings, joined: node.is_some() });
     }
 }
 

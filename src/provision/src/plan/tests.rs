@@ -139,7 +139,7 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
             }
             Action::Restart { unit: name } => _ = host.units.insert((*name).to_owned(), unit()),
             Action::AwaitNode => _ = nodes.entry(step.host.clone()).or_default(),
-            Action::SetNode(settings) => {
+            Action::SetNode { settings, .. } => {
                 let node = nodes.entry(settings.name.clone()).or_default();
                 node.labels.extend(settings.set_labels.clone());
                 node.labels.retain(|key, _| !settings.remove_labels.contains(key));
@@ -230,7 +230,7 @@ fn a_new_label_is_one_step_and_a_label_that_leaves_is_removed() {
     let facts = carried_out(&facts, &plan);
     assert_eq!(ids(&planned(&labelled, &facts)), []);
     let plan = planned(&cluster(LAB), &facts);
-    let Action::SetNode(settings) = &plan.steps[0].action else { panic!("{plan:?}") };
+    let Action::SetNode { settings, .. } = &plan.steps[0].action else { panic!("{plan:?}") };
     assert_eq!(
         (settings.remove_labels.as_slice(), &settings.managed),
         (["disk".to_owned()].as_slice(), &Managed::default())
@@ -244,6 +244,17 @@ fn a_label_somebody_else_set_is_left_alone() {
     let nodes = &mut facts.get_mut("cp1").unwrap().cluster.as_mut().unwrap().nodes;
     nodes.get_mut("w1").unwrap().labels.insert("theirs".into(), "x".into());
     assert_eq!(ids(&planned(&cluster, &facts)), []);
+}
+
+#[test]
+fn a_node_that_is_in_the_cluster_is_set_where_its_host_does_not_answer() {
+    let facts = converged(&cluster(LAB));
+    let labelled = cluster(&LAB.replace("role: worker", "role: worker, labels: {a: b}"));
+    let mut silent = observed(&facts);
+    silent.insert("w2".into(), Observation::Failed { cause: "no route".into() });
+    let plan = plan(&labelled, &silent, &release(), Timestamp::UNIX_EPOCH).unwrap();
+    let joined = plan.steps.iter().map(|step| matches!(step.action, Action::SetNode { joined: true, .. }));
+    assert_eq!(joined.collect::<Vec<_>>(), [true, true], "{plan:?}");
 }
 
 #[test]
