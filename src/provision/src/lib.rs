@@ -17,6 +17,8 @@ pub mod secrets;
 pub use connect::{Fleet, connect};
 pub use error::Error;
 pub use execute::{Job, Outcome, Progress, Report, StepResult, execute};
-pub use observe::{Configured, Found, HostFacts, Module, NftChain, Observation, PkiDue, Sysctl, Unit, observe};
+pub use observe::{
+    Configured, Followed, Found, HostFacts, Module, NftChain, Observation, PkiDue, Sysctl, Unit, observe,
+};
 pub use plan::{Action, BINARY, Finding, Opening, Plan, Release, Source, Step, Wave, openings, plan};
 pub use reset::reset_host;

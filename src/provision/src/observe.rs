@@ -13,7 +13,7 @@ use crate::error::Error;
 
 mod facts;
 
-pub use facts::{Configured, Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
+pub use facts::{Configured, Followed, Found, HostFacts, Module, NftChain, PkiDue, Sysctl, Unit};
 
 const SCRIPT: &str = include_str!("observe/facts.sh");
 /// For control-plane hosts.

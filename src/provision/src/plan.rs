@@ -26,6 +26,7 @@ mod links;
 mod nodes;
 mod preflight;
 mod remove;
+mod repository;
 mod runtime;
 mod server;
 mod swap;

@@ -96,11 +96,36 @@ pub struct Configured {
     pub service_cidr: Option<String>,
     /// DNS domain.
     pub cluster_domain: Option<String>,
+    /// The repository that is followed (server only).
+    pub gitops: Option<Followed>,
+}
+
+/// The part of a repository that is followed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Followed {
+    /// Without a password.
+    pub url: String,
+    /// A branch, a tag or a commit.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The folder; empty for the root.
+    pub path: String,
+}
+
+impl std::fmt::Display for Followed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = if self.path.is_empty() { "." } else { &self.path };
+        write!(f, "{path} of {} at {}", self.url, self.reference)
+    }
 }
 
 impl Configured {
     fn read(&mut self, key: &str, value: &str) {
         let field = match key {
+            "gitops" => {
+                self.gitops = serde_json::from_str(value).ok();
+                return;
+            }
             "nodeName" => &mut self.node_name,
             "podCIDR" => &mut self.pod_cidr,
             "serviceCIDR" => &mut self.service_cidr,

@@ -163,6 +163,7 @@ for role in server agent; do
     sed -nE "s/^(nodeName|podCIDR|serviceCIDR|clusterDomain): \"?([^\"]*)\"?\$/$role-config\t\1\t\2/p" \
         /etc/rkctl/$role.yaml 2>/dev/null
 done
+sed -n 's/^gitops: {/server-config\tgitops\t{/p' /etc/rkctl/server.yaml 2>/dev/null
 [ -s /var/lib/rkctl/server/state.db ] && say server-state yes
 sed -n 's/^clusterName: "\(.*\)"$/cluster-name\t\1/p' /etc/rkctl/server.yaml 2>/dev/null
 say end yes

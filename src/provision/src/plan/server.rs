@@ -3,7 +3,7 @@
 use tera::Context;
 
 use super::files::{self, Wanted};
-use super::{Action, BINARY, Draft, NODE_PORT_RANGE, View, Wave};
+use super::{Action, BINARY, Draft, NODE_PORT_RANGE, View, Wave, repository};
 use crate::error::Error;
 use crate::render::yaml;
 
@@ -27,8 +27,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
     if config_changed {
         draft.restart(UNIT, "its configuration changes");
     }
-    git_secrets(view, draft);
-    git_secrets_left(view, draft);
+    repository::plan(view, draft);
     certificates(view, draft, config_changed);
     let unit = Wanted {
         id: "server-unit",
@@ -64,7 +63,7 @@ fn config(view: &View<'_>) -> Result<String, Error> {
     context.insert("service_cidr", &cluster.network.service_cidr.to_string());
     context.insert("cluster_domain", &yaml(&cluster.network.cluster_domain));
     context.insert("node_port_range", &yaml(&NODE_PORT_RANGE));
-    context.insert("gitops", &cluster.gitops.as_ref().map(gitops));
+    context.insert("gitops", &cluster.gitops.as_ref().map(repository::configuration));
     view.templates.render("server.yaml", &context)
 }
 
@@ -75,67 +74,6 @@ fn endpoint_host(endpoint: &str) -> String {
     }
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
-}
-
-fn gitops(gitops: &inventory::GitOps) -> String {
-    let file = |there: bool, name: &str| there.then(|| format!("{}/{name}", crate::secrets::GIT_DIR));
-    yaml(&serde_json::json!({
-        "url": gitops.url,
-        "ref": gitops.reference,
-        "path": gitops.path,
-        "interval": inventory::duration::format(gitops.interval),
-        "sshKeyFile": file(gitops.auth.ssh_key.is_some(), "ssh_key"),
-        "knownHostsFile": file(gitops.auth.known_hosts.is_some(), "known_hosts"),
-        "username": gitops.auth.username,
-        "passwordFile": file(gitops.auth.password.is_some(), "password"),
-    }))
-}
-
-const FORGET: &str = "set -eu
-rm -f -- \"$@\"
-rmdir /etc/rkctl/gitops 2>/dev/null || true";
-
-/// Credentials that the inventory does not have, or no longer.
-fn git_secrets_left(view: &View<'_>, draft: &mut Draft<'_>) {
-    let ours = |path: &&String| path.strip_prefix(crate::secrets::GIT_DIR).is_some_and(|rest| rest.starts_with('/'));
-    let wanted = &view.release.git_files;
-    let left: Vec<String> =
-        view.facts.files.keys().filter(ours).filter(|path| !wanted.contains_key(*path)).cloned().collect();
-    if left.is_empty() {
-        return;
-    }
-    draft
-        .step(
-            Wave::Host,
-            "gitops-auth",
-            "remove credentials of a repository",
-            "the inventory does not have them: nobody needs them here",
-        )
-        .change(left.join(", "), "missing")
-        .script(FORGET, left);
-}
-
-fn git_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
-    let differs: Vec<&str> = view
-        .release
-        .git_files
-        .iter()
-        .filter(|(path, sha256)| view.facts.sha256(path) != Some(sha256))
-        .map(|(path, _)| path.as_str())
-        .collect();
-    if differs.is_empty() {
-        return;
-    }
-    draft
-        .step(
-            Wave::Host,
-            "gitops-auth",
-            "write the repository's credentials",
-            "the server fetches the repository with them",
-        )
-        .change("", differs.join(", "))
-        .by(Action::GitSecrets);
-    draft.restart(UNIT, "the repository's credentials change");
 }
 
 fn certificates(view: &View<'_>, draft: &mut Draft<'_>, config_changed: bool) {

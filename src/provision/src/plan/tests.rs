@@ -172,6 +172,7 @@ fn made_with(host: &mut HostFacts, path: &str, content: &str) {
         pod_cidr: value("podCIDR"),
         service_cidr: value("serviceCIDR"),
         cluster_domain: value("clusterDomain"),
+        gitops: value("gitops").map(|text| serde_json::from_str(&text).unwrap()),
     };
     match path {
         "/etc/rkctl/server.yaml" => (host.server_config, host.cluster_name) = (config, value("clusterName")),
@@ -302,6 +303,29 @@ fn an_absent_host_that_is_dead_is_drained_shortly_and_only_told_then() {
     let gone = planned(&facts);
     assert_eq!((ids(&gone), gone.problems.len(), gone.notices.len()), (vec![], 0, 1));
     assert!(gone.notices[0].remedy.contains("take it out of the inventory"), "{:?}", gone.notices);
+}
+
+#[test]
+fn what_becomes_of_the_objects_of_a_repository_that_is_left_is_told_before() {
+    let following = |path: &str| {
+        let url = "https://git.example.test/x.git";
+        cluster(&format!("{LAB}  gitops: {{url: '{url}', path: {path}, interval: 1m}}\n"))
+    };
+    let facts = converged(&following("one"));
+    let notices = |cluster: &Cluster| {
+        let plan = planned(cluster, &facts);
+        plan.notices.iter().map(|notice| format!("{}: {}", notice.host, notice.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(notices(&following("one")), Vec::<String>::new());
+    assert_eq!(
+        notices(&following("two")),
+        ["cp1: the cluster is to follow two of https://git.example.test/x.git at main instead of one of \
+          https://git.example.test/x.git at main: objects of the old one that the new one does not have are pruned"]
+    );
+    let left = notices(&cluster(LAB));
+    assert!(left.len() == 1 && left[0].contains("no longer: its objects stay"), "{left:?}");
+    let again = carried_out(&facts, &planned(&cluster(LAB), &facts));
+    assert_eq!(planned(&cluster(LAB), &again).notices, [], "it is told while there is something to decide");
 }
 
 #[test]
