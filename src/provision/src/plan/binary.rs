@@ -15,13 +15,13 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) {
             Some(Found::Link(to)) if to == BINARY => continue,
             // The reference plugins' own does the same.
             Some(Found::File { .. }) if plugin.ends_with("/loopback") => continue,
-            Some(Found::Link(to)) => format!("-> {to}"),
+            Some(Found::Link(to)) => format!("a link to {to}"),
             Some(Found::File { .. }) => "a file".to_owned(),
             None => "missing".to_owned(),
         };
         draft
             .step(Wave::Host, "cni-plugin", format!("link {plugin}"), "the runtime calls it for every pod")
-            .change(before, format!("-> {BINARY}"))
+            .change(before, format!("a link to {BINARY}"))
             .script(LINK, vec![BINARY.to_owned(), plugin.to_owned()]);
     }
 }

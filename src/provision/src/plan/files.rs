@@ -30,7 +30,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>, wanted: Wanted<'_>) -
             ("its mode differs".to_owned(), format!("mode {mode:o}"))
         }
         Some(Found::File { sha256: found, .. }) => ("its content differs".to_owned(), short(found)),
-        Some(Found::Link(to)) => ("it is a link".to_owned(), format!("-> {to}")),
+        Some(Found::Link(to)) => ("it is a link".to_owned(), format!("a link to {to}")),
         None => ("it is missing".to_owned(), "missing".to_owned()),
     };
     draft

@@ -94,7 +94,7 @@ fn clock(view: &View<'_>, draft: &mut Draft<'_>) {
     let Some(ahead_ms) = view.facts.clock_ahead_ms() else { return };
     let direction = if ahead_ms < 0 { "behind" } else { "ahead" };
     let skew = format!("the host's clock is {:.1} s {direction}", ahead_ms.abs() as f64 / 1000.0);
-    let remedy = "set it: install chrony or enable systemd-timesyncd";
+    let remedy = "set the host's clock by chrony or systemd-timesyncd, or this machine's where that one is wrong";
     if ahead_ms.abs() > MAX_CLOCK_SKEW_MS {
         draft.problem(skew, remedy);
     } else if ahead_ms.abs() > NOTICE_CLOCK_SKEW_MS {

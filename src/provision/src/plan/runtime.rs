@@ -119,7 +119,7 @@ fn configure(view: &View<'_>, draft: &mut Draft<'_>) -> Result<bool, Error> {
     let before = match view.facts.files.get(CONFIG) {
         Some(Found::File { sha256: found, .. }) if *found == sha256 => return Ok(false),
         Some(Found::File { sha256, .. }) => format!("sha256 {}", &sha256[..sha256.len().min(12)]),
-        Some(Found::Link(to)) => format!("-> {to}"),
+        Some(Found::Link(to)) => format!("a link to {to}"),
         None => "missing".to_owned(),
     };
     draft

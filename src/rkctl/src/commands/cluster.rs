@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use provision::secrets::GitFiles;
 use provision::{Fleet, Observation, Plan, Release};
 
+use crate::exit::Usage;
 use crate::release::release;
 
 /// Loads an inventory and refuses what this version cannot do.
@@ -27,7 +28,9 @@ pub struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Connects to the hosts and asks them what they are.
     pub async fn new(cluster: &'a Cluster) -> anyhow::Result<Self> {
-        let git_files = GitFiles::read(cluster.gitops.as_ref()).await?;
+        let git_files = GitFiles::read(cluster.gitops.as_ref()).await;
+        let git_files = git_files
+            .map_err(|error| Usage(format!("spec.gitops.auth of the inventory: {}", stdx::error::chain(&error))))?;
         // The file's hash is computed while the connections come about.
         let hashing = {
             let (cluster, git_files) = (cluster.clone(), git_files.clone());
@@ -66,7 +69,23 @@ impl<'a> Prepared<'a> {
 }
 
 /// A plan for people.
-pub fn print_plan(plan: &Plan, unreachable: &BTreeMap<String, String>) -> String {
+pub fn print_plan(plan: &Plan, unreachable: &BTreeMap<String, String>, hosts: usize) -> String {
+    let mut text = print_findings(plan, unreachable);
+    let mut line = |line: String| text.push_str(&(line + "\n"));
+    for step in &plan.steps {
+        line(format!("+ {}: {} ({})", step.host, step.title, step.reason));
+        match (step.before.is_empty(), step.after.is_empty()) {
+            (true, true) => {}
+            (true, false) => line(format!("      {}", step.after)),
+            _ => line(format!("      {} -> {}", step.before, step.after)),
+        }
+    }
+    line(conclusion(plan, unreachable.len(), hosts));
+    text
+}
+
+/// What was found beside steps: hosts that do not answer, problems and notices.
+pub fn print_findings(plan: &Plan, unreachable: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     let mut line = |line: String| text.push_str(&(line + "\n"));
     for (host, cause) in unreachable {
@@ -78,20 +97,14 @@ pub fn print_plan(plan: &Plan, unreachable: &BTreeMap<String, String>) -> String
     for notice in &plan.notices {
         line(format!("~ {}: {}; {}", notice.host, notice.message, notice.remedy));
     }
-    for step in &plan.steps {
-        line(format!("+ {}: {} ({})", step.host, step.title, step.reason));
-        match (step.before.is_empty(), step.after.is_empty()) {
-            (true, true) => {}
-            (true, false) => line(format!("      {}", step.after)),
-            _ => line(format!("      {} -> {}", step.before, step.after)),
-        }
-    }
-    line(conclusion(plan, unreachable.len()));
     text
 }
 
 /// What a plan comes to; nothing is said of hosts that nobody could look at.
-fn conclusion(plan: &Plan, unreachable: usize) -> String {
+fn conclusion(plan: &Plan, unreachable: usize, hosts: usize) -> String {
+    if plan.steps.is_empty() && unreachable > 0 && unreachable == hosts {
+        return "No host answered: what they need is not known.".to_owned();
+    }
     let steps = match plan.steps.len() {
         0 if !plan.problems.is_empty() => "Nothing can be done before this is put right.".to_owned(),
         0 if unreachable > 0 => "Nothing to do on hosts that answered.".to_owned(),
@@ -116,14 +129,17 @@ mod tests {
     fn a_plan_says_nothing_of_hosts_that_nobody_could_look_at() {
         let problem = Finding { host: "w1".into(), message: "m".into(), remedy: "r".into() };
         let wrong = Plan { problems: vec![problem], ..Plan::default() };
-        for (plan, unreachable, expected) in [
-            (&Plan::default(), 0, "Nothing to do."),
-            (&Plan::default(), 3, "3 hosts could not be looked at: what they need is not known."),
-            (&Plan::default(), 1, "Nothing to do on hosts that answered. 1 host could not be looked at"),
-            (&wrong, 0, "Nothing can be done before this is put right."),
+        for (plan, unreachable, hosts, expected) in [
+            (&Plan::default(), 0, 3, "Nothing to do."),
+            (&Plan::default(), 2, 3, "2 hosts could not be looked at: what they need is not known."),
+            (&Plan::default(), 1, 3, "Nothing to do on hosts that answered. 1 host could not be looked at"),
+            (&Plan::default(), 3, 3, "No host answered: what they need is not known."),
+            (&Plan::default(), 1, 1, "No host answered"),
+            (&wrong, 0, 3, "Nothing can be done before this is put right."),
         ] {
-            let said = conclusion(plan, unreachable);
+            let said = conclusion(plan, unreachable, hosts);
             assert!(said.contains(expected) && (unreachable == 0 || !said.contains("to do. ")), "{said}");
+            assert!(unreachable < hosts || !said.contains("that answered"), "{said}");
         }
     }
 }

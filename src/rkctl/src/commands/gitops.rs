@@ -24,7 +24,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 Examples:
   rkctl gitops status --output json
   rkctl gitops sync --timeout 2m
-  rkctl gitops suspend --context rkctl-lab")]
+  rkctl gitops suspend --context lab")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

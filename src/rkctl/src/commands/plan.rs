@@ -6,7 +6,7 @@ use crate::{exit, output, runtime};
 /// Show what `rkctl up` would do, and change nothing.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  rkctl plan inventories/lab.yaml\n  rkctl plan --output json | jq '.steps[].title'"
+    after_help = "Examples:\n  rkctl plan inventories/lab.yaml\n  rkctl plan --output json | jq '.plan.steps[].title'"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -28,7 +28,10 @@ pub fn run(args: Args) -> exit::Answer {
             output::Format::Json => output::print_json(&serde_json::json!({
                 "plan": plan, "unreachable": prepared.unreachable(),
             }))?,
-            output::Format::Text => output::print(&print_plan(&plan, &prepared.unreachable()))?,
+            output::Format::Text => {
+                let hosts = cluster.present().count();
+                output::print(&print_plan(&plan, &prepared.unreachable(), hosts))?;
+            }
         }
         Ok(match () {
             () if !plan.problems.is_empty() || prepared.counts_as_failure() => exit::PARTIAL,

@@ -3,10 +3,10 @@
 use inventory::{Cluster, Host};
 use provision::{HostFacts, Observation};
 
-use super::cluster::Prepared;
+use super::cluster::{Prepared, print_findings};
 use crate::{exit, output, runtime};
 
-/// Show hosts, nodes, addons and certificates as they are.
+/// Show hosts, nodes and addons as they are, and whether there is something to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  rkctl status inventories/lab.yaml\n  rkctl status --output json")]
 pub struct Args {
@@ -58,6 +58,8 @@ fn text(cluster: &Cluster, prepared: &Prepared<'_>, plan: &provision::Plan, heal
         };
         let state = match (answered(prepared, host), node) {
             (None, _) => "unreachable".to_owned(),
+            // Whether it is Ready, only the control plane knows.
+            (Some(host), None) if facts.is_none() && host.joined => "unknown".to_owned(),
             (_, None) => "not joined".to_owned(),
             (_, Some(node)) if node.ready && node.unschedulable => "Ready, cordoned".to_owned(),
             (_, Some(node)) if node.ready => "Ready".to_owned(),
@@ -80,11 +82,39 @@ fn text(cluster: &Cluster, prepared: &Prepared<'_>, plan: &provision::Plan, heal
             text.push_str(&format!("addon {name}: {}\n", if addon.ready { "available" } else { "not available" }));
         }
     }
-    for (host, cause) in prepared.unreachable() {
-        text.push_str(&format!("{host}: cannot be reached: {cause}\n"));
-    }
+    let unreachable = prepared.unreachable();
+    text.push_str(&print_findings(plan, &unreachable));
     let state = if healthy { "healthy" } else { "not healthy" };
-    let count = plan.steps.len();
-    text.push_str(&format!("The cluster {} is {state}; `rkctl up` has {count} steps to do.\n", cluster.name));
+    text.push_str(&format!("The cluster {} is {state}; {}.\n", cluster.name, to_do(plan, unreachable.len())));
     text
+}
+
+/// What `up` would do, as far as anybody can tell.
+fn to_do(plan: &provision::Plan, unreachable: usize) -> String {
+    let steps = match plan.steps.len() {
+        0 if !plan.problems.is_empty() => return "`rkctl up` can do nothing before this is put right".to_owned(),
+        1 => "1 step".to_owned(),
+        count => format!("{count} steps"),
+    };
+    let but = if unreachable > 0 { ", not counting hosts that cannot be reached" } else { "" };
+    format!("`rkctl up` has {steps} to do{but}")
+}
+
+#[cfg(test)]
+mod tests {
+    use provision::{Finding, Plan};
+
+    use super::to_do;
+
+    #[test]
+    fn what_is_left_to_do_is_told_as_far_as_it_is_known() {
+        let problem = Finding { host: "w1".into(), message: "m".into(), remedy: "r".into() };
+        let wrong = Plan { problems: vec![problem], ..Plan::default() };
+        assert_eq!(to_do(&Plan::default(), 0), "`rkctl up` has 0 steps to do");
+        assert_eq!(
+            to_do(&Plan::default(), 1),
+            "`rkctl up` has 0 steps to do, not counting hosts that cannot be reached"
+        );
+        assert_eq!(to_do(&wrong, 0), "`rkctl up` can do nothing before this is put right");
+    }
 }
