@@ -364,8 +364,10 @@ fn cluster_wide(
     let joining: Vec<String> = cluster.present().filter(|host| !is_wrong(host)).map(|host| host.name.clone()).collect();
     let mut draft = Draft { host: &controller.name, plan, restarts: BTreeMap::new() };
     nodes::plan(cluster, observed, peers, &joining, &mut draft);
-    addons::plan(cluster, peers, release, &mut draft);
+    let wait = addons::plan(cluster, peers, release, &mut draft);
+    // The pods of a dead host are what addons would be waited for in vain.
     remove::plan_nodes(cluster, observed, peers, &mut draft);
+    addons::plan_wait(wait, &mut draft);
 }
 
 fn peers(cluster: &Cluster, observed: &BTreeMap<String, Observation>) -> Peers {

@@ -4,7 +4,8 @@ use inventory::Cluster;
 
 use super::{Action, Draft, Peers, Release, Wave};
 
-pub(super) fn plan(cluster: &Cluster, peers: &Peers, release: &Release, draft: &mut Draft<'_>) {
+/// Adds what changes addons, and answers those that must be waited for.
+pub(super) fn plan(cluster: &Cluster, peers: &Peers, release: &Release, draft: &mut Draft<'_>) -> Vec<String> {
     let wanted = |name: &str| match name {
         "dns" => cluster.addons.dns.enabled,
         "ingress" => cluster.addons.ingress.enabled,
@@ -38,6 +39,11 @@ pub(super) fn plan(cluster: &Cluster, peers: &Peers, release: &Release, draft: &
             .change("", after.join("; "))
             .by(Action::ApplyAddons { apply, remove });
     }
+    wait
+}
+
+/// After whatever may hold them up is done.
+pub(super) fn plan_wait(wait: Vec<String>, draft: &mut Draft<'_>) {
     if !wait.is_empty() {
         draft
             .step(Wave::Cluster, "addons-ready", format!("wait for {}", wait.join(", ")), "they are not available yet")

@@ -299,6 +299,10 @@ fn an_absent_host_that_is_dead_is_drained_shortly_and_only_told_then() {
     assert_eq!(ids(&leaving), [("cp1", "node-remove")]);
     let Action::RemoveNode { drain_timeout, .. } = &leaving.steps[0].action else { panic!("{leaving:?}") };
     assert!(drain_timeout.as_secs() < 60, "{drain_timeout:?}");
+    // It may be what an addon waits for.
+    let mut waiting = facts.clone();
+    waiting.get_mut("cp1").unwrap().cluster.as_mut().unwrap().addons.get_mut("dns").unwrap().ready = false;
+    assert_eq!(ids(&planned(&waiting)), [("cp1", "node-remove"), ("cp1", "addons-ready")]);
     facts.get_mut("cp1").unwrap().cluster.as_mut().unwrap().nodes.remove("w2");
     let gone = planned(&facts);
     assert_eq!((ids(&gone), gone.problems.len(), gone.notices.len()), (vec![], 0, 1));
