@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use crate::body::{JSON, YAML};
+use crate::body::{JSON, PROTOBUF, YAML};
 use crate::status::{Result, Status};
 
 /// How an answer is written.
@@ -14,6 +14,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 impl Format {
@@ -22,6 +24,7 @@ impl Format {
         match self {
             Self::Json => JSON,
             Self::Yaml => YAML,
+            Self::Protobuf => PROTOBUF,
         }
     }
 }
@@ -95,8 +98,11 @@ fn parse_clause(text: &str) -> Option<Clause> {
     Some(clause)
 }
 
-fn format_of(clause: &Clause) -> Option<Format> {
-    if clause.covers(JSON) {
+fn format_of(clause: &Clause, protobuf: bool) -> Option<Format> {
+    if protobuf && clause.media_type == PROTOBUF {
+        // Whoever accepts anything gets what people can read.
+        Some(Format::Protobuf)
+    } else if clause.covers(JSON) {
         Some(Format::Json)
     } else if clause.covers(YAML) || clause.covers("application/x-yaml") || clause.covers("text/yaml") {
         Some(Format::Yaml)
@@ -105,17 +111,18 @@ fn format_of(clause: &Clause) -> Option<Format> {
     }
 }
 
-/// What the answer to a request for objects looks like.
+/// What the answer to a request for objects looks like; `protobuf` where these objects have that form.
 ///
 /// # Errors
 /// 406 where nothing the client accepts is offered.
-pub fn negotiate(headers: &HeaderMap) -> Result<(Format, Form)> {
+pub fn negotiate(headers: &HeaderMap, protobuf: bool) -> Result<(Format, Form)> {
     for clause in clauses(headers) {
-        let Some(format) = format_of(&clause) else { continue };
+        let Some(format) = format_of(&clause, protobuf) else { continue };
         let meta = clause.parameter("g") == "meta.k8s.io" && matches!(clause.parameter("v"), "v1" | "v1beta1");
         match clause.parameter("as") {
             "" => return Ok((format, Form::Object)),
-            "Table" if meta => return Ok((format, Form::Table)),
+            // A Table is for people, and has no protobuf form.
+            "Table" if meta && format != Format::Protobuf => return Ok((format, Form::Table)),
             "PartialObjectMetadata" | "PartialObjectMetadataList" if meta => return Ok((format, Form::Metadata)),
             _ => {}
         }
@@ -123,17 +130,18 @@ pub fn negotiate(headers: &HeaderMap) -> Result<(Format, Form)> {
     Err(not_acceptable())
 }
 
-/// JSON or YAML, for answers that have one form only.
+/// JSON or YAML, or protobuf where the answer has it, for answers that have one form only.
 ///
 /// # Errors
-/// 406 where the client accepts neither.
-pub fn negotiate_format(headers: &HeaderMap) -> Result<Format> {
+/// 406 where the client accepts none.
+pub fn negotiate_format(headers: &HeaderMap, protobuf: bool) -> Result<Format> {
     let clauses = clauses(headers);
-    clauses.iter().filter(|clause| clause.parameter("as").is_empty()).find_map(format_of).ok_or_else(not_acceptable)
+    let plain = clauses.iter().filter(|clause| clause.parameter("as").is_empty());
+    plain.filter_map(|clause| format_of(clause, protobuf)).next().ok_or_else(not_acceptable)
 }
 
 fn not_acceptable() -> Status {
-    Status::not_acceptable(&[JSON, YAML])
+    Status::not_acceptable(&[JSON, YAML, PROTOBUF])
 }
 
 #[cfg(test)]
@@ -143,7 +151,30 @@ mod tests {
     fn accept(value: &str) -> Option<(Format, Form)> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, value.parse().expect("a header"));
-        negotiate(&headers).ok()
+        negotiate(&headers, false).ok()
+    }
+
+    #[test]
+    fn protobuf_is_for_those_who_name_it_and_kinds_that_have_it() {
+        let asked = |value: &str, protobuf: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, value.parse().expect("a header"));
+            negotiate(&headers, protobuf).ok()
+        };
+        let both = "application/vnd.kubernetes.protobuf,application/json";
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        let table = "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json";
+        for (value, protobuf, expected) in [
+            (both, true, Some((Format::Protobuf, Form::Object))),
+            (both, false, Some((Format::Json, Form::Object))),
+            ("application/json,application/vnd.kubernetes.protobuf", true, Some((Format::Json, Form::Object))),
+            ("application/vnd.kubernetes.protobuf", false, None),
+            ("*/*", true, Some((Format::Json, Form::Object))),
+            (metadata, true, Some((Format::Protobuf, Form::Metadata))),
+            (table, true, Some((Format::Json, Form::Object))),
+        ] {
+            assert_eq!(asked(value, protobuf), expected, "{value}");
+        }
     }
 
     #[test]

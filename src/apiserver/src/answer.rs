@@ -1,4 +1,4 @@
-//! Writing answers: JSON or YAML, pretty where asked for, compressed where it pays.
+//! Writing answers: JSON, YAML or protobuf, pretty where asked for, compressed where it pays.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::accept::Format;
 use crate::body::{self, Body};
 use crate::handler::Context;
+use crate::rest::protobuf;
 use crate::status::{Result, Status};
 
 /// Answers with a value.
@@ -21,6 +22,7 @@ pub fn value(context: &Context, code: StatusCode, format: Format, value: &Value)
             Bytes::from(text)
         }
         Format::Json => body::json_line(value),
+        Format::Protobuf => Bytes::from(protobuf::encode(value).map_err(Status::internal)?),
         Format::Yaml => Bytes::from(serde_yaml::to_string(value).map_err(Status::internal)?),
     };
     Ok(body::compressed(&context.headers, code, format.media_type(), bytes))

@@ -25,6 +25,8 @@ const GZIP_FROM_BYTES: usize = 128 * 1024;
 pub const JSON: &str = "application/json";
 /// YAML.
 pub const YAML: &str = "application/yaml";
+/// Kubernetes' protobuf.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A body of bytes that are there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {

@@ -33,7 +33,7 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
         let cached = cached(context, &format!("{path} {version}"), || Some(aggregated::document(path, version)))?;
         return Ok(cached.answer(&context.headers, media_type));
     }
-    let format = accept::negotiate_format(&context.headers)?;
+    let format = accept::negotiate_format(&context.headers, false)?;
     if path == "/api" {
         return answer::value(context, StatusCode::OK, format, &documents::core_versions(&server_address(context)));
     }
@@ -55,7 +55,7 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
     let cached = cached(context, path, || document(path))?;
     match format {
         Format::Json => Ok(cached.answer(&context.headers, JSON)),
-        Format::Yaml => answer::json(context, StatusCode::OK, format, cached.bytes.clone()),
+        Format::Yaml | Format::Protobuf => answer::json(context, StatusCode::OK, format, cached.bytes.clone()),
     }
 }
 

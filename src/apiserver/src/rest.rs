@@ -17,7 +17,7 @@ pub mod paging;
 pub mod patch;
 pub mod pods;
 pub mod prepare;
-mod protobuf;
+pub mod protobuf;
 pub mod review;
 pub mod scale;
 pub mod select;

@@ -40,7 +40,7 @@ pub async fn route(
     match path {
         "/metrics" => metrics(context).await,
         "/version" | "/version/" => {
-            let format = negotiate_format(&context.headers)?;
+            let format = negotiate_format(&context.headers, false)?;
             answer::value(context, StatusCode::OK, format, &version::info())
         }
         _ if path.starts_with("/openapi/") => openapi::serve(context),

@@ -11,7 +11,6 @@ use super::options::DeleteOptions;
 use super::paging::{At, Page};
 use super::select::Selection;
 use super::target::Target;
-use crate::accept;
 use crate::answer;
 use crate::body::Body;
 use crate::status::Result;
@@ -24,7 +23,7 @@ const AT_A_TIME: usize = 32;
 /// # Errors
 /// The first failure that is not a 404; what was deleted until then stays deleted.
 pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let (format, form) = target.negotiate()?;
     let selection = Selection::read(target)?;
     let options = delete::read_options(target, request).await?;
     let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::target::Target;
 use super::{finish, list};
-use crate::accept;
 use crate::answer;
 use crate::body::Body;
 use crate::health;
@@ -23,7 +22,7 @@ pub async fn answer(target: &Target<'_>) -> Result<Response<Body>> {
         component("scheduler", state.components.check("scheduler")),
     ];
     if target.name.is_empty() {
-        let (format, form) = accept::negotiate(&target.context.headers)?;
+        let (format, form) = target.negotiate()?;
         let list = list::shaped(target, form, json!({}), components.to_vec())?;
         return answer::value(target.context, StatusCode::OK, format, &list);
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::options::FieldValidation;
 use super::protobuf;
 use super::target::Target;
-use crate::body::{JSON, YAML};
+use crate::body::{JSON, PROTOBUF, YAML};
 use crate::status::{Result, Status};
 
 /// The media type of a body, without parameters and in lower case; JSON where none is given.
@@ -33,10 +33,10 @@ pub fn body(headers: &HeaderMap, bytes: &Bytes, limit_bytes: usize) -> Result<De
         // kubectl's raw mode and curl without a content type send forms.
         JSON | "application/x-www-form-urlencoded" | "*/*" => strict::decode_json(bytes, limit_bytes),
         YAML | "application/x-yaml" | "text/yaml" => strict::decode_yaml(bytes, limit_bytes),
-        protobuf::MEDIA_TYPE => {
+        PROTOBUF => {
             return Ok(Decoded { value: protobuf::decode(bytes)?, duplicates: Vec::new() });
         }
-        _ => return Err(Status::unsupported_media_type(&[JSON, YAML, protobuf::MEDIA_TYPE])),
+        _ => return Err(Status::unsupported_media_type(&[JSON, YAML, PROTOBUF])),
     };
     decoded.map_err(|error| Status::bad_request(stdx::error::chain(&error)))
 }

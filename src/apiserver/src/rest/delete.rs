@@ -62,7 +62,7 @@ pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Respo
                 "kind": target.resource.plural,
                 "uid": meta::uid(&object),
             });
-            let format = accept::negotiate_format(&target.context.headers).unwrap_or(accept::Format::Json);
+            let format = accept::negotiate_format(&target.context.headers, true).unwrap_or(accept::Format::Json);
             answer::value(target.context, StatusCode::OK, format, &status::success(Some(details)))
         }
     }

@@ -9,7 +9,7 @@ use store::Entry;
 use super::shape;
 use super::target::Target;
 use super::update::Written;
-use crate::accept::{self, Form, Format};
+use crate::accept::{Form, Format};
 use crate::answer;
 use crate::body::Body;
 use crate::status::Result;
@@ -20,7 +20,7 @@ use crate::storage;
 /// # Errors
 /// 406, and 500 where the bytes are no object.
 pub fn entry(target: &Target<'_>, code: StatusCode, entry: &Entry) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let (format, form) = target.negotiate()?;
     if form == Form::Object && format == Format::Json && target.resource.storage.is_none() {
         let mut bytes = Vec::with_capacity(entry.value.len() + 48);
         storage::splice(&mut bytes, &entry.value, entry.mod_revision);
@@ -35,7 +35,7 @@ pub fn entry(target: &Target<'_>, code: StatusCode, entry: &Entry) -> Result<Res
 /// # Errors
 /// 406.
 pub fn object(target: &Target<'_>, code: StatusCode, object: &Value) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let (format, form) = target.negotiate()?;
     let shaped = match form {
         Form::Object => return answer::value(target.context, code, format, object),
         Form::Metadata => table::partial_object_metadata(object),

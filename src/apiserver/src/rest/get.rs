@@ -4,7 +4,6 @@ use http::{Response, StatusCode};
 
 use super::target::Target;
 use super::{finish, paging};
-use crate::accept;
 use crate::body::Body;
 use crate::status::Result;
 use crate::storage;
@@ -15,7 +14,7 @@ use crate::storage;
 /// 404; 504 where the client has seen a newer store than this one.
 pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
     // Refuse what cannot be written before anything is read.
-    accept::negotiate(&target.context.headers)?;
+    target.negotiate()?;
     let store = &target.state().store;
     if let Some(wanted) = paging::resource_version(target.context.query.get("resourceVersion").unwrap_or_default())? {
         not_older_than(target, wanted).await?;

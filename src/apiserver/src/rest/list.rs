@@ -11,7 +11,7 @@ use super::paging::{At, Page, token};
 use super::select::Selection;
 use super::target::Target;
 use super::{get, shape};
-use crate::accept::{self, Form, Format};
+use crate::accept::{Form, Format};
 use crate::answer;
 use crate::body::Body;
 use crate::status::{Result, Status};
@@ -37,7 +37,7 @@ pub struct Found {
 /// # Errors
 /// 400, 406, 410 and 504 as `resourceVersion`, `continue` and the selectors demand.
 pub async fn list(target: &Target<'_>) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let (format, form) = target.negotiate()?;
     let selection = Selection::read(target)?;
     let page = Page::read(&target.context.query)?;
     let found = find(target, &selection, &page).await?;

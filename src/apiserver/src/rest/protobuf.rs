@@ -1,12 +1,15 @@
-//! Bodies in Kubernetes' protobuf form, which Go clients send for built-in kinds. A body is turned into the JSON that
-//! it stands for by the kind's schema and a table of field numbers; nothing else of the server knows of it. Answers
-//! are JSON, which all such clients also accept.
+//! Bodies and answers in Kubernetes' protobuf form, which Go clients send and ask for of built-in kinds. A body is
+//! turned into the JSON that it stands for by the kind's schema and a table of field numbers, and an object into its
+//! message by the same; nothing else of the server knows of it.
 //!
 //! Go writes every field that is no pointer, zero or not, so a zero means "not set" except in the fields where the
 //! type is a pointer; those are listed in `wire`.
 
+mod encode;
 mod roots;
 mod wire;
+
+pub use encode::{encode, speaks, watch_event};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,8 +20,6 @@ use serde_json::{Map, Value};
 use crate::status::{Result, Status};
 use wire::{Field, Reader};
 
-/// The media type of bodies.
-pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// What every body begins with.
 const MAGIC: &[u8] = b"k8s\0";
 /// Nested deeper than this, an object is no object.

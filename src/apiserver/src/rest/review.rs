@@ -71,7 +71,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         warnings: &target.context.warnings,
     };
     let answered = reviewer.review(&review, object).await?;
-    let format = accept::negotiate_format(&target.context.headers)?;
+    let format = accept::negotiate_format(&target.context.headers, true)?;
     answer::value(target.context, StatusCode::CREATED, format, &answered)
 }
 

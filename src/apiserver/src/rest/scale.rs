@@ -86,7 +86,7 @@ fn selector_text(selector: &Value) -> String {
 /// 404.
 pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
     // Refuse what cannot be written before anything is read.
-    accept::negotiate(&target.context.headers)?;
+    accept::negotiate(&target.context.headers, true)?;
     let object = storage::read(target.state().store.as_ref(), &target.key(target.name)).await?;
     let object = object.ok_or_else(|| target.not_found())?;
     shown(target, &object)
@@ -94,7 +94,7 @@ pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
 
 /// Answers with the Scale of a workload in the form the client wants.
 fn shown(target: &Target<'_>, workload: &Value) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
+    let (format, form) = accept::negotiate(&target.context.headers, true)?;
     let scale = of(workload);
     let shaped = match form {
         Form::Object => scale,

@@ -10,6 +10,8 @@ use machinery::gvk::{GroupResource, GroupVersion, GroupVersionKind};
 use serde_json::Value;
 use store::{Entry, Precondition};
 
+use super::protobuf;
+use crate::accept::{self, Form, Format};
 use crate::handler::Context;
 use crate::plugin::{Admit, Hold, Operation};
 use crate::state::State;
@@ -107,6 +109,14 @@ impl<'a> Target<'a> {
     /// 422 for an object of this kind.
     pub fn invalid(&self, name: &str, errors: &FieldErrors) -> Status {
         Status::invalid(&self.resource.group_version.group, self.resource.kind, name, errors)
+    }
+
+    /// How the client wants objects of this resource.
+    ///
+    /// # Errors
+    /// 406.
+    pub fn negotiate(&self) -> Result<(Format, Form)> {
+        accept::negotiate(&self.context.headers, protobuf::speaks(self.resource))
     }
 
     /// A stored object in the version of the URL, with its resourceVersion.

@@ -1,4 +1,4 @@
-//! watch: the changes under a prefix as a stream of JSON lines, in the form the client wants. Pulled by the
+//! watch: the changes under a prefix as a stream of JSON lines or of protobuf events, in the form the client wants. Pulled by the
 //! connection: a client that does not read holds nothing but its place in the store's ring.
 
 use std::collections::VecDeque;
@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use super::list::{self, Found};
 use super::paging::{At, Page, resource_version};
+use super::protobuf;
 use super::select::Selection;
 use super::shape;
 use super::target::Target;
-use crate::accept::{self, Form, Format};
+use crate::accept::{Form, Format};
 use crate::body::Body;
-use crate::body::{BoxError, JSON};
+use crate::body::{BoxError, JSON, PROTOBUF};
 use crate::handler::LongRunning;
 use crate::request::Query;
 use crate::state::State;
@@ -36,6 +37,8 @@ use crate::storage;
 const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
 /// How often a client that asked for bookmarks hears how far the store is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
+/// The media type of a stream of protobuf events.
+const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 /// Events that are ready are sent together up to about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -60,20 +63,26 @@ enum Start {
 /// # Errors
 /// 400, 406 and 422; a revision that is compacted is an ERROR event, as clients expect of watches.
 pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<Response<Body>> {
-    let (format, form) = accept::negotiate(&target.context.headers)?;
-    if format != Format::Json {
-        return Err(Status::not_acceptable(&[JSON]));
+    let (format, form) = target.negotiate()?;
+    if format == Format::Yaml {
+        return Err(Status::not_acceptable(&[JSON, PROTOBUF]));
     }
     let query = &target.context.query;
     let selection = Selection::read(target)?;
     let start = read_start(query)?;
-    let mut shaper =
-        Shaper { resource: target.resource, selection, form, include: shape::include(target)?, columns_sent: false };
+    let mut shaper = Shaper {
+        resource: target.resource,
+        selection,
+        format,
+        form,
+        include: shape::include(target)?,
+        columns_sent: false,
+    };
     let mut pending = VecDeque::new();
     let watch = match begin(target, &mut shaper, start, &mut pending).await {
         Ok(watch) => Some(watch),
         Err(status) if status.code() == 410 => {
-            pending.push_back(error_line(&status));
+            pending.push_back(shaper.error(&status));
             None
         }
         Err(status) => return Err(status),
@@ -101,7 +110,8 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         Some((Ok::<_, BoxError>(Frame::data(chunk)), stream))
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    let media_type = if format == Format::Protobuf { PROTOBUF_STREAM } else { JSON };
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
 }
 
@@ -228,7 +238,7 @@ impl Stream {
                     }
                     Ok(None) => {}
                     Err(status) => {
-                        self.pending.push_back(error_line(&status));
+                        self.pending.push_back(self.shaper.error(&status));
                         self.watch = None;
                     }
                 }
@@ -278,6 +288,7 @@ impl Stream {
 struct Shaper {
     resource: &'static Resource,
     selection: Selection,
+    format: Format,
     form: Form,
     include: IncludeObject,
     /// Of a Table only the first event has column definitions.
@@ -306,7 +317,7 @@ impl Shaper {
     }
 
     fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
-        if self.form == Form::Object && self.resource.storage.is_none() {
+        if self.form == Form::Object && self.format == Format::Json && self.resource.storage.is_none() {
             let mut line = Vec::with_capacity(entry.value.len() + 96);
             line.extend_from_slice(b"{\"type\":\"");
             line.extend_from_slice(type_.as_bytes());
@@ -328,7 +339,21 @@ impl Shaper {
                 self.table(metadata, vec![row])
             }
         };
-        Ok(line(type_, &shaped))
+        self.write(type_, &shaped)
+    }
+
+    /// An event in the client's format.
+    fn write(&self, type_: &str, object: &Value) -> Result<Bytes> {
+        match self.format {
+            Format::Protobuf => protobuf::watch_event(type_, object).map(Bytes::from).map_err(Status::internal),
+            Format::Json | Format::Yaml => Ok(line(type_, object)),
+        }
+    }
+
+    /// The event that ends a watch.
+    fn error(&self, status: &Status) -> Bytes {
+        let status = status.to_value();
+        self.write("ERROR", &status).unwrap_or_else(|_| line("ERROR", &status))
     }
 
     fn table(&mut self, metadata: Value, rows: Vec<Value>) -> Value {
@@ -352,19 +377,20 @@ impl Shaper {
                 object["apiVersion"] = self.resource.group_version.to_string().into();
                 let row = table::row(Vec::new(), object, IncludeObject::Metadata);
                 let table = self.table(json!({"resourceVersion": revision.to_string()}), vec![row]);
-                return line("BOOKMARK", &table);
+                return self.told("BOOKMARK", &table);
             }
         };
-        line("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
+        self.told("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
+    }
+
+    /// An event, or why it cannot be written.
+    fn told(&self, type_: &str, object: &Value) -> Bytes {
+        self.write(type_, object).unwrap_or_else(|status| self.error(&status))
     }
 }
 
 fn line(type_: &str, object: &Value) -> Bytes {
     crate::body::json_line(&json!({"type": type_, "object": object}))
-}
-
-fn error_line(status: &Status) -> Bytes {
-    line("ERROR", &status.to_value())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod kubectl;
 #[path = "../../../store/tests/suite/member.rs"]
 mod member;
 mod ownership;
+mod protobuf;
 mod raw;
 mod runtime;
 mod scales;

@@ -52,7 +52,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     pods.admit(&facts, &mut binding).await?;
     pods.validate_admission(&facts, Some(&binding)).await?;
     assign(&pods, &binding, options.dry_run).await?;
-    let format = accept::negotiate_format(&target.context.headers)?;
+    let format = accept::negotiate_format(&target.context.headers, true)?;
     answer::value(target.context, StatusCode::CREATED, format, &status::success(None))
 }
 

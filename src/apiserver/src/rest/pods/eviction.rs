@@ -70,7 +70,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         deletion.resource_version = None;
     }
     delete::remove(&pods, target.name, &deletion).await?;
-    let format = accept::negotiate_format(&target.context.headers)?;
+    let format = accept::negotiate_format(&target.context.headers, true)?;
     answer::value(target.context, StatusCode::CREATED, format, &status::success(None))
 }
 

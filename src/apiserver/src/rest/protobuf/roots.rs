@@ -6,7 +6,7 @@ use api::definitions::{closure, generate};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::policy::v1::Eviction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Status};
 use machinery::gvk::GroupVersion;
 use machinery::schema::Definitions;
 
@@ -16,11 +16,13 @@ struct Bodies {
     eviction: Definitions,
     token_request: Definitions,
     delete_options: Definitions,
+    status: Definitions,
 }
 
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
 const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 static BODIES: LazyLock<Bodies> = LazyLock::new(|| Bodies {
@@ -28,13 +30,20 @@ static BODIES: LazyLock<Bodies> = LazyLock::new(|| Bodies {
     eviction: closure(EVICTION, generate::<Eviction>),
     token_request: closure(TOKEN_REQUEST, generate::<TokenRequest>),
     delete_options: closure(DELETE_OPTIONS, generate::<DeleteOptions>),
+    status: closure(STATUS, generate::<Status>),
 });
+
+/// The definitions of a Status, the metadata of lists among them.
+pub fn status() -> &'static Definitions {
+    &BODIES.status
+}
 
 /// The schema's name and definitions of a kind.
 pub fn find(api_version: &str, kind: &str) -> Option<(&'static str, &'static Definitions)> {
     match kind {
         "Scale" => return Some((SCALE, &BODIES.scale)),
         "Eviction" => return Some((EVICTION, &BODIES.eviction)),
+        "Status" => return Some((STATUS, &BODIES.status)),
         "TokenRequest" => return Some((TOKEN_REQUEST, &BODIES.token_request)),
         // Every group has its own name for them.
         "DeleteOptions" => return Some((DELETE_OPTIONS, &BODIES.delete_options)),

@@ -120,3 +120,144 @@ fn every_field_of_every_kind_has_a_number() {
     missing.retain(|name| !alpha(name));
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// A value of a schema in which every field is there and says something.
+fn filled(schema: &machinery::schema::Schema, definitions: &Definitions, name: &str, depth: usize) -> Value {
+    let own_name = match &schema.type_ {
+        Type::Reference(name) => name.to_string(),
+        _ => String::new(),
+    };
+    let resolved = definitions.resolve(schema);
+    let is_quantity = own_name.ends_with(".Quantity");
+    match &resolved.type_ {
+        Type::Object { fields, .. } => {
+            let mut object = Map::new();
+            for (field, schema) in fields.iter().filter(|_| depth < 12) {
+                object.insert(field.clone(), filled(schema, definitions, field, depth + 1));
+            }
+            Value::Object(object)
+        }
+        Type::Map { values, .. } => json!({"key": filled(values, definitions, name, depth + 1)}),
+        Type::List { items, .. } => json!([filled(items, definitions, name, depth + 1)]),
+        Type::String { format } => match format.as_deref() {
+            Some("byte") => "eA==".into(),
+            Some("quantity") => "500m".into(),
+            Some("date-time-micro" | "micro-time") => "2026-01-02T03:04:05.000006Z".into(),
+            Some("date-time") if own_name.ends_with("MicroTime") => "2026-01-02T03:04:05.000006Z".into(),
+            Some("date-time") => "2026-01-02T03:04:05Z".into(),
+            _ if is_quantity => "1Gi".into(),
+            _ => format!("a {name}").into(),
+        },
+        Type::Integer { .. } => 7.into(),
+        Type::Number { .. } => 0.5.into(),
+        Type::Boolean => true.into(),
+        Type::IntOrString if is_quantity => "1Gi".into(),
+        Type::IntOrString => "25%".into(),
+        Type::Any | Type::Reference(_) => json!({"any": ["thing"]}),
+    }
+}
+
+/// Whether the message that a field holds, alone or in a list, is in the table.
+fn is_numbered(schema: &machinery::schema::Schema, definitions: &Definitions) -> bool {
+    match (&schema.type_, &definitions.resolve(schema).type_) {
+        (Type::Reference(target), Type::Object { .. }) => FIELDS.contains_key(message_name(target).as_str()),
+        (_, Type::List { items, .. }) => is_numbered(items, definitions),
+        (_, Type::Map { values, .. }) => is_numbered(values, definitions),
+        _ => true,
+    }
+}
+
+/// The first place where two values differ.
+fn difference(left: &Value, right: &Value, path: &str) -> Option<String> {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => {
+            let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+            let of = |map: &Map<String, Value>, name: &String| map.get(name).cloned().unwrap_or_default();
+            names.into_iter().find_map(|name| difference(&of(left, name), &of(right, name), &format!("{path}.{name}")))
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            left.iter().zip(right).find_map(|(left, right)| difference(left, right, path))
+        }
+        _ => (left != right).then(|| format!("{path}: {left} {right}")),
+    }
+}
+
+/// Takes out what has no number, of which clients hear in JSON alone.
+fn without_unnumbered(value: &mut Value, schema: &machinery::schema::Schema, definitions: &Definitions) {
+    let own_name = match &schema.type_ {
+        Type::Reference(name) => name.to_string(),
+        _ => String::new(),
+    };
+    match (&definitions.resolve(schema).type_, value) {
+        (Type::Object { fields, .. }, Value::Object(object)) => {
+            let mut known = Vec::new();
+            names_of(&message_name(&own_name), &mut known);
+            let has_message = |name: &String| is_numbered(&fields[name], definitions);
+            object.retain(|name, _| known.iter().any(|known| wire::is_same_name(name, known)) && has_message(name));
+            for (name, value) in object {
+                without_unnumbered(value, &fields[name], definitions);
+            }
+        }
+        (Type::Map { values, .. }, Value::Object(object)) => {
+            object.values_mut().for_each(|value| without_unnumbered(value, values, definitions));
+        }
+        (Type::List { items, .. }, Value::Array(list)) => {
+            list.iter_mut().for_each(|value| without_unnumbered(value, items, definitions));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_kind_comes_back_as_it_went() {
+    let mut kinds = 0;
+    for resource in api::registry().resources().iter().filter(|resource| speaks(resource)) {
+        let (definitions, schema) = (resource.definitions(), resource.schema());
+        let mut object = filled(schema, definitions, "", 0);
+        let root =
+            machinery::schema::Schema { type_: Type::Reference(resource.schema_name.into()), ..Default::default() };
+        without_unnumbered(&mut object, &root, definitions);
+        object["apiVersion"] = resource.group_version.to_string().into();
+        object["kind"] = resource.kind.into();
+        let bytes = encode(&object).unwrap_or_else(|why| panic!("{}: {why}", resource.kind));
+        let back = decode(&bytes).unwrap_or_else(|status| panic!("{}: {}", resource.kind, status.message()));
+        assert_eq!(difference(&back, &object, resource.kind), None);
+        kinds += 1;
+    }
+    assert!(kinds > 55, "{kinds} kinds have a protobuf form");
+}
+
+#[test]
+fn what_is_zero_and_set_is_told() {
+    let scale =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 0}});
+    assert_eq!(decode(&encode(&scale).expect("bytes")).expect("a Scale"), scale);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "c", "ports": [{"containerPort": 80}], "livenessProbe": {"httpGet": {"port": 80}}}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+    }});
+    assert_eq!(decode(&encode(&pod).expect("bytes")).expect("a Pod"), pod);
+}
+
+#[test]
+fn lists_events_and_failures_have_their_messages() {
+    let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}});
+    let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "7"},
+        "items": [pod("a"), pod("b")]});
+    let encoded = encode(&list).expect("bytes");
+    let metadata = |name: &str| bytes(1, &bytes(1, name.as_bytes()));
+    let raw = [bytes(1, &bytes(2, b"7")), bytes(2, &metadata("a")), bytes(2, &metadata("b"))].concat();
+    assert_eq!(encoded, body("v1", "PodList", &raw));
+    let event = watch_event("ADDED", &pod("a")).expect("an event");
+    let object = encode(&pod("a")).expect("bytes");
+    let message = [bytes(1, b"ADDED"), bytes(2, &bytes(1, &object))].concat();
+    assert_eq!(event, [&(message.len() as u32).to_be_bytes()[..], &message].concat());
+    let status =
+        Status::not_found(&machinery::gvk::GroupResource { group: String::new(), resource: "pods".into() }, "p");
+    let back = decode(&encode(&status.to_value()).expect("bytes")).expect("a Status");
+    assert_eq!((&back["code"], &back["details"]["name"]), (&json!(404), &json!("p")), "{back}");
+    let partial = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a"}});
+    assert_eq!(encode(&partial).expect("bytes"), body("meta.k8s.io/v1", "PartialObjectMetadata", &metadata("a")));
+    assert!(encode(&json!({"apiVersion": "v1", "kind": "Nothing"})).is_err());
+}
