@@ -16,6 +16,7 @@ mod cache;
 pub mod components;
 pub mod config;
 mod discovery;
+pub mod encryption;
 pub mod error;
 mod follow;
 mod handler;

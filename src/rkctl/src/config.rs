@@ -62,6 +62,9 @@ pub struct Datastore {
     /// In an etcd that several servers share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Etcd>,
+    /// Kubernetes' `EncryptionConfiguration`, mode 0600: what is encrypted at rest, and with which keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_config_file: Option<PathBuf>,
 }
 
 /// An etcd, reached with a client certificate.

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::encryption::Encryption;
 use crate::feed::FeedBounds;
 use crate::memory::Memory;
 use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
@@ -20,6 +21,7 @@ use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 mod disk;
 mod layout;
 mod maintain;
+mod rewrite;
 mod row;
 mod scan;
 mod writer;
@@ -44,6 +46,8 @@ pub struct Options {
     pub write_queue: usize,
     /// Most writes of one transaction.
     pub batch_writes: usize,
+    /// How values are kept on disk.
+    pub encryption: Arc<Encryption>,
 }
 
 impl Default for Options {
@@ -59,6 +63,7 @@ impl Default for Options {
             progress_every: Duration::from_secs(3),
             write_queue: 1024,
             batch_writes: 512,
+            encryption: Arc::default(),
         }
     }
 }
@@ -80,7 +85,7 @@ impl Embedded {
     /// [`Error::Corrupt`] where the file is damaged; [`Error::Backend`] where it cannot be opened, was written by a
     /// newer version or is held by another process.
     pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, Error> {
-        let (disk, log) = disk::Disk::open(path)?;
+        let (disk, log) = disk::Disk::open(path, options.encryption.clone())?;
         let view = log.view();
         let bounds = FeedBounds {
             ring_events: options.ring_events,

@@ -5,7 +5,7 @@
 //! once), waits for memory to reach it, and is answered from memory: it shows whatever was written on any server
 //! before it. Lists at a revision that memory no longer has are read from etcd.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::encryption::Encryption;
 use crate::feed::FeedBounds;
 use crate::memory::Memory;
 use crate::tree::prefix_end;
@@ -22,6 +23,7 @@ mod compact;
 mod connection;
 mod follow;
 mod fresh;
+mod rewrite;
 mod wire;
 
 pub use connection::Tls;
@@ -46,6 +48,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Put before every key, where several clusters share one etcd.
     pub prefix: String,
+    /// How values are kept in etcd.
+    pub encryption: Arc<Encryption>,
     /// Most recent events that watches can resume from.
     pub ring_events: usize,
     /// Most memory for recent events, in bytes of keys and values.
@@ -66,6 +70,7 @@ impl Options {
             endpoints,
             tls,
             prefix: String::new(),
+            encryption: Arc::default(),
             ring_events: bounds.ring_events,
             ring_bytes: bounds.ring_bytes,
             history: bounds.history,
@@ -83,20 +88,49 @@ struct Shared {
     /// The revision memory is at.
     applied: watch::Sender<u64>,
     prefix: String,
+    encryption: Arc<Encryption>,
+}
+
+/// A value that no key reads.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} {why}; name the key that it was written with in the encryption configuration again")]
+struct Unreadable {
+    key: String,
+    why: String,
 }
 
 impl Shared {
-    /// An entry of the store; `None` where it is a key of somebody else's.
-    fn entry(&self, kv: &KeyValue) -> Option<Entry> {
+    /// The store's name of a key; `None` where it is somebody else's.
+    fn key<'a>(&self, kv: &'a KeyValue) -> Option<&'a str> {
         let key = kv.key.strip_prefix(self.prefix.as_bytes()).filter(|key| key.starts_with(b"/"))?;
-        Some(Entry {
-            key: std::str::from_utf8(key).ok()?.into(),
-            // Copied: the message it is part of would be held as long otherwise.
-            value: Bytes::copy_from_slice(&kv.value),
+        std::str::from_utf8(key).ok()
+    }
+
+    /// An entry of the store, and whether it is not kept as it would be written now; `None` where the key is somebody
+    /// else's.
+    fn entry(&self, kv: &KeyValue) -> Result<Option<(Entry, bool)>, Unreadable> {
+        let Some(key) = self.key(kv) else { return Ok(None) };
+        // Copied: the message it is part of would be held as long otherwise.
+        let opened = self.encryption.open(key, Bytes::copy_from_slice(&kv.value));
+        let opened = opened.map_err(|why| Unreadable { key: key.to_string(), why })?;
+        let entry = Entry {
+            key: key.into(),
+            value: opened.value,
             create_revision: unsigned(kv.create_revision),
             mod_revision: unsigned(kv.mod_revision),
-        })
+        };
+        Ok(Some((entry, opened.stale)))
     }
+
+    /// An entry of the store that was asked for.
+    fn found(&self, kv: Option<&KeyValue>) -> Result<Option<Entry>, Error> {
+        let entry = kv.map_or(Ok(None), |kv| self.entry(kv)).map_err(unreadable)?;
+        Ok(entry.map(|(entry, _)| entry))
+    }
+}
+
+fn unreadable(why: Unreadable) -> Error {
+    Error::Backend { doing: "decrypting what etcd keeps", source: why.into() }
 }
 
 /// The store on etcd.
@@ -104,7 +138,8 @@ impl Shared {
 pub struct Etcd {
     shared: Arc<Shared>,
     fresh: Fresh,
-    _tasks: JoinSet<()>,
+    /// Ended with the store.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Etcd {
@@ -126,8 +161,9 @@ impl Etcd {
             memory: Memory::new(empty, bounds, options.history),
             applied: watch::Sender::new(0),
             prefix: options.prefix,
+            encryption: options.encryption,
         };
-        let (view, cluster) = follow::read_all(&shared).await?;
+        let follow::Everything { view, cluster, stale } = follow::read_all(&shared).await?;
         let revision = view.revision;
         shared.memory.replace(view);
         shared.applied.send_replace(revision);
@@ -137,7 +173,12 @@ impl Etcd {
         tasks.spawn(asking);
         tasks.spawn(follow::follow(shared.clone(), cluster));
         tasks.spawn(compact::run(shared.clone(), options.history));
-        Ok(Arc::new(Self { shared, fresh, _tasks: tasks }))
+        let store = Arc::new(Self { shared, fresh, tasks: Mutex::new(tasks) });
+        if !stale.is_empty() {
+            let keeping = rewrite::keep_anew(Arc::downgrade(&store), stale);
+            store.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeping);
+        }
+        Ok(store)
     }
 
     /// Waits until memory shows `revision`.
@@ -180,7 +221,7 @@ impl Etcd {
         });
         let answer = answer.await.map_err(|status| failed(doing, status))?;
         if !answer.succeeded {
-            let current = first_kv(&answer.responses).and_then(|kv| self.shared.entry(kv));
+            let current = self.shared.found(first_kv(&answer.responses))?;
             return Err(Error::Conflict { current });
         }
         let revision = unsigned(answer.header.map_or(0, |header| header.revision));
@@ -207,7 +248,8 @@ impl Etcd {
             false => failed("reading etcd", status),
         })?;
         let remaining = unsigned(page.count).saturating_sub(page.kvs.len() as u64);
-        let entries = page.kvs.iter().filter_map(|kv| self.shared.entry(kv)).collect();
+        let entries: Result<Vec<_>, _> = page.kvs.iter().map(|kv| self.shared.found(Some(kv))).collect();
+        let entries = entries?.into_iter().flatten().collect();
         Ok(Range { entries, revision, remaining })
     }
 }
@@ -245,7 +287,9 @@ impl Store for Etcd {
     }
 
     async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
-        let put = PutRequest { key: self.key(key), value: value.clone(), lease: 0 };
+        let kept = self.shared.encryption.seal(key, &value);
+        let kept = kept.map_err(|error| Error::Backend { doing: "writing to etcd", source: error.into() })?;
+        let put = PutRequest { key: self.key(key), value: kept, lease: 0 };
         let mut operations = vec![Request::Put(put).into()];
         let mut created = None;
         let expected = match precondition {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub mod embedded;
+pub mod encryption;
 pub mod etcd;
 mod feed;
 mod memory;

@@ -42,4 +42,5 @@ suite! {
     a_slow_watcher_is_cut_off_after_what_it_holds_and_the_others_go_on,
     what_was_written_is_there_when_the_store_is_opened_again,
     values_of_every_size_come_back_as_they_were,
+    secrets_are_encrypted_and_their_keys_are_rotated,
 }

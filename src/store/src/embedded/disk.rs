@@ -9,8 +9,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::layout::{self, Unusable};
+use super::rewrite;
 use super::row::{Row, signed, unsigned};
 use super::scan::{self, Log, Superseded};
+use crate::encryption::{Encryption, SealError};
 use crate::{Entry, Error, Event};
 
 /// Pages (of 4 KB) of the write-ahead log that are gathered before they are put in their place: each time costs two
@@ -19,6 +21,15 @@ const CHECKPOINT_PAGES: i64 = 4096;
 
 /// Behind the store's name: a copy that is being put in its place.
 pub(super) const RESTORING: &str = ".restoring";
+
+/// Why a transaction did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
 
 /// The open file.
 pub(super) struct Disk {
@@ -29,13 +40,14 @@ pub(super) struct Disk {
     removed: i64,
     /// Every event after this revision is in the log.
     floor: u64,
+    encryption: Arc<Encryption>,
     /// Held for as long as the file is open.
     _lock: File,
 }
 
 impl Disk {
     /// Opens or makes the file, checks all of it, and reads what it holds.
-    pub(super) fn open(path: &Path) -> Result<(Self, Log), Error> {
+    pub(super) fn open(path: &Path, encryption: Arc<Encryption>) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
         refuse_half_restored(path)?;
         make_private(path)?;
@@ -47,8 +59,19 @@ impl Disk {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         layout::prepare(&mut connection, path)?;
-        let log = load(&connection, path)?;
-        Ok((Self { connection, total: log.total, removed: log.removed, floor: log.floor, _lock: lock }, log))
+        let (mut log, stale) = load(&connection, path, &encryption)?;
+        if !stale.is_empty() {
+            log.removed =
+                rewrite::rewrite(&mut connection, &encryption, &stale, log.removed).map_err(|error| match error {
+                    CommitError::Sqlite(error) => failed(error),
+                    CommitError::Seal(error) => {
+                        Error::Backend { doing: "encrypting the store anew", source: error.into() }
+                    }
+                })?;
+            tracing::info!(rows = stale.len(), "values were encrypted anew");
+        }
+        let (total, removed, floor) = (log.total, log.removed, log.floor);
+        Ok((Self { connection, total, removed, floor, encryption, _lock: lock }, log))
     }
 
     /// The revision of the last commit, as the file has it.
@@ -59,19 +82,20 @@ impl Disk {
     }
 
     /// Writes `events` and takes the rows in `gone` out, in one transaction; durable when it answers.
-    pub(super) fn commit(&mut self, events: &[Arc<Event>], gone: &VecDeque<Superseded>) -> Result<(), rusqlite::Error> {
+    pub(super) fn commit(&mut self, events: &[Arc<Event>], gone: &VecDeque<Superseded>) -> Result<(), CommitError> {
         let (mut total, mut removed, mut floor) = (self.total, self.removed, self.floor);
         let transaction = self.connection.transaction()?;
         for event in events {
-            if let Some(row) = row_of(event) {
+            if let Some(mut row) = row_of(event) {
+                row.value = row.value.map(|value| self.encryption.seal(&row.key, &value)).transpose()?;
                 total = row.insert(&transaction, total)?;
             }
         }
         if let Some(last) = gone.back() {
-            let mut delete = transaction.prepare_cached("DELETE FROM log WHERE revision = ?1")?;
+            let mut delete = transaction.prepare_cached("DELETE FROM log WHERE revision = ?1 RETURNING checksum")?;
             for row in gone {
-                delete.execute(params![signed(row.revision)])?;
-                removed = removed.wrapping_add(i64::from(row.checksum));
+                let checksum: i64 = delete.query_row(params![signed(row.revision)], |row| row.get(0))?;
+                removed = removed.wrapping_add(checksum);
             }
             layout::set_meta(&transaction, "removed", removed)?;
             floor = floor.max(last.at);
@@ -81,12 +105,6 @@ impl Disk {
         (self.total, self.removed, self.floor) = (total, removed, floor);
         Ok(())
     }
-}
-
-/// The checksum of the row that made an entry.
-pub(super) fn checksum_of(entry: &Entry) -> u32 {
-    let Entry { key, value, create_revision, mod_revision } = entry.clone();
-    Row { revision: mod_revision, key, value: Some(value), create_revision }.checksum()
 }
 
 /// The row of an event.
@@ -102,21 +120,40 @@ pub(super) fn row_of(event: &Event) -> Option<Row> {
     }
 }
 
-fn load(connection: &Connection, path: &Path) -> Result<Log, Error> {
+/// A value that no key reads.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; name the key that it was written with in the encryption configuration again")]
+struct Unreadable(String);
+
+/// What the file holds, and the revisions whose values are not kept as they would be now.
+fn load(connection: &Connection, path: &Path, encryption: &Encryption) -> Result<(Log, Vec<u64>), Error> {
     let failed = |error| failed(path, error);
     let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
     if check != "ok" {
         return Err(Error::Corrupt { path: path.display().to_string(), detail: check });
     }
-    let mut first = None;
+    let (mut first, mut unreadable, mut stale) = (None, None, Vec::new());
     let mut wrong = |problem: String| {
         first = Some(problem);
         false
     };
-    let log = scan::scan(connection, &|_, value| Ok(value), &mut wrong).map_err(failed)?;
-    match first {
-        Some(detail) => Err(Error::Corrupt { path: path.display().to_string(), detail }),
-        None => Ok(log),
+    let mut decode = |revision, key: &str, kept| match encryption.open(key, kept) {
+        Ok(opened) => {
+            if opened.stale {
+                stale.push(revision);
+            }
+            Ok(opened.value)
+        }
+        Err(why) => {
+            unreadable = Some(format!("{key} {why}"));
+            Err(why)
+        }
+    };
+    let log = scan::scan(connection, &mut decode, &mut wrong).map_err(failed)?;
+    match (unreadable, first) {
+        (Some(why), _) => Err(Error::Backend { doing: "decrypting the store", source: Unreadable(why).into() }),
+        (None, Some(detail)) => Err(Error::Corrupt { path: path.display().to_string(), detail }),
+        (None, None) => Ok((log, stale)),
     }
 }
 

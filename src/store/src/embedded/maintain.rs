@@ -96,7 +96,7 @@ fn look(connection: &Connection, path: &Path, check: &mut Check) -> Result<(), E
         wrong.push(problem);
         wrong.len() < WRONG_MAX
     };
-    let log = scan::scan(connection, &|_, value| Ok(value), &mut note).map_err(failed)?;
+    let log = scan::scan(connection, &mut |_, _, value| Ok(value), &mut note).map_err(failed)?;
     (check.revision, check.oldest) = (log.revision, log.floor);
     (check.keys, check.rows) = (log.tree.len() as u64, log.rows);
     Ok(())
@@ -191,7 +191,7 @@ fn raise_revision(path: &Path) -> Result<u64, Error> {
     let failed = |error| failed(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
     layout::prepare(&mut connection, path)?;
-    let log = scan::scan(&connection, &|_, value| Ok(value), &mut |_| true).map_err(failed)?;
+    let log = scan::scan(&connection, &mut |_, _, value| Ok(value), &mut |_| true).map_err(failed)?;
     let revision = log.revision + REVISION_BUMP;
     layout::set_meta(&connection, "floor", signed(revision)).map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))?;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::layout;
@@ -19,8 +20,6 @@ pub(super) struct Superseded {
     pub(super) at: u64,
     /// The row.
     pub(super) revision: u64,
-    /// Of the row.
-    pub(super) checksum: u32,
 }
 
 /// What the log holds.
@@ -46,7 +45,7 @@ impl Log {
     }
 
     /// Takes a change in; answers what of it cannot be.
-    fn take(&mut self, row: Row, checksum: u32, checksums: &mut Checksums) -> Result<(), String> {
+    fn take(&mut self, row: Row) -> Result<(), String> {
         let Row { revision, key, value, create_revision } = row;
         let previous = self.tree.get(&key).cloned();
         let known = revision > self.floor;
@@ -65,9 +64,7 @@ impl Log {
             None
         };
         if let Some(previous) = &previous {
-            let old = previous.mod_revision;
-            let checksum = checksums.of(old);
-            self.superseded.push_back(Superseded { at: revision, revision: old, checksum });
+            self.superseded.push_back(Superseded { at: revision, revision: previous.mod_revision });
         }
         let key = previous.as_ref().map_or(key, |previous| previous.key.clone());
         let current = value.map(|value| Entry { key: key.clone(), value, create_revision, mod_revision: revision });
@@ -75,10 +72,9 @@ impl Log {
             Some(entry) => drop(self.tree.insert(Arc::new(entry.clone()))),
             None => {
                 self.tree.remove(&key);
-                self.superseded.push_back(Superseded { at: revision, revision, checksum });
+                self.superseded.push_back(Superseded { at: revision, revision });
             }
         }
-        checksums.add(revision, checksum);
         if known {
             let previous = previous.map(|entry| Entry::clone(&entry));
             self.events.push(Arc::new(Event { revision, current, previous }));
@@ -87,31 +83,15 @@ impl Log {
     }
 }
 
-/// The checksums of rows by revision, in order of revision.
-#[derive(Default)]
-struct Checksums(Vec<(u64, u32)>);
-
-impl Checksums {
-    fn add(&mut self, revision: u64, checksum: u32) {
-        self.0.push((revision, checksum));
-    }
-
-    fn of(&self, revision: u64) -> u32 {
-        let at = self.0.binary_search_by_key(&revision, |(revision, _)| *revision);
-        at.map_or(0, |at| self.0[at].1)
-    }
-}
-
-/// Reads the log. `wrong` is called with each thing that is wrong and answers whether to go on.
+/// Reads the log. `decode` makes the value of a revision's key of what is kept of it; `wrong` is called with each thing that is wrong and answers whether to go on.
 pub(super) fn scan(
     connection: &Connection,
-    decode: &dyn Fn(&str, bytes::Bytes) -> Result<bytes::Bytes, String>,
+    decode: &mut dyn FnMut(u64, &str, Bytes) -> Result<Bytes, String>,
     wrong: &mut dyn FnMut(String) -> bool,
 ) -> Result<Log, rusqlite::Error> {
     let floor = unsigned(layout::meta(connection, "floor")?);
     let removed = layout::meta(connection, "removed")?;
     let mut log = Log { floor, revision: floor, removed, ..Log::default() };
-    let mut checksums = Checksums::default();
     let (mut sum, mut total) = (0i64, removed);
     let mut statement = connection
         .prepare("SELECT revision, key, value, create_revision, checksum, total FROM log ORDER BY revision")?;
@@ -127,16 +107,16 @@ pub(super) fn scan(
             problems.push(format!("after revision {} comes {revision}", log.revision.max(floor)));
         }
         if let Some(value) = row.value.take() {
-            match decode(&row.key, value) {
+            match decode(revision, &row.key, value) {
                 Ok(value) => row.value = Some(value),
                 Err(why) => {
                     problems.push(format!("revision {revision} ({}) {why}", row.key));
-                    row.value = Some(bytes::Bytes::new());
+                    row.value = Some(Bytes::new());
                 }
             }
         }
         (sum, total) = (sum.wrapping_add(i64::from(checksum)), running);
-        problems.extend(log.take(row, checksum, &mut checksums).err());
+        problems.extend(log.take(row).err());
         log.revision = log.revision.max(revision);
         log.rows += 1;
         for problem in problems {

@@ -164,6 +164,34 @@ async fn rows_that_nobody_can_ask_for_leave_the_disk_and_the_rest_stays_as_it_wa
     }
 }
 
+#[tokio::test]
+async fn nothing_plain_is_left_on_disk_once_it_is_encrypted_and_revisions_stay() {
+    use crate::encryption::{Key, Keys, Provider, Rule};
+    let (directory, store) = fresh(Options::default());
+    let first = create(&store, "/s", "the plain text").await;
+    let precondition = Precondition::Revision(first.mod_revision);
+    store.put("/s", Bytes::from("the plain text, changed"), precondition).await.expect("changed");
+    drop(store);
+    let keys = Provider::aesgcm(vec![Key::new("k", vec![7; 32])]).expect("a key");
+    let rule = Rule { keys: vec![Keys::All], providers: vec![keys, Provider::identity()] };
+    let encryption = Arc::new(Encryption::new(vec![rule]));
+    let options = Options { encryption, ..Options::default() };
+    let store = open(&directory, options.clone());
+    let entry = store.get("/s").await.expect("read").expect("is there");
+    assert_eq!((&entry.value[..], entry.create_revision, entry.mod_revision), (&b"the plain text, changed"[..], 2, 3));
+    create(&store, "/t", "the plain text too").await;
+    for name in ["state.db", "state.db-wal"] {
+        let bytes = std::fs::read(directory.path().join(name)).expect("readable");
+        assert!(!bytes.windows(9).any(|window| window == b"the plain"), "{name}");
+    }
+    store.close();
+    let found = check(&directory.path().join("state.db")).expect("readable");
+    assert_eq!((found.wrong.len(), found.keys, found.revision), (0, 2, 4), "{found:?}");
+    let store = open(&directory, options);
+    let mut watch = store.watch("/s", Some(2)).await.expect("events are as they were");
+    assert_eq!(next_event(&mut watch).await.previous.as_ref(), Some(&first));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Done;
-use super::disk::{self, Disk};
+use super::disk::Disk;
 use super::scan::Superseded;
 use crate::memory::{Memory, View};
 use crate::{Entry, Error, Event, Precondition};
@@ -129,9 +129,9 @@ impl Writer {
 /// The rows that `event` makes superfluous once nobody can ask for what was before it.
 fn supersedes(event: &Event) -> impl Iterator<Item = Superseded> {
     let at = event.revision;
-    let previous = event.previous.as_ref().map(|entry| (entry.mod_revision, disk::checksum_of(entry)));
-    let own = disk::row_of(event).filter(|row| row.value.is_none()).map(|row| (at, row.checksum()));
-    previous.into_iter().chain(own).map(move |(revision, checksum)| Superseded { at, revision, checksum })
+    let previous = event.previous.as_ref().map(|entry| entry.mod_revision);
+    let own = event.current.is_none().then_some(at);
+    previous.into_iter().chain(own).map(move |revision| Superseded { at, revision })
 }
 
 /// Checks one operation against the state before it and carries it out in memory.

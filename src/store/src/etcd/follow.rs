@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::connection::{failed, is_compacted};
 use super::wire::{self, EventType, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse};
-use super::{Shared, unsigned};
+use super::{Shared, Unreadable, unreadable, unsigned};
 use crate::memory::View;
 use crate::tree::{Tree, prefix_end};
 use crate::{Entry, Error, Event};
@@ -24,18 +24,28 @@ const PAGE: i64 = 2000;
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
-/// Everything the store holds, at one revision, and the cluster's number.
-pub(super) async fn read_all(shared: &Shared) -> Result<(View, u64), Error> {
+/// Everything the store holds, at one revision.
+pub(super) struct Everything {
+    pub(super) view: View,
+    /// The cluster's number.
+    pub(super) cluster: u64,
+    /// What is not kept as it would be written now.
+    pub(super) stale: Vec<Entry>,
+}
+
+/// Reads everything.
+pub(super) async fn read_all(shared: &Shared) -> Result<Everything, Error> {
     let first = format!("{}/", shared.prefix);
     let range_end = prefix_end(&first).map(Bytes::from).unwrap_or_default();
     let mut request = RangeRequest { key: Bytes::from(first), range_end, limit: PAGE, ..RangeRequest::default() };
     let mut tree = Tree::default();
     let mut cluster = 0;
+    let mut stale = Vec::new();
     loop {
         let page = match shared.connection.range(request.clone()).await {
             Err(status) if is_compacted(&status) => {
                 // Reading took longer than revisions are kept: from the beginning, at a new one.
-                tree = Tree::default();
+                (tree, stale) = (Tree::default(), Vec::new());
                 request = RangeRequest { key: Bytes::from(format!("{}/", shared.prefix)), revision: 0, ..request };
                 continue;
             }
@@ -45,13 +55,14 @@ pub(super) async fn read_all(shared: &Shared) -> Result<(View, u64), Error> {
             (request.revision, cluster) = (header.revision, header.cluster_id);
         }
         for kv in &page.kvs {
-            if let Some(entry) = shared.entry(kv) {
+            if let Some((entry, is_stale)) = shared.entry(kv).map_err(unreadable)? {
+                stale.extend(is_stale.then(|| entry.clone()));
                 tree.insert(Arc::new(entry));
             }
         }
         match page.kvs.last() {
             Some(last) if page.more => request.key = [&last.key[..], &[0]].concat().into(),
-            _ => return Ok((View { tree, revision: unsigned(request.revision) }, cluster)),
+            _ => return Ok(Everything { view: View { tree, revision: unsigned(request.revision) }, cluster, stale }),
         }
     }
 }
@@ -60,6 +71,8 @@ pub(super) async fn read_all(shared: &Shared) -> Result<(View, u64), Error> {
 enum Ended {
     /// The connection broke, or the member did.
     Lost(Status),
+    /// A change cannot be read; it is waited for until it can or is gone, since nothing may be left out.
+    Unreadable(Unreadable),
     /// What would follow has been compacted, or etcd is not what it was: everything is read again.
     Behind(String),
 }
@@ -73,10 +86,11 @@ pub(super) async fn follow(shared: Arc<Shared>, mut cluster: u64) {
             Ended::Lost(status) => {
                 tracing::info!(code = ?status.code(), "the watch of etcd broke: {}", status.message());
             }
+            Ended::Unreadable(why) => tracing::error!("reads wait, since a change cannot be read: {why}"),
             Ended::Behind(why) => {
                 tracing::warn!("everything is read again from etcd: {why}");
                 match read_all(&shared).await {
-                    Ok((view, found)) => {
+                    Ok(Everything { view, cluster: found, .. }) => {
                         cluster = found;
                         let revision = view.revision;
                         shared.memory.replace(view);
@@ -131,15 +145,17 @@ async fn watch(shared: &Shared, cluster: u64) -> Ended {
                 return Ended::Behind(format!("it is at revision {}, we were at {}", header.revision, next - 1));
             }
         }
-        take(shared, response);
+        if let Err(why) = take(shared, response) {
+            return Ended::Unreadable(why);
+        }
     }
 }
 
 /// Makes the changes of one answer visible.
-fn take(shared: &Shared, response: WatchResponse) {
+fn take(shared: &Shared, response: WatchResponse) -> Result<(), Unreadable> {
     let Some(newest) = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision).max()
     else {
-        return;
+        return Ok(());
     };
     let mut view = shared.memory.view();
     let from = view.revision;
@@ -147,11 +163,11 @@ fn take(shared: &Shared, response: WatchResponse) {
     for wire::Event { kind, kv } in &response.events {
         let Some(kv) = kv.as_ref().filter(|kv| unsigned(kv.mod_revision) > from) else { continue };
         let revision = unsigned(kv.mod_revision);
-        let Some(mut entry) = shared.entry(kv) else { continue };
         let event = if *kind == EventType::Delete as i32 {
-            let Some(previous) = view.tree.remove(&entry.key) else { continue };
+            let Some(previous) = shared.key(kv).and_then(|key| view.tree.remove(key)) else { continue };
             Event { revision, current: None, previous: Some(Entry::clone(&previous)) }
         } else {
+            let Some((mut entry, _)) = shared.entry(kv)? else { continue };
             if let Some(previous) = view.tree.get(&entry.key) {
                 entry.key = previous.key.clone();
             }
@@ -164,4 +180,5 @@ fn take(shared: &Shared, response: WatchResponse) {
     let revision = view.revision;
     shared.memory.publish(view, events);
     shared.applied.send_replace(revision);
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::embedded::Options;
+use store::encryption::{Encryption, Key, Keys, Provider, Rule};
 use store::{Entry, Error, Event, Precondition, Range, RangeOptions, Store, Watch, WatchItem};
 
 use crate::stores::Backend;
@@ -250,4 +251,71 @@ pub async fn values_of_every_size_come_back_as_they_were(backend: Backend) {
         assert_eq!(put.value, value);
         assert_eq!(store.get(&key).await.expect("read").expect("is there").value, value);
     }
+}
+
+fn encrypted(providers: Vec<Provider>) -> Options {
+    let rule = Rule { keys: vec![Keys::Prefix("/registry/secrets/".to_string())], providers };
+    Options { encryption: Arc::new(Encryption::new(vec![rule])), ..Options::default() }
+}
+
+fn key(name: &str, byte: u8) -> Key {
+    Key::new(name, vec![byte; 32])
+}
+
+pub async fn secrets_are_encrypted_and_their_keys_are_rotated(backend: Backend) {
+    let (secret, other) = ("/registry/secrets/default/s", "/registry/configmaps/default/c");
+    let store = backend.open(Options::default()).await;
+    create(&*store, secret, "plain at first").await;
+    create(&*store, other, "never encrypted").await;
+    drop(store);
+    let (old, new) = (key("old", 1), key("new", 2));
+    let boxed = || Provider::secretbox(vec![old.clone()]).expect("a key");
+    let sealed = |keys: Vec<Key>| Provider::aesgcm(keys).expect("keys");
+    let no_identity = encrypted(vec![boxed()]);
+    let refused = backend.refusal(no_identity.clone()).await.expect("is not encrypted yet");
+    assert!(refused.contains(secret) && refused.contains("identity"), "{refused}");
+    // Each step begins with what the one before has written; the last key alone reads it at the end.
+    let steps = [
+        (encrypted(vec![boxed(), Provider::identity()]), no_identity, "k8s:enc:secretbox:v1:old"),
+        (
+            encrypted(vec![sealed(vec![new.clone()]), boxed()]),
+            encrypted(vec![sealed(vec![new.clone()])]),
+            "k8s:enc:aesgcm:v1:new",
+        ),
+        (
+            encrypted(vec![sealed(vec![key("newer", 3), new.clone()])]),
+            encrypted(vec![sealed(vec![key("newer", 3)])]),
+            "k8s:enc:aesgcm:v1:newer",
+        ),
+    ];
+    for (number, (both, alone, mark)) in steps.into_iter().enumerate() {
+        let store = backend.open(both).await;
+        let value = store.get(secret).await.expect("read").expect("is there").value;
+        assert_eq!(value, "plain at first");
+        create(&*store, &format!("/registry/secrets/default/{number}"), "made now").await;
+        let began = std::time::Instant::now();
+        drop({
+            // On etcd values are written anew while the store is served already; one process has the embedded one.
+            let held = match &backend {
+                Backend::Embedded(_) => {
+                    drop(store);
+                    None
+                }
+                Backend::Etcd(_) => Some(store),
+            };
+            while let Some(refused) = backend.refusal(alone.clone()).await {
+                assert!(began.elapsed() < Duration::from_secs(20), "{refused}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            held
+        });
+        let without = backend.refusal(Options::default()).await.expect("what is encrypted is not handed on");
+        assert!(without.contains(mark) && without.contains("encryption configuration"), "{without}");
+        let store = backend.open(alone).await;
+        assert_eq!(store.count("/registry/secrets/").await.expect("a count"), number as u64 + 2);
+        assert_eq!(store.get(other).await.expect("read").expect("is there").value, "never encrypted");
+    }
+    let wrong = encrypted(vec![sealed(vec![key("newer", 9)])]);
+    let refused = backend.refusal(wrong).await.expect("another key of that name");
+    assert!(refused.contains("cannot be decrypted with key newer"), "{refused}");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use store::Store;
 use store::embedded::{Embedded, Options};
+use store::etcd::Etcd;
 use tempfile::TempDir;
 
 use crate::member::Member;
@@ -23,6 +24,18 @@ impl Backend {
         Self::Etcd(Member::start(false))
     }
 
+    /// Why there is no store with these options.
+    pub async fn refusal(&self, options: Options) -> Option<String> {
+        let opened = match self {
+            Self::Embedded(folder) => Embedded::open(&folder.path().join("state.db"), options).map(drop),
+            Self::Etcd(member) => {
+                let encryption = options.encryption;
+                Etcd::open(store::etcd::Options { encryption, ..member.options() }).await.map(drop)
+            }
+        };
+        opened.err().map(|error| stdx::error::chain(&error))
+    }
+
     /// A store with these bounds on the data there is.
     pub async fn open(&self, options: Options) -> Arc<dyn Store> {
         match self {
@@ -36,6 +49,7 @@ impl Backend {
                     history: options.history,
                     watch_queue: options.watch_queue,
                     progress_every: options.progress_every,
+                    encryption: options.encryption,
                     ..member.options()
                 };
                 member.open(bounds).await

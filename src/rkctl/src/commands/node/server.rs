@@ -129,8 +129,11 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
 
 /// Opens the store that the configuration names.
 async fn open_store(config: &ServerConfiguration) -> anyhow::Result<Arc<dyn Store>> {
+    let file = config.datastore.encryption_config_file.as_deref();
+    let encryption = Arc::new(file.map(apiserver::encryption::load).transpose()?.unwrap_or_default());
     let Some(datastore) = &config.datastore.etcd else {
-        return Ok(Embedded::open(&config.data_dir.join(DATABASE), Options::default())?);
+        let options = Options { encryption, ..Options::default() };
+        return Ok(Embedded::open(&config.data_dir.join(DATABASE), options)?);
     };
     let tls = store::etcd::Tls {
         ca: datastore.ca_file.clone(),
@@ -139,6 +142,7 @@ async fn open_store(config: &ServerConfiguration) -> anyhow::Result<Arc<dyn Stor
     };
     let options = store::etcd::Options {
         prefix: datastore.prefix.clone(),
+        encryption,
         ..store::etcd::Options::new(datastore.endpoints.clone(), Some(tls))
     };
     Ok(Etcd::open(options).await?)
