@@ -69,6 +69,8 @@ async fn a_backup_under_writes_is_of_one_revision_and_can_be_put_back() {
         1,
         "the backup is one file"
     );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&copy).expect("is there").permissions());
+    assert_eq!(mode & 0o777, 0o600, "it holds Secrets");
     let again = backup(&path, &copy).expect_err("is there");
     assert!(text(&again).contains("is there already"), "{}", text(&again));
 
