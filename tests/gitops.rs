@@ -21,7 +21,7 @@ fn status(scene: &Scene) -> Result<Value, String> {
 }
 
 /// Waits until a commit is the one that is applied, and answers how long that took.
-fn applied(scene: &Scene, commit: &str) -> Duration {
+pub fn applied(scene: &Scene, commit: &str) -> Duration {
     let began = Instant::now();
     eventually(APPLIED_BOUND, "the commit is applied", || {
         let status = status(scene)?;
@@ -31,19 +31,22 @@ fn applied(scene: &Scene, commit: &str) -> Duration {
     began.elapsed()
 }
 
-fn map(scene: &Scene, name: &str, value: &str) -> String {
+/// The manifest of a map in the drill's namespace.
+pub fn map(scene: &Scene, name: &str, value: &str) -> String {
     let namespace = &scene.namespace;
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\ndata: {{x: '{value}'}}\n"
     )
 }
 
-fn value(scene: &Scene, name: &str) -> Option<String> {
+/// What such a map has.
+pub fn value(scene: &Scene, name: &str) -> Option<String> {
     let ran = scene.kubectl.run(&["get", "configmap", name, "-o", "jsonpath={.data.x}"]);
     ran.status.success().then_some(ran.stdout)
 }
 
-fn becomes(scene: &Scene, what: &str, name: &str, wanted: Option<&str>) {
+/// Waits until a map has a value, or is not there.
+pub fn becomes(scene: &Scene, what: &str, name: &str, wanted: Option<&str>) {
     eventually(PATIENCE, what, || {
         let found = value(scene, name);
         if found.as_deref() == wanted { Ok(()) } else { Err(format!("{name} is {found:?}")) }

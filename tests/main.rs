@@ -5,6 +5,7 @@
 //! lab NAME (NAME-walls for firewalls) and leaves it and its cluster standing, for whoever writes drills.
 //! The drills of `machine` want a virtual machine and are run only where they are named: `make e2e-vm`.
 
+mod absent;
 mod access;
 mod apply;
 mod cut;
@@ -16,6 +17,7 @@ mod gitops;
 mod harness;
 mod ingress;
 mod kubeconfig;
+mod left;
 mod lifecycle;
 mod logs;
 mod machine;
@@ -57,7 +59,16 @@ const STAGES: &[Stage] = &[
             access::DRILLS,
             kubeconfig::DRILLS,
         ],
-        alone: &[scheduling::DRILLS, faults::DRILLS, cut::DRILLS, up_again::DRILLS, recovery::DRILLS, reset::DRILLS],
+        alone: &[
+            scheduling::DRILLS,
+            faults::DRILLS,
+            cut::DRILLS,
+            absent::DRILLS,
+            left::DRILLS,
+            up_again::DRILLS,
+            recovery::DRILLS,
+            reset::DRILLS,
+        ],
     },
     Stage {
         suffix: "-walls",

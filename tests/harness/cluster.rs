@@ -135,7 +135,8 @@ impl Cluster {
         self.folder.join(name)
     }
 
-    fn try_up(&self) -> Ran {
+    /// `rkctl up`, whatever comes of it.
+    pub fn try_up(&self) -> Ran {
         let kubeconfig = self.kubeconfig();
         self.rkctl("up", &["--output", "json", "--kubeconfig", &kubeconfig.to_string_lossy()], UP_BOUND)
     }
@@ -174,6 +175,11 @@ impl Cluster {
         change(inventory::host(&mut self.inventory.lock().expect("drills that change it are alone"), name));
     }
 
+    /// Changes the inventory's `spec` for the next `up`.
+    pub fn change_spec(&self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.inventory.lock().expect("drills that change it are alone")["spec"]);
+    }
+
     /// Adds a worker to the inventory, or takes it out of it.
     pub fn set_worker(&self, name: &str, there: bool) {
         let mut inventory = self.inventory.lock().expect("drills that change it are alone");
@@ -207,10 +213,16 @@ impl Cluster {
         self.hosts.ssh(host, script, b"")
     }
 
-    /// `reboot`, `cut` or `heal` of a host.
+    /// `reboot`, `cut`, `heal` or `kill` of a host.
     #[track_caller]
     pub fn host_verb(&self, verb: &str, host: &str) {
         self.hosts.verb(verb, host);
+    }
+
+    /// Starts the hosts that were killed.
+    #[track_caller]
+    pub fn start_hosts(&self) {
+        self.hosts.start();
     }
 
     /// Brings the test images to the cluster's first hosts, all at once.

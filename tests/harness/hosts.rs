@@ -13,6 +13,10 @@ pub trait Hosts: Send + Sync {
     /// `reboot`, `cut`, `heal` or `kill` of a host; what cannot be done is a mistake of the drill.
     #[track_caller]
     fn verb(&self, verb: &str, host: &str);
+
+    /// Starts the hosts that were killed.
+    #[track_caller]
+    fn start(&self);
 }
 
 /// How hosts are reached.

@@ -120,6 +120,10 @@ impl Hosts for Lab {
     fn verb(&self, verb: &str, host: &str) {
         self.lab(&[verb, host], VERB_BOUND).ok();
     }
+
+    fn start(&self) {
+        self.lab(&["up"], UP_BOUND).ok();
+    }
 }
 
 fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
