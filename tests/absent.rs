@@ -15,6 +15,9 @@ impl Drop for GivenBack<'_> {
         let cluster = &self.0.cluster;
         cluster.start_hosts();
         cluster.host_verb("heal", SPARE);
+        cluster.set_worker(SPARE, true);
+        cluster.change_host(SPARE, |host| host["state"] = "absent".into());
+        let _left = cluster.try_up();
         cluster.set_worker(SPARE, false);
         cluster.change_spec(|spec| _ = spec.as_object_mut().and_then(|spec| spec.remove("options")));
         cluster.change_host("w1", |host| host["labels"] = serde_json::json!({}));
