@@ -1,5 +1,7 @@
 //! The server: what it is made of, the listener, and how it ends. What a request goes through is `handler`.
 
+mod targets;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +26,7 @@ use crate::plugin::{Connection, Plugins};
 use crate::request::User;
 use crate::state::State;
 use crate::tls::Material;
+use targets::Targets;
 
 /// A client that has not finished its TLS handshake by then is not coming.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -170,6 +173,10 @@ async fn serve_connection(
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER_WITHIN)
         .max_concurrent_streams(STREAMS_PER_CONNECTION);
+    let stream = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Targets::unchanged(stream),
+        _ => Targets::new(stream),
+    };
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {

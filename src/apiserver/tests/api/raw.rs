@@ -149,3 +149,19 @@ async fn an_overloaded_server_refuses_clients_and_not_its_own_components() {
     server.component.request_text(request).await.expect("is answered");
     server.stop().await;
 }
+
+/// Go's servers take what clients should have escaped and did not, and scripts rely on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_that_are_not_escaped_are_understood() {
+    let server = start().await;
+    let head = |query: &str| format!("GET /api/v1/namespaces/default/configmaps?{query} HTTP/1.1\nHost: a\n\n");
+    let (answer, _) = upgrade(&server, &head("x=<\"a\">&labelSelector=a")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // What makes no sense is refused with a reason.
+    let (answer, mut stream) = upgrade(&server, &head("labelSelector=a<\"b")).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("application/json"), "{answer}");
+    let mut body = vec![0; 64];
+    tokio::io::AsyncReadExt::read(&mut stream, &mut body).await.expect("a body");
+    assert!(String::from_utf8_lossy(&body).contains("\"kind\":\"Status\""), "{}", String::from_utf8_lossy(&body));
+    server.stop().await;
+}
