@@ -28,12 +28,24 @@ pub fn inventory(name: &str, hosts: &[&str], status: &Status, git: Option<&GitSe
         "kind": "Cluster",
         "metadata": { "name": name },
         "spec": {
-            "defaults": { "ssh": {
-                "user": "root",
-                "identityFile": status.key,
-                "hostKeys": { "policy": "strict", "file": status.known_hosts },
-                "connectTimeout": CONNECT_TIMEOUT,
-            } },
+            "defaults": {
+                "ssh": {
+                    "user": "root",
+                    "identityFile": status.key,
+                    "hostKeys": { "policy": "strict", "file": status.known_hosts },
+                    "connectTimeout": CONNECT_TIMEOUT,
+                },
+                // The hosts share the disk of this machine.
+                "agent": {
+                    "evictionHard": {
+                        "nodefs.available": "0%",
+                        "nodefs.inodesFree": "0%",
+                        "imagefs.available": "0%",
+                        "imagefs.inodesFree": "0%",
+                    },
+                    "imageGCHighThresholdPercent": 100,
+                },
+            },
             "hosts": hosts.iter().enumerate().map(host).collect::<Vec<_>>(),
         },
     });

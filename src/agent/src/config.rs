@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::eviction::thresholds::Thresholds;
+use machinery::eviction::Thresholds;
 
 /// What the agent is told about its node. Everything but the node's name has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,9 @@ pub struct Config {
     /// What must stay free, where it is not kubelet's default (`nodefs.available: 5%`); `0%` watches nothing.
     #[serde(default)]
     pub eviction_hard: BTreeMap<String, String>,
+    /// Above this part of its disk, images that nobody uses are removed; at 100 never.
+    #[serde(default = "image_gc_high_threshold_percent", rename = "imageGCHighThresholdPercent")]
+    pub image_gc_high_threshold_percent: u8,
     /// Processor time and memory kept from pods (`cpu: 100m`, `memory: 256Mi`).
     #[serde(default)]
     pub system_reserved: BTreeMap<String, String>,
@@ -129,6 +132,9 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+fn image_gc_high_threshold_percent() -> u8 {
+    85
+}
 fn api_version() -> String {
     "rkctl.dev/v1".into()
 }

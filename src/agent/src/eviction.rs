@@ -1,6 +1,6 @@
 //! Ends pods that take more of the disk than they may, and pods of a node that is short of memory, disk or processes.
 //!
-//! What is too little is decided in [`thresholds`], whom it costs in [`rank`], who broke his own limits in [`limits`];
+//! What is too little is decided in [`machinery::eviction`], whom it costs in [`rank`], who broke his own limits in [`limits`];
 //! `usage` reads figures. Here is what is done about it, one pod at a time, and on a full disk only when nothing that
 //! nobody needs is left to remove.
 
@@ -24,11 +24,10 @@ pub mod pressure;
 pub mod rank;
 #[cfg(test)]
 mod tests;
-pub mod thresholds;
 pub mod usage;
 
+use machinery::eviction::{Pressure, Shortage, Thresholds};
 use pressure::Pressures;
-use thresholds::{Pressure, Shortage, Thresholds};
 use usage::Observed;
 
 /// The reason of pods that are ended here.

@@ -68,7 +68,8 @@ async fn rotate_logs(host: &Host) -> Result<(), Error> {
 async fn collect_images(host: &Host, collector: &mut Collector) -> Result<(), Error> {
     let disks = host.runtime.image_fs_info().await?;
     let disk = disks.first().and_then(|disk| disk.fs_id.as_ref()).map(|id| id.mountpoint.clone());
-    let bytes = disk.map_or(Ok(0), |disk| excess_bytes(Path::new(&disk)))?;
+    let bytes =
+        disk.map_or(Ok(0), |disk| excess_bytes(Path::new(&disk), host.config.image_gc_high_threshold_percent))?;
     remove_unused_images(host, collector, bytes).await
 }
 

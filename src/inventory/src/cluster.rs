@@ -103,6 +103,8 @@ pub struct Host {
     pub r#become: Become,
     /// What may be prepared on it.
     pub prepare: Prepare,
+    /// What its agent does otherwise than by default.
+    pub agent: Agent,
     /// Whether it is to be in the cluster.
     pub state: State,
 }
@@ -261,6 +263,17 @@ pub struct Prepare {
     pub hosts: bool,
     /// containerd.
     pub runtime: bool,
+}
+
+/// What an agent does otherwise than by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// What must stay free before pods are evicted, by kubelet's names (`nodefs.available`).
+    pub eviction_hard: BTreeMap<String, String>,
+    /// Above this part of the disk, images that nobody uses are removed; 100 is never.
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    pub image_gc_high_threshold_percent: u16,
 }
 
 /// How the API server is reached.

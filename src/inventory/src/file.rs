@@ -94,6 +94,9 @@ pub(crate) struct HostSettings {
     /// What rkctl may prepare on the host.
     #[serde(default)]
     pub prepare: PrepareFile,
+    /// What the host's agent does otherwise than by default.
+    #[serde(default)]
+    pub agent: AgentFile,
 }
 
 /// A host, or several by a range.
@@ -126,6 +129,9 @@ pub(crate) struct HostFile {
     /// What rkctl may prepare on the host.
     #[serde(default)]
     pub prepare: PrepareFile,
+    /// What the host's agent does otherwise than by default.
+    #[serde(default)]
+    pub agent: AgentFile,
     /// `absent` drains the host, takes it out of the cluster and resets it.
     pub state: Option<State>,
 }
@@ -192,6 +198,18 @@ pub(crate) struct PrepareFile {
     pub hosts: Option<bool>,
     /// Install and configure containerd.
     pub runtime: Option<bool>,
+}
+
+/// What a host's agent does otherwise than by default.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AgentFile {
+    /// What must stay free before pods are evicted, as kubelet names it: `nodefs.available: 5%`; `0%` watches nothing.
+    #[serde(default)]
+    pub eviction_hard: BTreeMap<String, At<String>>,
+    /// Above this part of the disk, images that nobody uses are removed; 85 where it is left out, 100 is never.
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    pub image_gc_high_threshold_percent: Option<At<u16>>,
 }
 
 /// How the API server is reached.

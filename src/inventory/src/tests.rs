@@ -56,7 +56,7 @@ fn settings_are_inherited_from_defaults_then_groups_then_the_host() {
     labels: {tier: base, site: a}
     ssh: {user: admin, port: 2222}
   groups:
-    fast: {labels: {tier: fast}, taints: ['dedicated=x:NoSchedule'], ssh: {port: 22}}
+    fast: {labels: {tier: fast}, taints: ['dedicated=x:NoSchedule'], ssh: {port: 22}, agent: {evictionHard: {nodefs.available: 2%}}}
     gpu: {labels: {tier: gpu}}
   hosts:
     - {name: cp1, role: controller, address: 10.0.0.1}
@@ -69,6 +69,8 @@ fn settings_are_inherited_from_defaults_then_groups_then_the_host() {
     assert_eq!(host.taints.iter().map(Taint::to_string).collect::<Vec<_>>(), ["dedicated=y:NoSchedule"]);
     assert_eq!((host.ssh.user.as_deref(), host.ssh.port), (Some("admin"), Some(22)));
     assert_eq!(host.r#become.method, Escalation::Sudo);
+    assert_eq!(host.agent.eviction_hard["nodefs.available"], "2%");
+    assert_eq!(host.agent.image_gc_high_threshold_percent, 85);
     assert_eq!(cluster.host("cp1").unwrap().ssh.port, Some(2222));
 }
 
@@ -177,6 +179,18 @@ fn every_mistake_is_told_at_once_with_its_place() {
         ("  gitops: {url: 'file:///x', interval: 5}", "hosts.yaml:4:40: `5` is not a duration"),
         ("  options: {parallel: 0}", "hosts.yaml:4:23: parallel must be 1 to 256"),
         ("  api: {endpoint: 'https://x'}", "hosts.yaml:4:19: an endpoint is `HOST` or `HOST:PORT`"),
+        (
+            "  defaults: {agent: {evictionHard: {nodefs.free: 1%}}}",
+            "hosts.yaml:4:50: evictionHard names \"nodefs.free\": use one of memory.available",
+        ),
+        (
+            "  defaults: {agent: {evictionHard: {nodefs.available: few}}}",
+            "hosts.yaml:4:55: evictionHard nodefs.available is \"few\": use an amount such as 100Mi",
+        ),
+        (
+            "  defaults: {agent: {imageGCHighThresholdPercent: 101}}",
+            "hosts.yaml:4:51: imageGCHighThresholdPercent must be 10 to 100",
+        ),
         ("  defaults: {taints: ['a=b:NoShedule']}", "hosts.yaml:4:23: unknown effect `NoShedule`; did you mean `NoSch"),
         ("  defaults: {labels: {'a/b/c': d}}", "hosts.yaml:4:32: `a/b/c` is not a key"),
     ] {

@@ -1,5 +1,6 @@
 //! What a lab gives to others: the inventory of its hosts, their keys, a configuration for ssh.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use crate::error::{Error, file};
 use crate::state::{Paths, Record};
 use crate::tool::run;
 
+/// By which agents see that a disk fills.
+const SIGNALS_OF_DISKS: [&str; 4] =
+    ["nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree"];
 /// Files that are written beside the lab's own, where that is asked for.
 const EXPORTED: [&str; 5] = ["inventory.yaml", "id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_config"];
 
@@ -110,8 +114,18 @@ fn inventory(lab: &Record, identities: &[Identity]) -> Result<String, Error> {
         api_version: "rkctl.dev/v1",
         kind: "Cluster",
         metadata: json!({ "name": lab.name }),
-        // Relative paths are the inventory's own folder's: the key is beside it wherever it is put.
-        spec: json!({ "defaults": { "ssh": { "user": "root", "identityFile": "id_ed25519" } }, "hosts": hosts }),
+        spec: json!({
+            "defaults": {
+                // Relative paths are the inventory's own folder's: the key is beside it wherever it is put.
+                "ssh": { "user": "root", "identityFile": "id_ed25519" },
+                // The hosts share the disk of this machine: what else lies on it is no reason to evict their pods.
+                "agent": {
+                    "evictionHard": SIGNALS_OF_DISKS.map(|signal| (signal, "0%")).into_iter().collect::<BTreeMap<_, _>>(),
+                    "imageGCHighThresholdPercent": 100,
+                },
+            },
+            "hosts": hosts,
+        }),
     };
     let text = serde_yaml::to_string(&head).map_err(|source| Error::Inventory { lab: lab.name.clone(), source })?;
     Ok(format!("# The hosts of the lab `{}`; written by `rkctl lab up`, and again each time.\n{text}", lab.name))

@@ -3,6 +3,7 @@
 //! Objects are [`serde_json::Value`]. Pure: no tokio, no I/O, and no knowledge of any single kind.
 
 pub mod apply;
+pub mod eviction;
 pub mod field;
 pub mod gvk;
 pub mod meta;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::thresholds::{Pressure, Shortage};
+use machinery::eviction::{Pressure, Shortage};
 
 /// How long a pressure is told after its last shortage; kubelet's `eviction-pressure-transition-period`.
 const LASTS: SignedDuration = SignedDuration::from_mins(5);
@@ -36,8 +36,8 @@ impl Pressures {
 
 #[cfg(test)]
 mod tests {
-    use super::super::thresholds::{Level, Signal};
     use super::*;
+    use machinery::eviction::{Level, Signal};
 
     #[test]
     fn a_pressure_lasts_beyond_its_shortage() {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::thresholds::{Shortage, Signal};
 use crate::pod::find_container;
 use crate::pod::identity::is_static;
 use crate::pod::resources::{pod_request, request};
+use machinery::eviction::{Shortage, Signal};
 
 /// Pods of this priority and above are the node's and the cluster's own (`system-cluster-critical`).
 const CRITICAL: i32 = 2_000_000_000;
@@ -140,8 +140,8 @@ pub fn message(shortage: &Shortage, pod: &Pod, usage: &PodUse) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::thresholds::Level;
     use super::*;
+    use machinery::eviction::Level;
 
     fn pod(name: &str, priority: i32, memory: &str) -> Pod {
         let resources = json!({ "requests": { "memory": memory } });

@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::thresholds::{Level, Levels, Signal};
 use super::*;
 use crate::fake::{self, FakeRuntime};
 use crate::pods::Sink;
+use machinery::eviction::{Level, Levels, Signal};
 
 /// A condition that takes longer than this does not come.
 const LIMIT: Duration = Duration::from_secs(20);

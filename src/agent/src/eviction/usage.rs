@@ -10,13 +10,13 @@ use cri::v1;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::rank::{ContainerUse, Disk, PodUse};
-use super::thresholds::{Level, Levels, Signal};
 use crate::Error;
 use crate::host::Host;
 use crate::machine::meminfo;
 use crate::pod::identity::PodRef;
 use crate::pod::resources::qos;
 use crate::pod::worker::Worker;
+use machinery::eviction::{Level, Levels, Signal};
 
 /// Files and folders that one measurement looks at; what has more counts as what was found so far.
 const FILES_MAX: usize = 5_000_000;

@@ -8,10 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::Error;
 
-/// Collection begins above this part of the disk in use.
-const HIGH_PERCENT: u64 = 85;
-/// It ends below this.
-const LOW_PERCENT: u64 = 80;
+/// Collection ends so far below the part of the disk in use above which it begins.
+const BELOW_PERCENT: u8 = 5;
 /// An image is left alone for this long after it was first seen.
 const AGE_MIN: SignedDuration = SignedDuration::from_secs(120);
 
@@ -71,20 +69,20 @@ fn own(image: &v1::Image) -> bool {
     image.repo_tags.iter().any(|tag| tag.starts_with("rkctl.local/"))
 }
 
-/// How many bytes must be freed on the disk of `path`; 0 while it is not too full.
-pub fn excess_bytes(path: &Path) -> Result<u64, Error> {
+/// How many bytes must be freed on the disk of `path`; 0 while no more than `high_percent` of it are in use.
+pub fn excess_bytes(path: &Path, high_percent: u8) -> Result<u64, Error> {
     let stat = nix::sys::statvfs::statvfs(path).map_err(|errno| Error::file("read disk of", path)(errno.into()))?;
     let capacity = stat.blocks() * stat.fragment_size();
     let free = stat.blocks_available() * stat.fragment_size();
-    Ok(excess(capacity, free))
+    Ok(excess(capacity, free, high_percent))
 }
 
-fn excess(capacity: u64, free: u64) -> u64 {
+fn excess(capacity: u64, free: u64, high_percent: u8) -> u64 {
     let used = capacity.saturating_sub(free);
-    if capacity == 0 || used * 100 / capacity < HIGH_PERCENT {
+    if high_percent >= 100 || capacity == 0 || used * 100 / capacity < u64::from(high_percent) {
         return 0;
     }
-    used.saturating_sub(capacity / 100 * LOW_PERCENT)
+    used.saturating_sub(capacity / 100 * u64::from(high_percent.saturating_sub(BELOW_PERCENT)))
 }
 
 #[cfg(test)]
@@ -110,8 +108,9 @@ mod tests {
 
     #[test]
     fn collection_begins_at_the_high_mark_and_ends_at_the_low_one() {
-        assert_eq!(excess(1000, 200), 0);
-        assert_eq!(excess(1000, 100), 100);
-        assert_eq!(excess(0, 0), 0);
+        assert_eq!(excess(1000, 200, 85), 0);
+        assert_eq!(excess(1000, 100, 85), 100);
+        assert_eq!(excess(1000, 0, 100), 0);
+        assert_eq!(excess(0, 0, 85), 0);
     }
 }

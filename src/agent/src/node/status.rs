@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::eviction::pressure::Pressures;
-use crate::eviction::thresholds::Pressure;
 use crate::host::Host;
 use crate::machine::Machine;
 use crate::patch::{keep_own_conditions, whole};
 use crate::pod::status::whole_second;
+use machinery::eviction::Pressure;
 
 /// The version that is told: the API level with our own mark.
 const VERSION: &str = "v1.37.0+rkctl";
@@ -264,7 +264,7 @@ pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eviction::thresholds::{Level, Shortage, Signal};
+    use machinery::eviction::{Level, Shortage, Signal};
 
     fn made(observed: &Observation, before: Option<&NodeStatus>, second: i64) -> NodeStatus {
         let machine = Machine { cpus: 2, memory_bytes: 4 << 30, ..Default::default() };

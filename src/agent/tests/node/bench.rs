@@ -176,9 +176,15 @@ fn config(folder: &Path, url: &str, endpoint: &str, cgroup: &str, serving: Socke
         container_logs_dir: folder.join("containers"),
         resolv_conf: folder.join("resolv.conf"),
         cgroup_root: cgroup.to_string(),
+        // How full this machine's disk is, is no matter of the node's.
+        eviction_hard: DISKS.map(|signal| (signal.to_string(), "0%".to_string())).into(),
+        image_gc_high_threshold_percent: 100,
         ..agent::Config::for_node(NODE)
     }
 }
+
+/// The signals of disks.
+const DISKS: [&str; 4] = ["nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree"];
 
 /// Under which the node's pods are; removed when dropped, which is after containerd's end.
 struct Cgroup(String);

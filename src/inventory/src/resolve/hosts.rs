@@ -6,15 +6,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{checked, duration, secret};
-use crate::cluster::{Become, Escalation, Host, HostKeyPolicy, HostKeys, Prepare, Role, Ssh, State, Taint};
+use crate::cluster::{Agent, Become, Escalation, Host, HostKeyPolicy, HostKeys, Prepare, Role, Ssh, State, Taint};
 use crate::error::{Place, Problems};
-use crate::file::{BecomeFile, HostFile, HostSettings, PrepareFile, SpecFile, SshFile};
+use crate::file::{AgentFile, BecomeFile, HostFile, HostSettings, PrepareFile, SpecFile, SshFile};
 use crate::secret::expand_path;
 use crate::yaml::{At, suggest};
 use crate::{check, hostlist};
 
 /// What one cluster is tried with; more is a slip in a range.
 const MAX_HOSTS: usize = 5000;
+/// kubelet's.
+const DEFAULT_GC_PERCENT: u16 = 85;
+/// Collection ends five below it.
+const MIN_GC_PERCENT: u16 = 10;
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The least that lets a slow host answer at all.
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -142,6 +146,7 @@ fn inherit(spec: &SpecFile, entry: &HostFile, problems: &mut Problems) -> HostSe
         ssh: entry.ssh.clone(),
         r#become: entry.r#become.clone(),
         prepare: entry.prepare.clone(),
+        agent: entry.agent.clone(),
     };
     lay_over(&mut settings, &own);
     settings
@@ -164,6 +169,8 @@ fn lay_over(base: &mut HostSettings, over: &HostSettings) {
     }
     set(&mut base.r#become.method, &over.r#become.method);
     set(&mut base.r#become.password, &over.r#become.password);
+    base.agent.eviction_hard.extend(over.agent.eviction_hard.clone());
+    set(&mut base.agent.image_gc_high_threshold_percent, &over.agent.image_gc_high_threshold_percent);
     let (prepare, over) = (&mut base.prepare, &over.prepare);
     set(&mut prepare.swap, &over.swap);
     set(&mut prepare.firewall, &over.firewall);
@@ -210,6 +217,7 @@ fn host(
         r#become: escalation(&settings.r#become, &ssh, directory, problems),
         ssh,
         prepare: prepare(&settings.prepare),
+        agent: agent(&settings.agent, problems),
         state: entry.state.unwrap_or(State::Present),
     }
 }
@@ -284,6 +292,23 @@ fn escalation(file: &BecomeFile, ssh: &Ssh, directory: &Path, problems: &mut Pro
     let is_root = ssh.user.as_deref() == Some("root");
     let method = file.method.unwrap_or(if is_root { Escalation::None } else { Escalation::Sudo });
     Become { method, password: secret(&file.password, directory, problems) }
+}
+
+fn agent(file: &AgentFile, problems: &mut Problems) -> Agent {
+    for (name, at) in &file.eviction_hard {
+        if let Err(message) = machinery::eviction::check(name, &at.value) {
+            problems.add(at.place, message);
+        }
+    }
+    let threshold = file.image_gc_high_threshold_percent.as_ref();
+    if let Some(at) = threshold.filter(|at| !(MIN_GC_PERCENT..=100).contains(&at.value)) {
+        let message = format!("imageGCHighThresholdPercent must be {MIN_GC_PERCENT} to 100");
+        problems.add(at.place, message);
+    }
+    Agent {
+        eviction_hard: file.eviction_hard.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect(),
+        image_gc_high_threshold_percent: threshold.map_or(DEFAULT_GC_PERCENT, |at| at.value),
+    }
 }
 
 fn prepare(file: &PrepareFile) -> Prepare {

@@ -76,6 +76,9 @@ fn config(view: &View<'_>) -> Result<String, Error> {
     context.insert("pod_cidr", &network.pod_cidr.to_string());
     context.insert("service_cidr", &network.service_cidr.to_string());
     context.insert("node_port_range", &yaml(&NODE_PORT_RANGE));
+    let agent = &view.host.agent;
+    context.insert("eviction_hard", &yaml(&agent.eviction_hard));
+    context.insert("image_gc_high_threshold_percent", &agent.image_gc_high_threshold_percent);
     // Labels and the other taints are set on the Node object: changing them must not restart the agent.
     let taints: Vec<inventory::Taint> = super::nodes::role_taint(view.host.role).into_iter().collect();
     context.insert("taints", &yaml(&taints));

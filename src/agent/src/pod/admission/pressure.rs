@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::{Pod, Toleration};
 use crate::eviction::EVICTED;
 use crate::eviction::pressure::Pressures;
 use crate::eviction::rank::is_critical;
-use crate::eviction::thresholds::Pressure;
 use crate::pod::resources::{Qos, qos};
+use machinery::eviction::Pressure;
 
 /// The taint of nodes that are short of memory.
 const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";

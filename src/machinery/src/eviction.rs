@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use machinery::quantity::{Format, Quantity};
+use crate::quantity::{Format, Quantity};
 
 /// What is watched. The order is that in which shortages are seen to: memory first, as kubelet does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +131,20 @@ pub struct Shortage {
     pub level: Level,
 }
 
+/// One threshold as configurations write it.
+///
+/// # Errors
+/// A name or an amount that is none, with what would be one.
+pub fn check(name: &str, text: &str) -> Result<(Signal, Amount), String> {
+    let Some((_, signal, _)) = DEFAULTS.iter().find(|(known, ..)| *known == name) else {
+        let known = DEFAULTS.map(|(name, ..)| name).join(", ");
+        return Err(format!("evictionHard names {name:?}: use one of {known}"));
+    };
+    let amount = Amount::parse(text)
+        .ok_or_else(|| format!("evictionHard {name} is {text:?}: use an amount such as 100Mi, or 0% to 100%"))?;
+    Ok((*signal, amount))
+}
+
 /// What must stay free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thresholds(Vec<(Signal, Amount)>);
@@ -144,14 +158,8 @@ impl Thresholds {
         let mut amounts: BTreeMap<Signal, Amount> =
             DEFAULTS.iter().map(|(_, signal, amount)| (*signal, *amount)).collect();
         for (name, text) in configured {
-            let Some((_, signal, _)) = DEFAULTS.iter().find(|(known, ..)| known == name) else {
-                let known = DEFAULTS.map(|(name, ..)| name).join(", ");
-                return Err(format!("evictionHard names {name:?}: use one of {known}"));
-            };
-            let amount = Amount::parse(text).ok_or_else(|| {
-                format!("evictionHard {name} is {text:?}: use an amount such as 100Mi, or 0% to 100%")
-            })?;
-            amounts.insert(*signal, amount);
+            let (signal, amount) = check(name, text)?;
+            amounts.insert(signal, amount);
         }
         amounts.retain(|_, amount| !matches!(amount, Amount::Absolute(0) | Amount::Percent(0)));
         Ok(Self(amounts.into_iter().collect()))
