@@ -24,6 +24,8 @@ pub mod endpoints;
 pub mod event_ttl;
 pub mod garbage;
 pub mod ipam;
+pub mod job;
+pub mod job_ttl;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
@@ -119,6 +121,7 @@ pub const CONTROLLERS: &[Controller] = &[
     ("endpointslice-mirroring", "endpointslicemirroring-controller", |shared| Box::pin(endpoints::mirror::run(shared))),
     ("event-ttl", "event-ttl-controller", |shared| Box::pin(event_ttl::run(shared))),
     ("garbage-collector", "generic-garbage-collector", |shared| Box::pin(garbage::run(shared))),
+    ("job", "job-controller", |shared| Box::pin(job::run(shared))),
     ("namespace", "namespace-controller", |shared| Box::pin(namespace::run(shared))),
     ("node-ipam", "node-controller", |shared| Box::pin(ipam::run(shared))),
     ("node-lifecycle", "node-controller", |shared| Box::pin(node_lifecycle::run(shared))),
@@ -130,6 +133,7 @@ pub const CONTROLLERS: &[Controller] = &[
         Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
     }),
     ("resource-quota", "resourcequota-controller", |shared| Box::pin(quota::run(shared))),
+    ("ttl-after-finished", "ttl-after-finished-controller", |shared| Box::pin(job_ttl::run(shared))),
     ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
     ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),
     ("service-account-token", "service-account-token-controller", |shared| Box::pin(account_tokens::run(shared))),

@@ -4,6 +4,7 @@
 mod accounts;
 mod budgets;
 mod garbage;
+mod jobs;
 mod nodes;
 mod quotas;
 mod services;

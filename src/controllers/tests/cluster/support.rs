@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The image of pods that never become ready.
 pub const BROKEN: &str = "broken";
+/// Images of pods that end at once are called this and a code.
+const EXITS: &str = "exit-";
 
 pub struct Cluster {
     folder: TempDir,
@@ -273,6 +275,18 @@ async fn renew(client: &kube::Client, name: &str) {
     }
 }
 
+/// The pod's container has run, and ended with a code.
+async fn end_pod(api: &Api<Pod>, name: &str, code: i32) {
+    let now = machinery::meta::format_time(Timestamp::now());
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    let ended = json!({"terminated": {"exitCode": code, "startedAt": now, "finishedAt": now}});
+    let container =
+        json!({"name": "c", "ready": false, "restartCount": 0, "image": "i", "imageID": "", "state": ended});
+    let patch = json!({"status": {"phase": phase, "startTime": now, "containerStatuses": [container],
+        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}]}});
+    let _ = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+}
+
 async fn run_pod(client: &kube::Client, pod: &Pod) {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let name = pod.name_any();
@@ -284,8 +298,11 @@ async fn run_pod(client: &kube::Client, pod: &Pod) {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let image = pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone()).unwrap_or_default();
-    if ready || (phase == "Running" && image == BROKEN) {
+    if ready || matches!(phase.as_str(), "Succeeded" | "Failed") || (phase == "Running" && image == BROKEN) {
         return;
+    }
+    if let Some(code) = image.strip_prefix(EXITS).and_then(|code| code.parse().ok()) {
+        return end_pod(&api, &name, code).await;
     }
     let now = machinery::meta::format_time(Timestamp::now());
     let word = if image == BROKEN { "False" } else { "True" };

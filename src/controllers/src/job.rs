@@ -1,0 +1,338 @@
+//! Jobs: pods that run to an end.
+//!
+//! `plan` decides, `manage` how many pods there are, `policy` what failures and successes mean, `pod` what pods are
+//! made like. The status is written first and only then anything else done, since it is what counting goes by.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use client::events::Recorder;
+use client::informer::{Change, Informer};
+use client::queue::{Outcome, WorkQueue};
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{Selector, SelectorExt};
+use serde_json::{Value, json};
+
+use crate::Shared;
+use crate::common::error::{Error, cause, doing};
+use crate::common::expectations::{EXPIRES_AFTER, Expectations};
+use crate::common::key::Key;
+use crate::common::owners::{self, ByController, by_controller, controller_of};
+use crate::common::{namespaces, pods, ready};
+
+mod indexes;
+mod manage;
+mod plan;
+mod pod;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use plan::is_finished;
+
+use plan::{Failures, Observed, Plan, holds};
+use pod::{New, is_tracked};
+
+const COMPONENT: &str = "job-controller";
+/// Jobs that are worked on at once.
+const WORKERS: usize = 5;
+/// Who manages a job that names nobody.
+const MANAGER: &str = "kubernetes.io/job-controller";
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Task {
+    /// A job.
+    Job(Key),
+    /// A pod whose job is gone, and that nobody counts any more.
+    Orphan(Key),
+}
+
+struct Controller {
+    client: kube::Client,
+    jobs: Informer<Job>,
+    all_pods: Informer<Pod>,
+    pods: ByController<Pod>,
+    expectations: Expectations,
+    recorder: Recorder,
+    /// By the job's uid; lost with the process, which only shortens a pause.
+    failures: Mutex<HashMap<String, Failures>>,
+}
+
+/// Runs jobs until shutdown.
+///
+/// # Errors
+/// None; failures are retried.
+pub async fn run(shared: Shared) -> Result<(), Error> {
+    let context = &shared.context;
+    let queue = WorkQueue::new("job");
+    let (jobs, all_pods) = (context.informers.all::<Job>(), context.informers.all::<Pod>());
+    let controller = Arc::new(Controller {
+        client: context.client.clone(),
+        jobs: jobs.clone(),
+        pods: by_controller(&all_pods),
+        all_pods: all_pods.clone(),
+        expectations: Expectations::default(),
+        recorder: Recorder::new(context.client.clone(), COMPONENT, ""),
+        failures: Mutex::default(),
+    });
+    let (enqueue, of_job) = (queue.clone(), controller.pods.clone());
+    jobs.on_change(move |change| {
+        let job = change.object();
+        if matches!(change, Change::Deleted(_)) {
+            let left = of_job.controlled(owners::uid(&job.metadata));
+            left.iter().for_each(|pod| enqueue.add(Task::Orphan(Key::of(&pod.metadata))));
+        }
+        enqueue.add(Task::Job(Key::of(&job.metadata)));
+    });
+    let (enqueue, expectations, known) = (queue.clone(), controller.expectations.clone(), jobs.clone());
+    all_pods.on_change(move |change| pod_changed(change, &known, &expectations, &enqueue));
+    if !ready(context, async { tokio::join!(jobs.synced(), all_pods.synced()) }).await {
+        return Ok(());
+    }
+    let work = move |task| {
+        let controller = controller.clone();
+        async move {
+            match task {
+                Task::Job(key) => controller.reconcile(&key).await,
+                Task::Orphan(key) => controller.let_go(&key).await,
+            }
+        }
+    };
+    queue.run_until(&context.shutdown, WORKERS, work).await;
+    Ok(())
+}
+
+fn pod_changed(change: &Change<Pod>, jobs: &Informer<Job>, expectations: &Expectations, queue: &WorkQueue<Task>) {
+    let pod = change.object();
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job") else {
+        // One that nobody has may be adopted.
+        if controller_of(&pod.metadata).is_none() && !matches!(change, Change::Deleted(_)) {
+            let selects = |job: &Job| selector(job).is_some_and(|selector| selector.matches(pod.labels()));
+            let takers = jobs.list(Some(namespace)).into_iter().filter(|job| selects(job));
+            takers.for_each(|job| queue.add(Task::Job(Key::of(&job.metadata))));
+        }
+        return;
+    };
+    let key = Key::new(namespace, &owner.name);
+    match change {
+        Change::Added(_) if !pods::is_terminating(pod) => expectations.created(&key),
+        Change::Deleted(_) => expectations.deleted(&key, owners::uid(&pod.metadata)),
+        _ if pods::is_terminating(pod) => expectations.deleted(&key, owners::uid(&pod.metadata)),
+        _ => {}
+    }
+    if is_tracked(pod) && jobs.is_synced() && !jobs.get(namespace, &owner.name).is_some_and(|job| is(&job, &owner.uid))
+    {
+        queue.add(Task::Orphan(Key::of(&pod.metadata)));
+    }
+    queue.add(Task::Job(key));
+}
+
+fn is(job: &Job, uid: &str) -> bool {
+    owners::uid(&job.metadata) == uid
+}
+
+fn selector(job: &Job) -> Option<Selector> {
+    Selector::try_from(job.spec.as_ref()?.selector.clone()?).ok().filter(|selector| !selector.selects_all())
+}
+
+impl Controller {
+    async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
+        let Some(job) = self.jobs.get(&key.namespace, &key.name) else {
+            self.expectations.forget(key);
+            return Ok(Outcome::Done);
+        };
+        let managed = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref()).is_none_or(|by| by == MANAGER);
+        let Some(selector) = selector(&job).filter(|_| managed) else { return Ok(Outcome::Done) };
+        let may_act = self.expectations.met(key);
+        let id = owners::uid(&job.metadata).to_string();
+        let mut claims = owners::claim(&job.metadata, &selector, self.pods.candidates(&key.namespace, &id));
+        claims.adopt.retain(|pod| pods::is_active(pod));
+        owners::settle(&self.client, job.as_ref(), &claims).await?;
+        claims.owned.append(&mut claims.adopt);
+        let now = Timestamp::now();
+        let failures = self.lock().get(&id).copied().unwrap_or_default();
+        let plan = plan::plan(&Observed { job: &job, pods: &claims.owned, failures, now });
+        self.write_status(&job, key, &plan.status).await?;
+        self.remember(id, &plan);
+        self.tell(&job, &plan.status);
+        let mut done = Ok(());
+        if may_act {
+            done = self.carry_out(&job, key, &plan).await;
+        }
+        self.release(key, &plan.release).await?;
+        done?;
+        if !may_act {
+            return Ok(Outcome::After(EXPIRES_AFTER));
+        }
+        Ok(plan.again_at.map_or(Outcome::Done, |at| {
+            Outcome::After(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::from_secs(1)))
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, id: String, plan: &Plan) {
+        if is_finished(&plan.status) || plan.failures == Failures::default() {
+            self.lock().remove(&id);
+        } else {
+            self.lock().insert(id, plan.failures);
+        }
+    }
+
+    fn tell(&self, job: &Job, status: &JobStatus) {
+        let old = job.status.clone().unwrap_or_default();
+        let begins = |type_: &str| holds(status, type_) && !holds(&old, type_);
+        if begins("Complete") {
+            self.recorder.normal(job, "Completed", "Job completed");
+        }
+        if begins("Suspended") {
+            self.recorder.normal(job, "Suspended", "Job suspended");
+        } else if holds(&old, "Suspended") && !holds(status, "Suspended") {
+            self.recorder.normal(job, "Resumed", "Job resumed");
+        }
+        let failed = status.conditions.iter().flatten().find(|condition| condition.type_ == "FailureTarget");
+        if let Some(failed) = failed.filter(|_| begins("FailureTarget")) {
+            let (reason, message) = (failed.reason.as_deref(), failed.message.as_deref());
+            self.recorder.warning(job, reason.unwrap_or_default(), message.unwrap_or_default());
+        }
+    }
+
+    async fn carry_out(&self, job: &Arc<Job>, key: &Key, plan: &Plan) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        if !plan.delete.is_empty() {
+            let uids = plan.delete.iter().map(|pod| owners::uid(&pod.metadata).to_string());
+            self.expectations.expect(key, 0, uids);
+            let deletions = join_all(plan.delete.iter().map(|pod| self.delete(&api, job, key, pod))).await;
+            return deletions.into_iter().collect();
+        }
+        if plan.create.is_empty() {
+            return Ok(());
+        }
+        self.expectations.expect(key, plan.create.len(), []);
+        self.create(&api, job, key, &plan.create).await
+    }
+
+    /// Creates pods in batches that double, so that a request that is refused is not made five hundred times.
+    async fn create(&self, api: &Api<Pod>, job: &Arc<Job>, key: &Key, all: &[New]) -> Result<(), Error> {
+        let (mut left, mut batch) = (all, 1);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(batch.min(left.len()));
+            let made: Vec<Pod> = now.iter().map(|new| pod::make(job, new)).collect();
+            let params = PostParams::default();
+            let mut refused = None;
+            for result in join_all(made.iter().map(|pod| api.create(&params, pod))).await {
+                match result {
+                    Ok(pod) => {
+                        let message = format!("Created pod: {}", pod.name_any());
+                        self.recorder.normal(job.as_ref(), "SuccessfulCreate", &message);
+                    }
+                    Err(error) => {
+                        self.expectations.created(key);
+                        refused = Some(error);
+                    }
+                }
+            }
+            if let Some(error) = refused {
+                self.expectations.creations_less(key, later.len());
+                if namespaces::goes_away(&error) {
+                    return Ok(());
+                }
+                let error = doing(format!("create a pod of Job {key}"))(error);
+                self.recorder.warning(job.as_ref(), "FailedCreate", &format!("Error creating: {}", cause(&error)));
+                return Err(error);
+            }
+            left = later;
+            batch *= 2;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, api: &Api<Pod>, job: &Arc<Job>, key: &Key, pod: &Pod) -> Result<(), Error> {
+        let name = pod.name_any();
+        let params = DeleteParams::default().preconditions(Preconditions { uid: pod.uid(), resource_version: None });
+        match api.delete(&name, &params).await {
+            Ok(_) => {
+                self.recorder.normal(job.as_ref(), "SuccessfulDelete", &format!("Deleted pod: {name}"));
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.deleted(key, owners::uid(&pod.metadata));
+                if client::is_not_found(&error) || client::is_conflict(&error) {
+                    return Ok(());
+                }
+                Err(doing(format!("delete pod {}/{name}", key.namespace))(error))
+            }
+        }
+    }
+
+    /// Takes the finalizer off pods that are counted.
+    async fn release(&self, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let released = join_all(pods.iter().map(|pod| release(&api, pod))).await;
+        released.into_iter().collect()
+    }
+
+    /// Lets go of a pod whose job is gone.
+    async fn let_go(&self, key: &Key) -> Result<Outcome, Error> {
+        let Some(pod) = self.all_pods.get(&key.namespace, &key.name).filter(|pod| is_tracked(pod)) else {
+            return Ok(Outcome::Done);
+        };
+        let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job");
+        let job = owner.and_then(|owner| self.jobs.get(&key.namespace, &owner.name).filter(|job| is(job, &owner.uid)));
+        if job.is_none() {
+            release(&Api::namespaced(self.client.clone(), &key.namespace), &pod).await?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn write_status(&self, job: &Job, key: &Key, status: &JobStatus) -> Result<(), Error> {
+        let old = whole(&job.status.clone().unwrap_or_default());
+        let new = whole(status);
+        if old == new {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"uid": job.metadata.uid, "resourceVersion": job.metadata.resource_version},
+            "status": new});
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &key.namespace);
+        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Err(error) if !client::is_not_found(&error) => Err(doing(format!("write the status of Job {key}"))(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn release(api: &Api<Pod>, pod: &Pod) -> Result<(), Error> {
+    let name = pod.name_any();
+    let left: Vec<&String> =
+        pod.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != pod::TRACKING).collect();
+    let left = if left.is_empty() { Value::Null } else { json!(left) };
+    let patch = json!({"metadata": {"uid": pod.uid(), "resourceVersion": pod.resource_version(), "finalizers": left}});
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        // What changed meanwhile is seen and released then.
+        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => Ok(()),
+        other => other.map(drop).map_err(doing(format!("let go of pod {name}"))),
+    }
+}
+
+/// Every field of a status, `null` where it has none, as a merge patch needs it.
+fn whole(status: &JobStatus) -> Value {
+    let uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
+    let list = |list: Option<Vec<String>>| list.filter(|list| !list.is_empty());
+    json!({
+        "active": status.active, "completedIndexes": status.completed_indexes,
+        "completionTime": status.completion_time, "conditions": status.conditions, "failed": status.failed,
+        "failedIndexes": status.failed_indexes, "ready": status.ready, "startTime": status.start_time,
+        "succeeded": status.succeeded, "terminating": status.terminating,
+        "uncountedTerminatedPods": {"failed": list(uncounted.failed), "succeeded": list(uncounted.succeeded)},
+    })
+}

@@ -1,0 +1,63 @@
+//! Jobs from their first pod to their end.
+
+use serde_json::{Value, json};
+
+use super::support::{Cluster, start};
+
+/// A job whose pods have that image.
+fn job(name: &str, image: &str, mut spec: Value) -> Value {
+    spec["template"] = json!({"spec": {"restartPolicy": "Never",
+        "containers": [{"name": "c", "image": image}]}});
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec})
+}
+
+fn field(name: &str, path: &str) -> String {
+    format!("get job {name} -o jsonpath={{{path}}}")
+}
+
+async fn no_pod_is_held_up(cluster: &Cluster) {
+    cluster.until("get pods -o jsonpath={.items[*].metadata.finalizers}", str::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_completes_counts_every_pod_and_goes_when_its_time_is_over() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    cluster.apply(job("many", "exit-0", json!({"parallelism": 3, "completions": 7}))).await;
+    cluster.kubectl("wait --for=condition=complete job/many --timeout=60s").await;
+    let counts = ".status.succeeded}/{.status.active}/{.status.uncountedTerminatedPods.succeeded";
+    assert_eq!(cluster.kubectl(&field("many", counts)).await, "7//");
+    no_pod_is_held_up(&cluster).await;
+    let shown = cluster.kubectl("get job many --no-headers").await;
+    assert_eq!(shown.split_whitespace().take(3).collect::<Vec<_>>(), ["many", "Complete", "7/7"]);
+    cluster
+        .apply(job("indexed", "exit-0", json!({"parallelism": 2, "completions": 4, "completionMode": "Indexed"})))
+        .await;
+    cluster.kubectl("wait --for=condition=complete job/indexed --timeout=60s").await;
+    assert_eq!(cluster.kubectl(&field("indexed", ".status.completedIndexes")).await, "0-3");
+    cluster.apply(job("brief", "exit-0", json!({"ttlSecondsAfterFinished": 1}))).await;
+    cluster.until("get jobs -o name", |out| !out.contains("brief")).await;
+    cluster.kubectl("delete job many --wait=false").await;
+    cluster.until("get pods -l job-name=many -o name", str::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_is_told_why_and_one_that_is_suspended_waits() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    cluster.apply(job("failing", "exit-3", json!({"backoffLimit": 0}))).await;
+    cluster.kubectl("wait --for=condition=failed job/failing --timeout=60s").await;
+    let reason = field("failing", ".status.conditions[?(@.type==\"Failed\")].reason}/{.status.failed");
+    assert_eq!(cluster.kubectl(&reason).await, "BackoffLimitExceeded/1");
+    let rule = json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [3]}});
+    cluster.apply(job("policy", "exit-3", json!({"podFailurePolicy": {"rules": [rule]}}))).await;
+    let reason = field("policy", ".status.conditions[?(@.type==\"Failed\")].reason");
+    cluster.until(&reason, |out| out == "PodFailurePolicy").await;
+    cluster.apply(job("late", "v1", json!({"activeDeadlineSeconds": 1, "suspend": true}))).await;
+    cluster.until(&field("late", ".status.conditions[0].type"), |out| out == "Suspended").await;
+    assert_eq!(cluster.kubectl("get pods -l job-name=late -o name").await, "");
+    cluster.kubectl("patch job late --type=merge -p {\"spec\":{\"suspend\":false}}").await;
+    let reason = field("late", ".status.conditions[?(@.type==\"Failed\")].reason");
+    cluster.until(&reason, |out| out == "DeadlineExceeded").await;
+    no_pod_is_held_up(&cluster).await;
+}
