@@ -17,6 +17,7 @@ pub mod account_tokens;
 pub mod bootstrap_token;
 pub mod certificates;
 pub mod common;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
@@ -113,6 +114,7 @@ type Controller = (&'static str, &'static str, fn(Shared) -> Running);
 pub const CONTROLLERS: &[Controller] = &[
     ("bootstrap-token-cleaner", "token-cleaner", |shared| Box::pin(bootstrap_token::run(shared))),
     ("certificates", "certificate-controller", |shared| Box::pin(certificates::run(shared))),
+    ("cronjob", "cronjob-controller", |shared| Box::pin(cronjob::run(shared))),
     ("daemonset", "daemon-set-controller", |shared| Box::pin(daemonset::run(shared))),
     ("deployment", "deployment-controller", |shared| Box::pin(deployment::run(shared))),
     ("disruption", "disruption-controller", |shared| Box::pin(disruption::run(shared))),

@@ -61,3 +61,30 @@ async fn a_job_that_fails_is_told_why_and_one_that_is_suspended_waits() {
     cluster.until(&reason, |out| out == "DeadlineExceeded").await;
     no_pod_is_held_up(&cluster).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cron_job_makes_jobs_by_its_schedule() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    let cron = |name: &str, image: &str, policy: &str| {
+        let template = job(name, image, json!({}))["spec"].clone();
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": {
+            "schedule": "@every 1s", "concurrencyPolicy": policy, "successfulJobsHistoryLimit": 2,
+            "jobTemplate": {"spec": template}}})
+    };
+    cluster.apply(cron("forbids", "v1", "Forbid")).await;
+    cluster.apply(cron("allows", "v1", "Allow")).await;
+    cluster.apply(cron("replaces", "v1", "Replace")).await;
+    cluster.until("get cronjob forbids -o jsonpath={.status.active[*].name}", |out| out.starts_with("forbids-")).await;
+    let first = cluster.until("get cronjob replaces -o jsonpath={.status.active[*].name}", |out| !out.is_empty()).await;
+    let described = cluster.kubectl("describe cronjob forbids").await;
+    assert!(described.contains("Created job forbids-"), "{described}");
+    let seen = cluster.kubectl("get cronjob forbids -o jsonpath={.status.lastScheduleTime}").await;
+    assert!(!seen.is_empty());
+    assert!(first.starts_with("replaces-"));
+    cluster.kubectl("patch cronjob allows --type=merge -p {\"spec\":{\"suspend\":true}}").await;
+    let made = cluster.kubectl("create job by-hand --from=cronjob/allows -o name").await;
+    assert_eq!(made, "job.batch/by-hand");
+    cluster.kubectl("delete cronjob forbids allows replaces").await;
+    cluster.until("get jobs,pods -o name", str::is_empty).await;
+}
