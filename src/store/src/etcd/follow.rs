@@ -141,14 +141,27 @@ async fn watch(shared: &Shared, cluster: u64) -> Ended {
             if header.cluster_id != cluster {
                 return Ended::Behind("it is another cluster".to_string());
             }
+            // A member may be behind the others for a while; all of them together may not.
             if header.revision + 1 < next {
-                return Ended::Behind(format!("it is at revision {}, we were at {}", header.revision, next - 1));
+                match quorum_revision(shared).await {
+                    Ok(revision) if revision + 1 < next => {
+                        return Ended::Behind(format!("it is at revision {revision}, we were at {}", next - 1));
+                    }
+                    Ok(_) => {}
+                    Err(status) => return Ended::Lost(status),
+                }
             }
         }
         if let Err(why) = take(shared, response) {
             return Ended::Unreadable(why);
         }
     }
+}
+
+async fn quorum_revision(shared: &Shared) -> Result<i64, Status> {
+    let question = RangeRequest { key: Bytes::from_static(&[0]), count_only: true, ..RangeRequest::default() };
+    let answer = shared.connection.range(question).await?;
+    Ok(answer.header.map_or(0, |header| header.revision))
 }
 
 /// Makes the changes of one answer visible.

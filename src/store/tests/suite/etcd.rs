@@ -207,3 +207,39 @@ async fn another_member_answers_where_one_does_not() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_cluster_of_three_goes_on_without_any_one_of_its_members() {
+    let mut members = Member::start_cluster(3);
+    let endpoints: Vec<String> = members.iter().map(Member::url).collect();
+    let one = members[0].open(Options { endpoints: endpoints.clone(), ..members[0].options() }).await;
+    let endpoints = endpoints.into_iter().rev().collect();
+    let two = members[0].open(Options { endpoints, ..members[0].options() }).await;
+    let mut watch = two.watch("/k/", None).await.expect("a watch");
+    let mut made = 0;
+    for round in 0..6 {
+        let dead = round % 3;
+        members[dead].kill();
+        for _ in 0..4 {
+            let key = format!("/k/{made:02}");
+            // A write to the dead member fails; whether it had happened is found by reading.
+            let began = std::time::Instant::now();
+            while one.get(&key).await.ok().flatten().is_none() {
+                assert!(began.elapsed() < Duration::from_secs(30), "nothing can be written without m{dead}");
+                let _ = one.put(&key, Bytes::from_static(b"v"), Precondition::Absent).await;
+            }
+            made += 1;
+            assert_eq!(two.count("/k/").await.expect("a count"), made, "the other server reads it");
+        }
+        members[dead].run();
+    }
+    let mut seen = 0;
+    while seen < made {
+        let item = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("an item");
+        if let WatchItem::Event(event) = item.expect("the watch goes on") {
+            let key = event.current.as_ref().map(|entry| entry.key.to_string());
+            assert_eq!(key, Some(format!("/k/{seen:02}")));
+            seen += 1;
+        }
+    }
+}

@@ -15,8 +15,11 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// A member; ends with the value.
 pub struct Member {
     folder: TempDir,
+    name: String,
     client_port: u16,
     peer_port: u16,
+    /// `NAME=URL` of every member.
+    cluster: String,
     tls: bool,
     process: Option<Child>,
 }
@@ -28,9 +31,31 @@ impl Member {
         if tls {
             write_certificates(folder.path());
         }
-        let mut member = Self { folder, client_port: free_port(), peer_port: free_port(), tls, process: None };
+        let mut member = Self::new("one".to_string(), folder, tls);
+        member.cluster = member.peer();
         member.run();
         member
+    }
+
+    /// Starts the members of one cluster.
+    pub fn start_cluster(count: usize) -> Vec<Self> {
+        let folder = || tempfile::tempdir().expect("a temporary folder");
+        let mut members: Vec<Self> = (0..count).map(|at| Self::new(format!("m{at}"), folder(), false)).collect();
+        let cluster = members.iter().map(Self::peer).collect::<Vec<_>>().join(",");
+        for member in &mut members {
+            member.cluster.clone_from(&cluster);
+            member.run();
+        }
+        members
+    }
+
+    fn new(name: String, folder: TempDir, tls: bool) -> Self {
+        let (client_port, peer_port) = (free_port(), free_port());
+        Self { folder, name, client_port, peer_port, cluster: String::new(), tls, process: None }
+    }
+
+    fn peer(&self) -> String {
+        format!("{}=http://127.0.0.1:{}", self.name, self.peer_port)
     }
 
     /// Starts the process again with the data it had.
@@ -40,12 +65,12 @@ impl Member {
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         // Ends with the test, however that ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "etcd", "--name", "one", "--log-level", "error", "--logger", "zap"]);
+        command.args(["--pdeathsig", "KILL", "etcd", "--name", &self.name, "--log-level", "error", "--logger", "zap"]);
         command.arg("--data-dir").arg(self.folder.path().join("data"));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("one={peer}")]);
-        // A cluster of one need not wait long for others.
+        command.args(["--initial-cluster", &self.cluster]);
+        // On loopback nobody need wait long for others.
         command.args(["--heartbeat-interval", "20", "--election-timeout", "200"]);
         if self.tls {
             for (flag, file) in [("--cert-file", "server.crt"), ("--key-file", "server.key")] {
