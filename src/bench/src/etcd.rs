@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 
 use crate::command::{self, free_port};
 use crate::load::Load;
+use crate::proc::Process;
 
 /// etcd elects itself within a second or two.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -26,7 +27,7 @@ const CONNECTIONS: usize = 8;
 
 /// A running member with its connections; ends when dropped.
 pub struct Etcd {
-    _process: Child,
+    child: Child,
     connections: Vec<SendRequest<Full<Bytes>>>,
     authority: String,
     value: Bytes,
@@ -60,7 +61,7 @@ impl Etcd {
         loop {
             match Self::open(&authority).await {
                 Ok(connections) => {
-                    let member = Self { _process: process, connections, authority, value };
+                    let member = Self { child: process, connections, authority, value };
                     member.put(0, "/registry/bench/first").await?;
                     return Ok(member);
                 }
@@ -68,6 +69,15 @@ impl Etcd {
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }
+    }
+
+    /// The member's process.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn process(&self) -> anyhow::Result<Process> {
+        let id = self.child.id().context("etcd has ended")?;
+        Ok(Process(i32::try_from(id)?))
     }
 
     async fn open(authority: &str) -> anyhow::Result<Vec<SendRequest<Full<Bytes>>>> {
