@@ -112,8 +112,10 @@ pub async fn watch(server: Server, notes: Arc<Notes>, first: u64) -> Result<Vec<
     let mut changes: Vec<Change> = Vec::new();
     let (mut last, mut told) = (first, first);
     loop {
-        let held = server.read().await.clone();
-        let Some(store) = held else {
+        // Held while it is asked and not while it is watched, so that the server can go.
+        let held = server.read().await;
+        let Some(store) = &*held else {
+            drop(held);
             tokio::time::sleep(Duration::from_millis(2)).await;
             continue;
         };
@@ -121,17 +123,17 @@ pub async fn watch(server: Server, notes: Arc<Notes>, first: u64) -> Result<Vec<
             Ok(watch) => watch,
             Err(Error::Compacted { oldest, .. }) => return Err(format!("cannot go on at {last}, only from {oldest}")),
             Err(Error::Backend { .. } | Error::Closed | Error::Future { .. }) => {
+                drop(held);
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             }
             Err(other) => return Err(stdx::error::chain(&other)),
         };
-        // Held by nobody while it is watched, so that the server can go.
         let newest = match notes.over.load(Ordering::SeqCst) {
             true => Some(store.revision().await.map_err(|error| stdx::error::chain(&error))?),
             false => None,
         };
-        drop(store);
+        drop(held);
         loop {
             if newest.is_some_and(|newest| told >= newest || last >= newest) {
                 return Ok(changes);
