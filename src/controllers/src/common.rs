@@ -9,6 +9,7 @@ pub mod namespaces;
 pub mod nodes;
 pub mod owners;
 pub mod pods;
+pub mod revisions;
 
 use std::future::Future;
 

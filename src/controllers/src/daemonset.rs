@@ -1,6 +1,6 @@
 //! DaemonSets: one pod on each node that may have it.
 //!
-//! `nodes` says which nodes those are, `plan` what to create and delete, `revisions` keeps the history of templates.
+//! `nodes` says which nodes those are, `plan` what to create and delete, `common::revisions` keeps the history of templates.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::common::error::{Error, cause, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
+use crate::common::revisions::{self, HASH_LABEL};
 use crate::common::{namespaces, pods, ready};
 
 mod nodes;
 mod plan;
-mod revisions;
 #[cfg(test)]
 mod tests;
 
@@ -38,8 +38,6 @@ const WORKERS: usize = 2;
 /// Pods that one look may create or delete.
 const BURST: usize = 250;
 const COMPONENT: &str = "daemonset-controller";
-/// The label that names the template a pod was made from.
-const HASH_LABEL: &str = "controller-revision-hash";
 
 struct Controller {
     client: kube::Client,
@@ -141,8 +139,8 @@ impl Controller {
         let revisions = self.revisions.candidates(&key.namespace, owners::uid(&daemon.metadata));
         let mut revisions = owners::claim(&daemon.metadata, &selector, revisions).owned;
         let in_use: Vec<String> = claims.owned.iter().filter_map(|pod| pod.labels().get(HASH_LABEL).cloned()).collect();
-        let history = revisions::plan(&daemon, &mut revisions, &in_use);
-        let Some(hash) = self.keep_history(&daemon, key, history).await? else {
+        let history = revisions::plan(daemon.as_ref(), &mut revisions, &in_use);
+        let Some(hash) = revisions::record(&self.client, daemon.as_ref(), key, history).await? else {
             return Ok(Outcome::After(Duration::from_millis(100)));
         };
         let all = self.nodes.list(None);
@@ -160,49 +158,6 @@ impl Controller {
             None => Ok(planned.again_at.map_or(Outcome::Done, |at| {
                 Outcome::After(Duration::try_from(at.duration_since(now)).unwrap_or_default())
             })),
-        }
-    }
-
-    /// Records the template; the hash that its pods carry, or `None` where the record was just changed.
-    async fn keep_history(
-        &self,
-        daemon: &Arc<DaemonSet>,
-        key: &Key,
-        history: revisions::Plan,
-    ) -> Result<Option<String>, Error> {
-        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &key.namespace);
-        for name in &history.delete {
-            match api.delete(name, &DeleteParams::default()).await {
-                Err(error) if !client::is_not_found(&error) => {
-                    return Err(doing(format!("delete ControllerRevision {}/{name}", key.namespace))(error));
-                }
-                _ => {}
-            }
-        }
-        if let Some((name, revision)) = &history.renumber {
-            let patch = Patch::Merge(json!({"revision": revision}));
-            let done = api.patch(name, &PatchParams::default(), &patch).await;
-            done.map_err(doing(format!("change ControllerRevision {}/{name}", key.namespace)))?;
-        }
-        let Some(new) = history.create else { return Ok(Some(history.hash)) };
-        match api.create(&PostParams::default(), &new).await {
-            Ok(_) => Ok(Some(history.hash)),
-            Err(error) if client::is_already_exists(&error) => {
-                let name = new.name_any();
-                let what = format!("read ControllerRevision {}/{name}", key.namespace);
-                let there = api.get(&name).await.map_err(doing(what))?;
-                if there.data == new.data {
-                    return Ok(Some(history.hash));
-                }
-                let count = daemon.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-                let patch = Patch::Merge(json!({"status": {"collisionCount": count.saturating_add(1)}}));
-                let daemons: Api<DaemonSet> = Api::namespaced(self.client.clone(), &key.namespace);
-                let done = daemons.patch_status(&key.name, &PatchParams::default(), &patch).await;
-                done.map_err(doing(format!("count a collision of DaemonSet {key}")))?;
-                Ok(None)
-            }
-            Err(error) if namespaces::goes_away(&error) => Ok(Some(history.hash)),
-            Err(error) => Err(doing(format!("create a ControllerRevision of DaemonSet {key}"))(error)),
         }
     }
 

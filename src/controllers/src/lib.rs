@@ -34,6 +34,7 @@ pub mod quota;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
+pub mod statefulset;
 
 pub use common::error::Error;
 
@@ -135,6 +136,7 @@ pub const CONTROLLERS: &[Controller] = &[
         Box::pin(replicaset::run::<k8s_openapi::api::core::v1::ReplicationController>(shared))
     }),
     ("resource-quota", "resourcequota-controller", |shared| Box::pin(quota::run(shared))),
+    ("statefulset", "statefulset-controller", |shared| Box::pin(statefulset::run(shared))),
     ("ttl-after-finished", "ttl-after-finished-controller", |shared| Box::pin(job_ttl::run(shared))),
     ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
     ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),

@@ -8,5 +8,6 @@ mod jobs;
 mod nodes;
 mod quotas;
 mod services;
+mod stateful;
 mod support;
 mod workloads;
