@@ -1,0 +1,235 @@
+//! The rules of a schema on an object, node by node, within one budget.
+
+use std::collections::BTreeMap;
+
+use machinery::field::{FieldError, FieldErrors, Path, Reason};
+use serde_json::{Map as JsonMap, Value as Json};
+
+use super::{Compiled, Node, Validator};
+use crate::{EvalError, PER_CALL_COST_LIMIT, Value, Variables};
+
+/// A message that an expression makes is no longer.
+const MAX_MESSAGE_BYTES: usize = 5 * 1024;
+/// Objects within objects; JSON here is not deeper.
+const MAX_DEPTH: usize = 128;
+
+impl Validator {
+    /// Everything that the rules have against an object. `old` is the object before an update. What is evaluated is
+    /// taken off the budget, [`crate::OBJECT_COST_LIMIT`] for a whole object; where it is used up the rest of the rules is not
+    /// run, which is an error too.
+    pub fn validate(&self, path: &Path, object: &Json, old: Option<&Json>, budget: &mut u64) -> FieldErrors {
+        let mut walk = Walk { errors: Vec::new(), budget, is_over: false };
+        walk.node(&self.root, path, object, old, 0);
+        walk.errors
+    }
+}
+
+struct Walk<'b> {
+    errors: FieldErrors,
+    budget: &'b mut u64,
+    /// No further rules are run.
+    is_over: bool,
+}
+
+fn child_of(path: &Path, name: &str) -> Path {
+    path.child(name)
+}
+
+impl Walk<'_> {
+    fn push(&mut self, path: &Path, value: Json, detail: impl Into<String>) {
+        self.errors.push(FieldError { path: path.clone(), reason: Reason::Invalid, value, detail: detail.into() });
+    }
+
+    fn node(&mut self, node: &Node, path: &Path, value: &Json, old: Option<&Json>, depth: usize) {
+        if self.is_over || value.is_null() || depth > MAX_DEPTH {
+            return;
+        }
+        let old = old.filter(|old| !old.is_null());
+        self.rules(node, path, value, old);
+        for part in &node.all_of {
+            self.node(part, path, value, old, depth + 1);
+        }
+        match value {
+            Json::Array(items) => self.items(node, path, items, old, depth),
+            Json::Object(fields) => self.fields(node, path, fields, old, depth),
+            _ => {}
+        }
+    }
+
+    fn fields(&mut self, node: &Node, path: &Path, fields: &JsonMap<String, Json>, old: Option<&Json>, depth: usize) {
+        for (name, value) in fields {
+            let old = old.and_then(|old| old.get(name));
+            if let Some(values) = &node.values {
+                self.node(values, &path.key(name), value, old, depth + 1);
+            }
+            if let Some(property) = node.properties.get(name) {
+                self.node(property, &child_of(path, name), value, old, depth + 1);
+            }
+        }
+    }
+
+    fn items(&mut self, node: &Node, path: &Path, items: &[Json], old: Option<&Json>, depth: usize) {
+        let Some(rules) = &node.items else { return };
+        let old = old.and_then(Json::as_array).filter(|_| node.list_keys.is_some());
+        let known: BTreeMap<String, &Json> =
+            old.into_iter().flatten().filter_map(|item| Some((identity(node, item)?, item))).collect();
+        for (index, item) in items.iter().enumerate() {
+            let old = identity(node, item).and_then(|identity| known.get(&identity).copied());
+            self.node(rules, &path.index(index), item, old, depth + 1);
+        }
+    }
+
+    /// Takes a cost off the budget; false where there is not so much left.
+    fn spend(&mut self, cost: u64) -> bool {
+        match self.budget.checked_sub(cost) {
+            Some(left) => {
+                *self.budget = left;
+                true
+            }
+            None => {
+                *self.budget = 0;
+                self.is_over = true;
+                false
+            }
+        }
+    }
+
+    fn rules(&mut self, node: &Node, path: &Path, value: &Json, old: Option<&Json>) {
+        if node.rules.is_empty() {
+            return;
+        }
+        let type_name = || Json::String(node.type_name.clone());
+        if *self.budget == 0 {
+            self.is_over = true;
+            let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+            self.push(path, type_name(), detail);
+            return;
+        }
+        let own = match Value::typed(value, &node.decl) {
+            Ok(own) => own,
+            Err(error) => return self.push(path, type_name(), format!("{error} evaluating rules")),
+        };
+        let old = old.and_then(|old| Value::typed(old, &node.decl).ok());
+        for compiled in &node.rules {
+            if self.is_over {
+                return;
+            }
+            self.rule(node, path, compiled, value, (&own, old.as_ref()));
+        }
+    }
+
+    fn rule<'a>(
+        &mut self,
+        node: &Node,
+        path: &Path,
+        compiled: &Compiled,
+        value: &Json,
+        (own, old): (&Value<'a>, Option<&Value<'a>>),
+    ) {
+        let type_name = Json::String(node.type_name.clone());
+        let program = match &compiled.program {
+            Ok(program) => program,
+            Err(error) => return self.push(path, type_name, format!("rule compile error: {error}")),
+        };
+        let is_optional = compiled.rule.optional_old_self == Some(true);
+        // A transition rule says nothing about what was not there before.
+        if compiled.uses_old_self && old.is_none() && !is_optional {
+            return;
+        }
+        let mut variables = Variables::new().with("self", own.clone());
+        if is_optional {
+            variables = variables.with("oldSelf", Value::Optional(old.cloned().map(std::sync::Arc::new)));
+        } else if let Some(old) = old {
+            variables = variables.with("oldSelf", old.clone());
+        }
+        let outcome = program.eval(&variables, PER_CALL_COST_LIMIT);
+        if !self.spend(outcome.cost) {
+            let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+            return self.push(path, type_name, detail);
+        }
+        match outcome.result {
+            Ok(Value::Bool(true)) => {}
+            Ok(_) => self.failed(node, path, compiled, value, &variables),
+            Err(error) => self.broken(path, type_name, compiled.rule.shown(), &error),
+        }
+    }
+
+    fn broken(&mut self, path: &Path, type_name: Json, shown: &str, error: &EvalError) {
+        if error.exceeds_cost() {
+            self.is_over = true;
+            let detail = format!(
+                "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+            );
+            return self.push(path, type_name, detail);
+        }
+        let text = error.to_string();
+        let detail = if text.starts_with("no such overload") {
+            format!(
+                "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
+            )
+        } else {
+            format!("{text} evaluating rule: {shown}")
+        };
+        self.push(path, type_name, detail);
+    }
+
+    fn failed(&mut self, node: &Node, path: &Path, compiled: &Compiled, value: &Json, variables: &Variables<'_>) {
+        let path = match &compiled.field_path {
+            Some(field) => path.child(field),
+            None => path.clone(),
+        };
+        let made = match self.message(compiled, variables) {
+            Ok(made) => made,
+            Err(detail) => {
+                self.is_over = true;
+                return self.push(&path, Json::String(node.type_name.clone()), detail);
+            }
+        };
+        let detail = made.unwrap_or_else(|| match compiled.rule.message.is_empty() {
+            true => format!("failed rule: {}", compiled.rule.shown()),
+            false => compiled.rule.message.trim().to_string(),
+        });
+        let reason = match compiled.rule.reason.as_deref() {
+            Some("FieldValueForbidden") => Reason::Forbidden,
+            Some("FieldValueRequired") => Reason::Required,
+            Some("FieldValueDuplicate") => Reason::Duplicate,
+            _ => Reason::Invalid,
+        };
+        // Objects and lists are told by their type.
+        let value =
+            if value.is_object() || value.is_array() { Json::String(node.type_name.clone()) } else { value.clone() };
+        self.errors.push(FieldError { path, reason, value, detail });
+    }
+
+    /// What the message expression makes; none where it makes nothing of use.
+    fn message(&mut self, compiled: &Compiled, variables: &Variables<'_>) -> Result<Option<String>, String> {
+        let Some(program) = &compiled.message else { return Ok(None) };
+        let outcome = program.eval(variables, PER_CALL_COST_LIMIT);
+        if !self.spend(outcome.cost) {
+            return Err("messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run".to_string());
+        }
+        match outcome.result {
+            Ok(Value::String(text)) => {
+                let text = text.trim();
+                let is_of_use = !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
+                Ok(is_of_use.then(|| text.to_string()))
+            }
+            Err(error) if error.exceeds_cost() => Err(format!(
+                "no further validation rules will be run due to call cost exceeds limit for messageExpression: {:?}",
+                compiled.rule.message_expression
+            )),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What tells an element of a list that is a map from the others.
+fn identity(node: &Node, item: &Json) -> Option<String> {
+    let keys = node.list_keys.as_ref()?;
+    let item = item.as_object()?;
+    let values: Vec<Json> = keys
+        .iter()
+        .map(|key| item.get(key).or_else(|| node.key_defaults.get(key)).cloned().unwrap_or(Json::Null))
+        .collect();
+    Some(Json::Array(values).to_string())
+}
