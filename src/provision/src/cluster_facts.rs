@@ -23,6 +23,21 @@ pub struct ClusterFacts {
     pub addons: BTreeMap<String, AddonFacts>,
     /// Whether the cluster's DNS answers; `None` where it is not installed.
     pub dns_answers: Option<bool>,
+    /// The repository that is followed; `None` where there is none, or where nothing is known of it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitops: Option<GitOpsFacts>,
+}
+
+/// How far the cluster is with the repository that it follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitOpsFacts {
+    /// Whether the cluster is equal to the repository, as far as is known.
+    pub ready: bool,
+    /// Whether nothing is done until it is resumed.
+    pub suspended: bool,
+    /// What was done last or, where it is not ready, why.
+    pub message: String,
 }
 
 /// What is known of a node.

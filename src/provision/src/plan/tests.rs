@@ -157,7 +157,7 @@ fn carried_out(facts: &BTreeMap<String, HostFacts>, plan: &Plan) -> BTreeMap<Str
     }
     nodes.values_mut().for_each(|node| node.ready = true);
     facts.get_mut("cp1").unwrap().cluster =
-        Some(ClusterFacts { ready: true, unready: String::new(), nodes, addons, dns_answers: Some(true) });
+        Some(ClusterFacts { ready: true, nodes, addons, dns_answers: Some(true), ..ClusterFacts::default() });
     facts
 }
 

@@ -1,12 +1,13 @@
 //! `rkctl status`
 
 use inventory::{Cluster, Host};
+use provision::cluster_facts::GitOpsFacts;
 use provision::{HostFacts, Observation};
 
 use super::cluster::{Prepared, print_findings};
 use crate::{exit, output, runtime};
 
-/// Show hosts, nodes and addons as they are, and whether there is something to do.
+/// Show hosts, nodes, addons and the repository as they are, and whether there is something to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  rkctl status inventories/lab.yaml\n  rkctl status --output json")]
 pub struct Args {
@@ -81,12 +82,22 @@ fn text(cluster: &Cluster, prepared: &Prepared<'_>, plan: &provision::Plan, heal
         for (name, addon) in &facts.addons {
             text.push_str(&format!("addon {name}: {}\n", if addon.ready { "available" } else { "not available" }));
         }
+        text.push_str(&facts.gitops.as_ref().map(repository).unwrap_or_default());
     }
     let unreachable = prepared.unreachable();
     text.push_str(&print_findings(plan, &unreachable));
     let state = if healthy { "healthy" } else { "not healthy" };
     text.push_str(&format!("The cluster {} is {state}; {}.\n", cluster.name, to_do(plan, unreachable.len())));
     text
+}
+
+/// The repository that the cluster follows, on one line; `rkctl gitops status` tells more.
+fn repository(facts: &GitOpsFacts) -> String {
+    match (facts.suspended, facts.ready) {
+        (true, _) => "repository: suspended\n".to_owned(),
+        (false, true) => format!("repository: {}\n", facts.message),
+        (false, false) => format!("repository: not applied: {}\n", facts.message),
+    }
 }
 
 /// What `up` would do, as far as anybody can tell.
@@ -104,7 +115,15 @@ fn to_do(plan: &provision::Plan, unreachable: usize) -> String {
 mod tests {
     use provision::{Finding, Plan};
 
-    use super::to_do;
+    use super::{GitOpsFacts, repository, to_do};
+
+    #[test]
+    fn a_repository_that_is_not_applied_is_told_with_its_cause() {
+        let facts = |ready, suspended, message: &str| GitOpsFacts { ready, suspended, message: message.to_owned() };
+        assert_eq!(repository(&facts(true, false, "commit 1 (A)")), "repository: commit 1 (A)\n");
+        assert_eq!(repository(&facts(false, false, "a.yaml: wrong")), "repository: not applied: a.yaml: wrong\n");
+        assert_eq!(repository(&facts(true, true, "commit 1 (A)")), "repository: suspended\n");
+    }
 
     #[test]
     fn what_is_left_to_do_is_told_as_far_as_it_is_known() {

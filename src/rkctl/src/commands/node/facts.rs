@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use client::list;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use kube::Resource as _;
 use kube::api::{Api, ListParams};
-use provision::cluster_facts::{AddonFacts, ClusterFacts, MANAGED_ANNOTATION, NodeFacts};
+use provision::cluster_facts::{AddonFacts, ClusterFacts, GitOpsFacts, MANAGED_ANNOTATION, NodeFacts};
 
 use super::{addons, api};
 use crate::config::{SERVER_CONFIG, ServerConfiguration};
@@ -37,10 +37,20 @@ pub fn run(args: Args) -> exit::Answer {
 async fn facts(client: &kube::Client) -> anyhow::Result<ClusterFacts> {
     let unready = api::unready(client).await;
     let nodes = async { Ok(list::page::<Node>(client, &Node::url_path(&(), None), &ListParams::default()).await?) };
-    let (nodes, addons) = tokio::try_join!(nodes, addon_facts(client))?;
+    let (nodes, addons, gitops) = tokio::try_join!(nodes, addon_facts(client), gitops_facts(client))?;
     let dns_answers = if addons.contains_key("dns") { Some(dns_answers(client).await) } else { None };
     let nodes = nodes.objects.iter().filter_map(|node| Some((node.metadata.name.clone()?, node_facts(node)))).collect();
-    Ok(ClusterFacts { ready: unready.is_none(), unready: unready.unwrap_or_default(), nodes, addons, dns_answers })
+    let (ready, unready) = (unready.is_none(), unready.unwrap_or_default());
+    Ok(ClusterFacts { ready, unready, nodes, addons, dns_answers, gitops })
+}
+
+async fn gitops_facts(client: &kube::Client) -> anyhow::Result<Option<GitOpsFacts>> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), gitops::NAMESPACE);
+    let Some(stored) = maps.get_opt(gitops::STATUS_NAME).await? else { return Ok(None) };
+    // One that cannot be read is told by `rkctl gitops status`, and holds up nobody here.
+    let Ok(status) = gitops::read_status(&stored) else { return Ok(None) };
+    let message = status.error.filter(|_| !status.ready).unwrap_or(status.message);
+    Ok(Some(GitOpsFacts { ready: status.ready, suspended: status.suspended, message }))
 }
 
 fn node_facts(node: &Node) -> NodeFacts {
