@@ -193,6 +193,8 @@ fn agent_query(name: &str, query: &Query) -> String {
                     out.append_pair(own, "1");
                 }
             }
+            // WebSocket clients of older protocols name their ports here.
+            ("portforward", "ports") => drop(out.append_pair("port", value)),
             _ => drop(out.append_pair(key, value)),
         }
     }
@@ -281,6 +283,7 @@ mod tests {
         assert_eq!(agent_query("exec", &query), "command=ls&command=-l+a&input=1&output=1");
         assert_eq!(agent_path("exec", "n", "p", "c"), "/exec/n/p/c");
         assert_eq!(agent_path("portforward", "n", "p", ""), "/portForward/n/p");
+        assert_eq!(agent_query("portforward", &Query::parse("ports=80&ports=443")), "port=80&port=443");
         let query = Query::parse("container=c&follow=true&tailLines=5");
         assert_eq!(
             with_query(agent_path("log", "n", "p", "c"), agent_query("log", &query)),
