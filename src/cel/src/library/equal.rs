@@ -82,21 +82,9 @@ fn whole(value: &Value<'_>) -> Option<i128> {
     }
 }
 
-/// A whole number against a double, exactly.
+/// A whole number against a double, as the nearest double: what two numbers are that no double tells apart is equal.
 fn with_double(number: &Value<'_>, double: f64) -> Option<Ordering> {
-    let number = whole(number)?;
-    if double.is_nan() {
-        return None;
-    }
-    // Beyond this no whole number of 64 bits is.
-    if double >= 2e19 {
-        return Some(Ordering::Less);
-    }
-    if double <= -2e19 {
-        return Some(Ordering::Greater);
-    }
-    let floor = double.floor();
-    Some(number.cmp(&(floor as i128)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
+    (whole(number)? as f64).partial_cmp(&double)
 }
 
 fn kind<'l>(list: &'l List<'_>) -> &'l ListKind {
