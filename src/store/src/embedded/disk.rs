@@ -126,11 +126,12 @@ pub(super) fn row_of(event: &Event) -> Option<Row> {
 struct Unreadable(String);
 
 /// What the file holds, and the revisions whose values are not kept as they would be now.
-///
-/// Every row is read and compared with its checksum, and all of them with their sum: what SQLite's own check would
-/// find beyond that (pages that hold nothing) is never served, and reading everything twice would double the start.
 fn load(connection: &Connection, path: &Path, encryption: &Encryption) -> Result<(Log, Vec<u64>), Error> {
     let failed = |error| failed(path, error);
+    let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
+    if check != "ok" {
+        return Err(Error::Corrupt { path: path.display().to_string(), detail: check });
+    }
     let (mut first, mut unreadable, mut stale) = (None, None, Vec::new());
     let mut wrong = |problem: String| {
         first = Some(problem);
