@@ -9,6 +9,7 @@ mod lives;
 mod renewal;
 mod server;
 mod sources;
+mod streams;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ async fn a_node_runs_pods_as_kubelet_does() {
         sources::a_pod_that_waits_for_a_secret_starts_when_it_comes(&bench),
         sources::a_pod_starts_as_soon_as_its_image_is_there(&bench),
         sources::a_static_pod_is_seen_while_its_manifest_lies_there(&bench),
+        streams::kubectl_speaks_with_containers_over_websockets(&bench),
     );
     bench.clear().await;
 }

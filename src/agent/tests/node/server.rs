@@ -34,8 +34,14 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// The cluster's CA, the server's certificate, and the two that the agent has asked for long ago.
-fn certificates(folder: &Path) -> KeyPair {
+/// What the server shows clients, and agents.
+struct Certificates {
+    serving: KeyPair,
+    kubelet_client: KeyPair,
+}
+
+/// The cluster's CA, the server's certificates, an administrator's, and the two that the agent has asked for long ago.
+fn certificates(folder: &Path) -> Certificates {
     let now = Timestamp::now();
     let mut random = rand::rng();
     let authority = pki::Authority::generate("test", now, &mut random).expect("an authority");
@@ -59,12 +65,31 @@ fn certificates(folder: &Path) -> KeyPair {
     let user = format!("system:node:{NODE}");
     issue(&agent, "client", &user, Some("system:nodes"), pki::Usage::Client, FIRST_LIFE);
     issue(&agent, "serving", &user, Some("system:nodes"), pki::Usage::Server, FIRST_LIFE);
-    issue(folder, "apiserver", "kube-apiserver", None, pki::Usage::Server, Duration::from_secs(24 * 3600))
+    let day = Duration::from_secs(24 * 3600);
+    issue(folder, "admin", "admin", Some("system:masters"), pki::Usage::Client, day);
+    Certificates {
+        serving: issue(folder, "apiserver", "kube-apiserver", None, pki::Usage::Server, day),
+        kubelet_client: issue(folder, "kubelet-client", "apiserver", Some("system:masters"), pki::Usage::Client, day),
+    }
+}
+
+/// The kubeconfig of an administrator.
+fn write_kubeconfig(folder: &Path, url: &str) {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "t",
+        "clusters": [{"name": "t", "cluster": {"server": url, "certificate-authority": file("ca.crt")}}],
+        "users": [{"name": "t", "user": {"client-certificate": file("admin.crt"), "client-key": file("admin.key")}}],
+        "contexts": [{"name": "t", "context": {"cluster": "t", "user": "t"}}],
+    });
+    write(folder, "kubeconfig", &config.to_string());
 }
 
 /// Starts the server and the controller that signs certificates; `folder` gets its certificates, and in `agent/` those of the node.
 pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
-    let serving = certificates(folder);
+    let Certificates { serving, kubelet_client } = certificates(folder);
     let key = pki::generate_key().expect("a key");
     let settings = policy::Settings {
         service_account_key: write(folder, "sa.key", &key),
@@ -85,7 +110,7 @@ pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
         advertise_port: None,
         service_cidr: "10.43.0.0/16".parse().expect("a network"),
         node_port_range: 30000..=32767,
-        kubelet_client: None,
+        kubelet_client: Some(kubelet_client),
         local_targets: false,
         proxy_client: None,
         limits: Limits::default(),
@@ -94,6 +119,7 @@ pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
     let plugins = policy::plugins(&settings, store.clone()).await.expect("a policy");
     let server = Server::new(config, store, plugins).await.expect("a server");
     let url = format!("https://{}", server.address());
+    write_kubeconfig(folder, &url);
     let client = server.client(User::new("tester", &["system:masters"]));
     let context = client::Context::new(client.clone(), shutdown.clone());
     tokio::spawn(async move { server.run(shutdown).await.expect("the server runs") });
