@@ -17,7 +17,7 @@ mod shutdown;
 
 pub use cluster::{Cluster, HOSTS, SPARE};
 pub use http::{get, get_many, get_secure};
-pub use inventory::GIT_INTERVAL_S;
+pub use inventory::{GIT_INTERVAL_S, on_a_shared_disk};
 pub use machine::NAME as MACHINE;
 pub use manifests::{busybox_pod, deployment, service};
 pub use program::{Running, on_a_terminal};

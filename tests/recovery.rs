@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::kubectl::Ran;
 
-use crate::harness::{PATIENCE, Running, SPARE, Scene, differences, drills, on_a_terminal};
+use crate::harness::{PATIENCE, Running, SPARE, Scene, differences, drills, on_a_shared_disk, on_a_terminal};
 
 drills![
     tells_what_is_wrong_with_a_host_and_goes_on,
@@ -28,8 +28,9 @@ const KILLED_AFTER_MS: [u64; 6] = [300, 900, 1700, 2600, 3800, 5500];
 fn inventory(scene: &Scene) -> Value {
     let ssh = json!({ "user": "root", "identityFile": scene.cluster.key(),
         "hostKeys": { "policy": "strict", "file": scene.cluster.known_hosts() } });
-    json!({ "metadata": { "name": "spare" },
-        "spec": { "hosts": [{ "name": SPARE, "address": scene.cluster.address(SPARE), "ssh": ssh }] } })
+    let host =
+        json!({ "name": SPARE, "address": scene.cluster.address(SPARE), "ssh": ssh, "agent": on_a_shared_disk() });
+    json!({ "metadata": { "name": "spare" }, "spec": { "hosts": [host] } })
 }
 
 /// `up` that is not waited for.

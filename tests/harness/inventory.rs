@@ -35,16 +35,7 @@ pub fn inventory(name: &str, hosts: &[&str], status: &Status, git: Option<&GitSe
                     "hostKeys": { "policy": "strict", "file": status.known_hosts },
                     "connectTimeout": CONNECT_TIMEOUT,
                 },
-                // The hosts share the disk of this machine.
-                "agent": {
-                    "evictionHard": {
-                        "nodefs.available": "0%",
-                        "nodefs.inodesFree": "0%",
-                        "imagefs.available": "0%",
-                        "imagefs.inodesFree": "0%",
-                    },
-                    "imageGCHighThresholdPercent": 100,
-                },
+                "agent": on_a_shared_disk(),
             },
             "hosts": hosts.iter().enumerate().map(host).collect::<Vec<_>>(),
         },
@@ -61,6 +52,13 @@ pub fn inventory(name: &str, hosts: &[&str], status: &Status, git: Option<&GitSe
         });
     }
     inventory
+}
+
+/// The settings of an agent whose host shares the disk of this machine: how full that is evicts nobody.
+pub fn on_a_shared_disk() -> Value {
+    let signals = ["nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree"];
+    let nothing: Value = signals.iter().map(|signal| (signal.to_string(), json!("0%"))).collect();
+    json!({ "evictionHard": nothing, "imageGCHighThresholdPercent": 100 })
 }
 
 /// The host of an inventory by its name.
