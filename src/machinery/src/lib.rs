@@ -6,6 +6,7 @@ pub mod apply;
 pub mod eviction;
 pub mod field;
 pub mod gvk;
+pub mod jsonpath;
 pub mod meta;
 pub mod names;
 pub mod patch;

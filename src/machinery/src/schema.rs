@@ -7,17 +7,27 @@
 mod check;
 mod decode;
 mod default;
+mod format;
 mod prune;
+pub mod structural;
 
-pub use check::check;
+pub use check::{check, check_change};
 pub use decode::{DecodeError, decode};
 pub use default::default;
-pub use prune::prune;
+pub use prune::{prune, prune_structural};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+
+/// The name of the type that every object's metadata have.
+pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// The schema of a value whose type is one of the definitions.
+pub fn reference(name: &str) -> Schema {
+    Schema { type_: Type::Reference(name.into()), ..Schema::default() }
+}
 
 /// A node of a schema. Cheap to clone; types that refer to themselves go through [`Type::Reference`].
 #[derive(Debug, Clone, Default)]
@@ -40,6 +50,23 @@ pub struct Schema {
     pub embedded_resource: bool,
     /// Bounds and patterns of OpenAPI (`maximum`, `pattern`, `maxItems`, …) in their JSON form; empty for most.
     pub bounds: BTreeMap<String, Value>,
+    /// `allOf`, `anyOf`, `oneOf` and `not`, where there are any.
+    pub logic: Option<Arc<Logic>>,
+    /// Stands within a [`Logic`]: says nothing of values of another type.
+    pub partial: bool,
+}
+
+/// Conditions on a value that are themselves schemas.
+#[derive(Debug, Clone, Default)]
+pub struct Logic {
+    /// Every one holds.
+    pub all_of: Vec<Schema>,
+    /// One holds, or several.
+    pub any_of: Vec<Schema>,
+    /// Exactly one holds.
+    pub one_of: Vec<Schema>,
+    /// Does not hold.
+    pub not: Option<Schema>,
 }
 
 /// The JSON type of a value.

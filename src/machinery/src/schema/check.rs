@@ -1,12 +1,14 @@
 //! Validating a value against everything a schema says: types, required fields, enums and bounds, with the errors
 //! that the API server gives for custom resources.
 
-use std::collections::BTreeMap;
+mod bounds;
+mod pattern;
 
-use regex::Regex;
-use serde_json::{Number, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Definitions, ListKind, Schema, Type};
+use serde_json::Value;
+
+use super::{Definitions, ListKind, Logic, Schema, Type};
 use crate::field::{FieldError, FieldErrors, Reason};
 use crate::trail::Trail;
 
@@ -15,8 +17,14 @@ const MAX_ERRORS: usize = 100;
 
 /// Everything about a value that its schema forbids. Unknown fields are [`super::prune`]'s.
 pub fn check(value: &Value, schema: &Schema, definitions: &Definitions) -> FieldErrors {
+    check_change(value, None, schema, definitions)
+}
+
+/// The same for a changed value: what is as it was in `old` stays allowed, though the schema has become stricter
+/// since (KEP-4008). Elements of lists are compared by their keys, those of lists without keys not at all.
+pub fn check_change(value: &Value, old: Option<&Value>, schema: &Schema, definitions: &Definitions) -> FieldErrors {
     let mut checker = Checker { definitions, errors: Vec::new() };
-    checker.value(value, schema, &Trail::Root);
+    checker.value(value, old, schema, &Trail::Root);
     checker.errors
 }
 
@@ -26,19 +34,33 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn value(&mut self, value: &Value, schema: &Schema, trail: &Trail<'_>) {
+    fn value(&mut self, value: &Value, old: Option<&Value>, schema: &Schema, trail: &Trail<'_>) {
+        if old == Some(value) {
+            return;
+        }
         let resolved = self.definitions.resolve(schema);
         if value.is_null() && (schema.nullable || resolved.nullable || matches!(resolved.type_, Type::Any)) {
             return;
         }
-        if !has_type(value, &resolved.type_) {
+        let has_type = has_type(value, &resolved.type_);
+        if !has_type && !resolved.partial {
             self.wrong_type(value, &resolved.type_, trail);
             return;
         }
         for schema in [Some(schema), (!std::ptr::eq(schema, resolved)).then_some(resolved)].into_iter().flatten() {
             self.enumeration(value, schema, trail);
             self.bounds(value, &schema.bounds, trail);
+            if let Some(logic) = &schema.logic {
+                self.logic(value, old, logic, trail);
+            }
         }
+        if has_type {
+            self.within(value, old, resolved, trail);
+        }
+    }
+
+    /// The fields or elements of a value.
+    fn within(&mut self, value: &Value, old: Option<&Value>, resolved: &Schema, trail: &Trail<'_>) {
         match (&resolved.type_, value) {
             (Type::Object { fields, required, .. }, Value::Object(object)) => {
                 for name in required.iter().filter(|name| !object.contains_key(*name)) {
@@ -46,23 +68,85 @@ impl Checker<'_> {
                 }
                 for (name, value) in object {
                     if let Some(field) = fields.get(name) {
-                        self.value(value, field, &Trail::Key(trail, name));
+                        self.value(value, old.and_then(|old| old.get(name)), field, &Trail::Key(trail, name));
                     }
                 }
             }
             (Type::Map { values, .. }, Value::Object(object)) => {
                 for (key, value) in object {
-                    self.value(value, values, &Trail::Key(trail, key));
+                    self.value(value, old.and_then(|old| old.get(key)), values, &Trail::Key(trail, key));
                 }
             }
             (Type::List { items, kind }, Value::Array(list)) => {
+                let old = self.by_key(old, items, kind);
                 for (index, value) in list.iter().enumerate() {
-                    self.value(value, items, &Trail::Index(trail, index));
+                    let key = if old.is_empty() { None } else { self.identity(value, items, kind) };
+                    let before = key.and_then(|key| old.get(&key.to_string()).copied());
+                    self.value(value, before, items, &Trail::Index(trail, index));
                 }
                 self.uniqueness(list, items, kind, trail);
             }
             _ => {}
         }
+    }
+
+    /// The elements of a list by their keys; none where it has no keys.
+    fn by_key<'v>(&self, list: Option<&'v Value>, items: &Schema, kind: &ListKind) -> HashMap<String, &'v Value> {
+        let ListKind::Map(_) = kind else { return HashMap::new() };
+        let list = list.and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(|value| Some((self.identity(value, items, kind)?.to_string(), value))).collect()
+    }
+
+    /// What tells an element from the others of its list.
+    fn identity(&self, value: &Value, items: &Schema, kind: &ListKind) -> Option<Value> {
+        let item = self.definitions.resolve(items);
+        match kind {
+            ListKind::Atomic => None,
+            ListKind::Set => Some(value.clone()),
+            ListKind::Map(keys) => {
+                let field = |key: &String| {
+                    let value = value.get(key).or_else(|| field_default(item, key))?;
+                    Some((key.clone(), value.clone()))
+                };
+                Some(Value::Object(keys.iter().filter_map(field).collect()))
+            }
+        }
+    }
+
+    fn logic(&mut self, value: &Value, old: Option<&Value>, logic: &Logic, trail: &Trail<'_>) {
+        let definitions = self.definitions;
+        let errors_of = |schema: &Schema| {
+            let mut checker = Checker { definitions, errors: Vec::new() };
+            checker.value(value, old, schema, trail);
+            checker.errors
+        };
+        let holds = |schemas: &[Schema]| schemas.iter().filter(|schema| errors_of(schema).is_empty()).count();
+        let mut wrong: Vec<String> = Vec::new();
+        if !logic.any_of.is_empty() && holds(&logic.any_of) == 0 {
+            wrong.push("validate at least one schema (anyOf)".to_string());
+        }
+        match holds(&logic.one_of) {
+            _ if logic.one_of.is_empty() => {}
+            0 => wrong.push("validate one and only one schema (oneOf). Found none valid".to_string()),
+            1 => {}
+            many => wrong.push(format!("validate one and only one schema (oneOf). Found {many} valid alternatives")),
+        }
+        if logic.not.as_ref().is_some_and(|schema| errors_of(schema).is_empty()) {
+            wrong.push("not validate the schema (not)".to_string());
+        }
+        let within: Vec<FieldErrors> = logic.all_of.iter().map(errors_of).filter(|errors| !errors.is_empty()).collect();
+        match within.len() {
+            0 => {}
+            count if count == logic.all_of.len() => {
+                wrong.push("validate all the schemas (allOf). None validated".to_string());
+            }
+            _ => wrong.push("validate all the schemas (allOf)".to_string()),
+        }
+        for why in wrong {
+            let detail = format!("{:?} must {why}", body_name(trail));
+            self.push(FieldError { path: trail.path(), reason: Reason::Invalid, value: "".into(), detail });
+        }
+        within.into_iter().flatten().for_each(|error| self.push(error));
     }
 
     fn push(&mut self, error: FieldError) {
@@ -95,40 +179,16 @@ impl Checker<'_> {
         if bounds.is_empty() {
             return;
         }
-        let wrong = match value {
-            Value::Number(number) => number_bounds(number, bounds),
-            Value::String(text) => text_bounds(text, bounds),
-            Value::Array(list) => count_bounds(list.len(), bounds, "minItems", "maxItems", "items"),
-            Value::Object(object) => count_bounds(object.len(), bounds, "minProperties", "maxProperties", "properties"),
-            _ => Vec::new(),
-        };
-        for (reason, detail) in wrong {
-            let detail = format!("{} in body {detail}", body_name(trail));
-            let value = if value.is_array() || value.is_object() { Value::Null } else { value.clone() };
+        for (reason, value, detail) in bounds::exceeded(value, bounds, &body_name(trail)) {
             self.push(FieldError { path: trail.path(), reason, value, detail });
         }
     }
 
     /// Sets hold each value once, maps each key once.
     fn uniqueness(&mut self, list: &[Value], items: &Schema, kind: &ListKind, trail: &Trail<'_>) {
-        let item = self.definitions.resolve(items);
-        let identity = |value: &Value| -> Option<Value> {
-            match kind {
-                ListKind::Atomic => None,
-                ListKind::Set => Some(value.clone()),
-                ListKind::Map(keys) => Some(Value::Object(
-                    keys.iter()
-                        .filter_map(|key| {
-                            let value = value.get(key).or_else(|| field_default(item, key))?;
-                            Some((key.clone(), value.clone()))
-                        })
-                        .collect(),
-                )),
-            }
-        };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (index, value) in list.iter().enumerate() {
-            let Some(identity) = identity(value) else { return };
+            let Some(identity) = self.identity(value, items, kind) else { return };
             if !seen.insert(identity.to_string()) {
                 self.push(FieldError::duplicate(&Trail::Index(trail, index).path(), identity));
             }
@@ -150,7 +210,7 @@ fn has_type(value: &Value, type_: &Type) -> bool {
         Type::Object { .. } | Type::Map { .. } => value.is_object(),
         Type::List { .. } => value.is_array(),
         Type::String { format } => value.is_string() || (format.as_deref() == Some("quantity") && value.is_number()),
-        Type::Integer { format } => match (value.as_i64(), format.as_deref()) {
+        Type::Integer { format } => match (whole(value), format.as_deref()) {
             (Some(number), Some("int32")) => i32::try_from(number).is_ok(),
             (Some(_), _) => true,
             (None, _) => false,
@@ -159,6 +219,14 @@ fn has_type(value: &Value, type_: &Type) -> bool {
         Type::Boolean => value.is_boolean(),
         Type::IntOrString => value.is_i64() || value.is_string(),
     }
+}
+
+/// A number without a fraction, however it is written.
+fn whole(value: &Value) -> Option<i64> {
+    /// Beyond it not every whole number is a float.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let float = || value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX);
+    value.as_i64().or_else(|| float().map(|float| float as i64))
 }
 
 fn type_name(type_: &Type) -> &'static str {
@@ -188,67 +256,4 @@ fn type_name_of(value: &Value) -> &'static str {
 
 fn body_name(trail: &Trail<'_>) -> String {
     if trail.is_root() { "<root>".to_string() } else { trail.to_string() }
-}
-
-type Wrong = Vec<(Reason, String)>;
-
-fn number_bounds(number: &Number, bounds: &BTreeMap<String, Value>) -> Wrong {
-    let mut wrong = Wrong::new();
-    let value = number.as_f64().unwrap_or_default();
-    let is_set = |name: &str| bounds.get(name).and_then(Value::as_bool) == Some(true);
-    if let Some(limit) = bounds.get("maximum") {
-        let bound = limit.as_f64().unwrap_or(f64::INFINITY);
-        match is_set("exclusiveMaximum") {
-            true if value >= bound => wrong.push((Reason::Invalid, format!("should be less than {limit}"))),
-            false if value > bound => wrong.push((Reason::Invalid, format!("should be less than or equal to {limit}"))),
-            _ => {}
-        }
-    }
-    if let Some(limit) = bounds.get("minimum") {
-        let bound = limit.as_f64().unwrap_or(f64::NEG_INFINITY);
-        match is_set("exclusiveMinimum") {
-            true if value <= bound => wrong.push((Reason::Invalid, format!("should be greater than {limit}"))),
-            false if value < bound => {
-                wrong.push((Reason::Invalid, format!("should be greater than or equal to {limit}")));
-            }
-            _ => {}
-        }
-    }
-    if let Some(factor) = bounds.get("multipleOf") {
-        let quotient = value / factor.as_f64().filter(|factor| *factor != 0.0).unwrap_or(1.0);
-        if quotient.fract() != 0.0 {
-            wrong.push((Reason::Invalid, format!("should be a multiple of {factor}")));
-        }
-    }
-    wrong
-}
-
-fn text_bounds(text: &str, bounds: &BTreeMap<String, Value>) -> Wrong {
-    let mut wrong = Wrong::new();
-    let length = text.chars().count() as u64;
-    if let Some(limit) = bounds.get("maxLength").and_then(Value::as_u64).filter(|limit| length > *limit) {
-        wrong.push((Reason::TooLong, format!("should be at most {limit} chars long")));
-    }
-    if let Some(limit) = bounds.get("minLength").and_then(Value::as_u64).filter(|limit| length < *limit) {
-        wrong.push((Reason::Invalid, format!("should be at least {limit} chars long")));
-    }
-    if let Some(pattern) = bounds.get("pattern").and_then(Value::as_str) {
-        // A pattern that is no regular expression is refused where the schema comes in.
-        if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
-            wrong.push((Reason::Invalid, format!("should match '{pattern}'")));
-        }
-    }
-    wrong
-}
-
-fn count_bounds(count: usize, bounds: &BTreeMap<String, Value>, least: &str, most: &str, what: &str) -> Wrong {
-    let mut wrong = Wrong::new();
-    let limit = |name: &str| bounds.get(name).and_then(Value::as_u64);
-    if let Some(limit) = limit(most).filter(|limit| count as u64 > *limit) {
-        wrong.push((Reason::TooMany, format!("should have at most {limit} {what}")));
-    }
-    if let Some(limit) = limit(least).filter(|limit| (count as u64) < *limit) {
-        wrong.push((Reason::Invalid, format!("should have at least {limit} {what}")));
-    }
-    wrong
 }

@@ -16,7 +16,15 @@ const EMBEDDED_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 ///
 /// A null field is absent; a null in a list or map is the zero value of its type.
 pub fn prune(value: &mut Value, schema: &Schema, definitions: &Definitions) -> Vec<String> {
-    let mut pruner = Pruner { definitions, unknown: Vec::new() };
+    let mut pruner = Pruner { definitions, unknown: Vec::new(), typed: true };
+    pruner.value(value, schema, &Trail::Root);
+    pruner.unknown
+}
+
+/// The same for custom resources, which no type decodes: a null in a map goes, one in a list stays and is refused by
+/// validation.
+pub fn prune_structural(value: &mut Value, schema: &Schema, definitions: &Definitions) -> Vec<String> {
+    let mut pruner = Pruner { definitions, unknown: Vec::new(), typed: false };
     pruner.value(value, schema, &Trail::Root);
     pruner.unknown
 }
@@ -24,6 +32,8 @@ pub fn prune(value: &mut Value, schema: &Schema, definitions: &Definitions) -> V
 struct Pruner<'a> {
     definitions: &'a Definitions,
     unknown: Vec<String>,
+    /// Nulls in lists and maps are the zero values of their type.
+    typed: bool,
 }
 
 impl Pruner<'_> {
@@ -49,6 +59,9 @@ impl Pruner<'_> {
                 });
             }
             (Type::Map { values, .. }, Value::Object(object)) => {
+                if !self.typed {
+                    object.retain(|_, value| !value.is_null() || self.takes_null(values));
+                }
                 for (key, value) in object.iter_mut() {
                     self.element(value, values, &Trail::Key(trail, key));
                 }
@@ -63,7 +76,7 @@ impl Pruner<'_> {
     }
 
     fn element(&mut self, value: &mut Value, schema: &Schema, trail: &Trail<'_>) {
-        if value.is_null() && !self.takes_null(schema) {
+        if self.typed && value.is_null() && !self.takes_null(schema) {
             *value = zero(self.definitions.resolve(schema));
         }
         self.value(value, schema, trail);
