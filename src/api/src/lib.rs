@@ -24,6 +24,7 @@
 //! - [`definitions::openapi`] writes definitions as OpenAPI components.
 
 mod check;
+pub mod custom;
 pub mod definitions;
 mod edit;
 pub mod kinds;

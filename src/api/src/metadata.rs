@@ -31,7 +31,11 @@ pub fn validate_create(resource: &Resource, object: &Value) -> FieldErrors {
 }
 
 fn kind_errors(resource: &Resource, object: &Value) -> FieldErrors {
-    let mut errors = choices::validate(resource, object);
+    let mut errors = match resource.custom() {
+        // The whole schema is checked by the kind itself, with what was there before in view.
+        Some(_) => FieldErrors::new(),
+        None => choices::validate(resource, object),
+    };
     errors.extend(resource.behaviour.validate(object));
     errors
 }

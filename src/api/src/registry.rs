@@ -2,9 +2,10 @@
 //!
 //! To add a kind: its behaviour in `kinds/`, and one line in its group's function below.
 
-mod subresources;
+pub(crate) mod subresources;
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
 
@@ -27,10 +28,11 @@ use schemars::JsonSchema;
 
 use crate::definitions::{Generate, closure, generate, schema_in};
 use crate::kinds;
-use crate::resource::{Kind, Resource, Subresource};
+use crate::resource::{Behaviour, Kind, Resource, Subresource, Text};
 use subresources::*;
 
-const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub(crate) const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// A namespace's deletion has consequences that deserve one request each.
 const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const READ_VERBS: &[&str] = &["get", "list"];
@@ -78,8 +80,8 @@ pub struct Registry {
     resources: Vec<Resource>,
     bodies: Vec<Body>,
     /// Positions by plural and by kind; a name is in few groups and versions.
-    by_plural: HashMap<&'static str, Vec<usize>>,
-    by_kind: HashMap<&'static str, Vec<usize>>,
+    by_plural: HashMap<Text, Vec<usize>>,
+    by_kind: HashMap<Text, Vec<usize>>,
 }
 
 /// The registry of this build.
@@ -90,11 +92,11 @@ pub fn registry() -> &'static Registry {
 
 impl Registry {
     fn new(resources: Vec<Resource>) -> Self {
-        let mut by_plural: HashMap<&'static str, Vec<usize>> = HashMap::new();
-        let mut by_kind: HashMap<&'static str, Vec<usize>> = HashMap::new();
+        let mut by_plural: HashMap<Text, Vec<usize>> = HashMap::new();
+        let mut by_kind: HashMap<Text, Vec<usize>> = HashMap::new();
         for (at, resource) in resources.iter().enumerate() {
-            by_plural.entry(resource.plural).or_default().push(at);
-            by_kind.entry(resource.kind).or_default().push(at);
+            by_plural.entry(resource.plural.clone()).or_default().push(at);
+            by_kind.entry(resource.kind.clone()).or_default().push(at);
         }
         Self { resources, bodies: bodies(), by_plural, by_kind }
     }
@@ -160,7 +162,8 @@ impl Registry {
 
     /// The resource in whose form objects of `resource` are stored: itself for all but a few.
     pub fn stored_as<'a>(&'a self, resource: &'a Resource) -> &'a Resource {
-        resource.storage.and_then(|(group, version)| self.get(group, version, resource.plural)).unwrap_or(resource)
+        let storage = resource.storage.as_ref();
+        storage.and_then(|own| self.get(&own.group, &own.version, &resource.plural)).unwrap_or(resource)
     }
 }
 
@@ -179,22 +182,21 @@ where
 {
     Resource {
         group_version: GroupVersion::new(K::GROUP, K::VERSION),
-        kind: K::KIND,
-        plural: K::URL_PATH_SEGMENT,
-        // Likewise one short string a kind, made once.
-        singular: Box::leak(K::KIND.to_lowercase().into_boxed_str()),
+        kind: K::KIND.into(),
+        plural: K::URL_PATH_SEGMENT.into(),
+        singular: K::KIND.to_lowercase().into(),
         namespaced: TypeId::of::<K::Scope>() == TypeId::of::<NamespaceResourceScope>(),
-        short_names: &[],
-        categories: &[],
+        short_names: Vec::new(),
+        categories: Vec::new(),
         verbs: ALL_VERBS,
-        subresources: &[],
+        subresources: Cow::Borrowed(&[]),
         storage: None,
         deprecated: None,
-        schema_name: schema_name::<K>(),
+        schema_name: schema_name::<K>().into(),
         update_creates: false,
         update_needs_version: false,
         name_rule: names::dns1123_subdomain,
-        behaviour,
+        behaviour: Behaviour::BuiltIn(behaviour),
         generate: generate::<K>,
         definitions: OnceLock::new(),
     }
@@ -210,12 +212,12 @@ where
 
 impl Resource {
     fn short(mut self, names: &'static [&'static str]) -> Self {
-        self.short_names = names;
+        self.short_names = names.iter().copied().map(Text::Borrowed).collect();
         self
     }
 
     fn categories(mut self, categories: &'static [&'static str]) -> Self {
-        self.categories = categories;
+        self.categories = categories.iter().copied().map(Text::Borrowed).collect();
         self
     }
 
@@ -225,17 +227,17 @@ impl Resource {
     }
 
     fn with(mut self, subresources: &'static [Subresource]) -> Self {
-        self.subresources = subresources;
+        self.subresources = Cow::Borrowed(subresources);
         self
     }
 
     fn stored_in(mut self, group: &'static str, version: &'static str) -> Self {
-        self.storage = Some((group, version));
+        self.storage = Some(GroupVersion::new(group, version));
         self
     }
 
     fn deprecated(mut self, warning: &'static str) -> Self {
-        self.deprecated = Some(warning);
+        self.deprecated = Some(warning.into());
         self
     }
 

@@ -1,6 +1,8 @@
 //! What the API server needs to know of a resource to serve it.
 
-use std::sync::OnceLock;
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use machinery::apply::Reset;
 use machinery::field::FieldErrors;
@@ -8,8 +10,12 @@ use machinery::gvk::{GroupResource, GroupVersion};
 use machinery::schema::{Definitions, Schema};
 use serde_json::Value;
 
+use crate::custom::Custom;
 use crate::definitions::{Generate, closure, schema_in};
 use crate::{read, strategy};
+
+/// A name: of a built-in kind written in the program, of a custom one read at run time.
+pub type Text = Cow<'static, str>;
 
 /// A subresource and what it answers to.
 #[derive(Debug, Clone)]
@@ -19,22 +25,22 @@ pub struct Subresource {
     /// The group/version of the body where it differs from the parent's (`autoscaling/v1` of a scale).
     pub group_version: Option<(&'static str, &'static str)>,
     /// The kind of the body: `Scale`, `Eviction`, the parent's own for `status`.
-    pub kind: &'static str,
+    pub kind: Text,
     /// `get`, `patch`, `update`, `create`.
     pub verbs: &'static [&'static str],
 }
 
 /// A printer column of `kubectl get`.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct Column<'a> {
     /// `Name`, `Ready`, `Age`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// `string`, `integer`, `date`.
-    pub type_: &'static str,
+    pub type_: &'a str,
     /// `name` for the first column, else empty.
-    pub format: &'static str,
+    pub format: &'a str,
     /// The text in `kubectl explain` form.
-    pub description: &'static str,
+    pub description: &'a str,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i32,
 }
@@ -113,7 +119,7 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// The columns of a Table.
-    fn columns(&self) -> Vec<Column>;
+    fn columns(&self) -> Vec<Column<'_>>;
 
     /// The cells of an object, one per column. `now` is what ages are counted from.
     fn cells(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value>;
@@ -146,33 +152,54 @@ pub trait Kind: Send + Sync + 'static {
     }
 }
 
+/// What a kind adds: of built-in kinds it is part of the program, of custom ones it is made of their definition.
+#[derive(Clone)]
+pub enum Behaviour {
+    /// A kind of this program.
+    BuiltIn(&'static dyn Kind),
+    /// A kind of a CustomResourceDefinition.
+    Custom(Arc<Custom>),
+}
+
+impl Deref for Behaviour {
+    type Target = dyn Kind;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::BuiltIn(kind) => *kind,
+            Self::Custom(custom) => custom.as_ref(),
+        }
+    }
+}
+
 /// A resource as it is served in one version.
 pub struct Resource {
     /// Group and version in the URL and in apiVersion.
     pub group_version: GroupVersion,
     /// `Pod`.
-    pub kind: &'static str,
+    pub kind: Text,
     /// `pods`.
-    pub plural: &'static str,
+    pub plural: Text,
     /// `pod`.
-    pub singular: &'static str,
+    pub singular: Text,
     /// Lives in a namespace.
     pub namespaced: bool,
     /// `po`.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<Text>,
     /// `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<Text>,
     /// The verbs of the main resource.
     pub verbs: &'static [&'static str],
     /// The subresources, `status` and the rest.
-    pub subresources: &'static [Subresource],
+    pub subresources: Cow<'static, [Subresource]>,
     /// The group and version in which objects are stored, where that is not this one: autoscaling/v1 is stored as
-    /// autoscaling/v2, `events` of events.k8s.io as those of the core group. Registry keys follow the stored group.
-    pub storage: Option<(&'static str, &'static str)>,
+    /// autoscaling/v2, `events` of events.k8s.io as those of the core group. Registry keys follow the stored group. Of
+    /// custom resources it is always set: what was stored may have been written by another schema.
+    pub storage: Option<GroupVersion>,
     /// The key of the kind's schema among the definitions: `io.k8s.api.core.v1.Pod`.
-    pub schema_name: &'static str,
+    pub schema_name: Text,
     /// What clients are warned of who still use the resource.
-    pub deprecated: Option<&'static str>,
+    pub deprecated: Option<Text>,
     /// Whether an update of what is not there makes it.
     pub update_creates: bool,
     /// Whether an update must say which version it is of.
@@ -180,7 +207,7 @@ pub struct Resource {
     /// How Kubernetes forms a name error: a DNS-1123 subdomain for most.
     pub name_rule: fn(&str) -> Vec<String>,
     /// What the kind adds.
-    pub behaviour: &'static dyn Kind,
+    pub behaviour: Behaviour,
     pub(crate) generate: Generate,
     pub(crate) definitions: OnceLock<Definitions>,
 }
@@ -193,12 +220,20 @@ impl Resource {
 
     /// The kind's schema and every schema it refers to; made on first use.
     pub fn definitions(&self) -> &Definitions {
-        self.definitions.get_or_init(|| closure(self.schema_name, self.generate))
+        self.definitions.get_or_init(|| closure(&self.schema_name, self.generate))
     }
 
     /// The kind's own schema, whose references [`Resource::definitions`] resolves.
     pub fn schema(&self) -> &Schema {
-        schema_in(self.definitions(), self.schema_name)
+        schema_in(self.definitions(), &self.schema_name)
+    }
+
+    /// What a CustomResourceDefinition says of it; `None` for built-in resources.
+    pub fn custom(&self) -> Option<&Custom> {
+        match &self.behaviour {
+            Behaviour::BuiltIn(_) => None,
+            Behaviour::Custom(custom) => Some(custom),
+        }
     }
 
     /// Whether the main resource answers to `verb` (`deletecollection`).

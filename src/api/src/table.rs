@@ -13,27 +13,27 @@ pub const UNKNOWN: &str = "<unknown>";
 pub const NONE: &str = "<none>";
 
 /// A column that is always shown.
-pub const fn column(name: &'static str, type_: &'static str, description: &'static str) -> Column {
+pub const fn column(name: &'static str, type_: &'static str, description: &'static str) -> Column<'static> {
     Column { name, type_, format: "", description, priority: 0 }
 }
 
 /// A text column that is always shown.
-pub const fn text(name: &'static str, description: &'static str) -> Column {
+pub const fn text(name: &'static str, description: &'static str) -> Column<'static> {
     column(name, "string", description)
 }
 
 /// A text column that `-o wide` adds.
-pub const fn wide(name: &'static str, description: &'static str) -> Column {
+pub const fn wide(name: &'static str, description: &'static str) -> Column<'static> {
     Column { name, type_: "string", format: "", description, priority: 1 }
 }
 
 /// The first column of every kind.
-pub const fn name_column() -> Column {
+pub const fn name_column() -> Column<'static> {
     Column { name: "Name", type_: "string", format: "name", description: "The object's name.", priority: 0 }
 }
 
 /// The age of the object.
-pub const fn age_column() -> Column {
+pub const fn age_column() -> Column<'static> {
     text("Age", "The time since the object was created.")
 }
 
@@ -103,7 +103,7 @@ pub fn selector(selector: &Value) -> String {
 }
 
 /// The columns of what a pod template runs.
-pub const CONTAINER_COLUMNS: [Column; 2] = [
+pub const CONTAINER_COLUMNS: [Column<'static>; 2] = [
     wide("Containers", "The names of the template's containers."),
     wide("Images", "The images of the template's containers."),
 ];

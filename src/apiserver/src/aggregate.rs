@@ -48,7 +48,7 @@ pub async fn services(state: &State) -> Result<Vec<Value>> {
 pub async fn find(context: &Context) -> Result<Option<Value>> {
     let segments: Vec<&str> = context.info.path.split('/').skip(1).take(3).collect();
     let ["apis", group, version] = segments.as_slice() else { return Ok(None) };
-    if group.is_empty() || version.is_empty() || api::registry().of_version(group, version).next().is_some() {
+    if group.is_empty() || version.is_empty() || context.served.of_version(group, version).next().is_some() {
         return Ok(None);
     }
     let Some(resource) = api::registry().get("apiregistration.k8s.io", "v1", "apiservices") else { return Ok(None) };

@@ -14,6 +14,7 @@ use crate::answer;
 use crate::body::{Body, JSON};
 use crate::cache::Cached;
 use crate::handler::Context;
+use crate::served::Served;
 use crate::status::{Result, Status};
 
 /// Answers a discovery path.
@@ -30,7 +31,9 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
         {
             return Ok(Cached::new(document.to_string().into()).answer(&context.headers, media_type));
         }
-        let cached = cached(context, &format!("{path} {version}"), || Some(aggregated::document(path, version)))?;
+        let cached = cached(context, &format!("{path} {version}"), || {
+            Some(aggregated::document(&context.served, path, version))
+        })?;
         return Ok(cached.answer(&context.headers, media_type));
     }
     let format = accept::negotiate_format(&context.headers, false)?;
@@ -45,14 +48,14 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
     if let Some(name) = path.strip_prefix("/apis/")
         && !name.contains('/')
         && let services = aggregate::services(&context.state).await?
-        && let Some(versions) = aggregate::discovery::groups(&services).get(name)
+        && let Some(versions) = aggregate::discovery::groups(&context.served, &services).get(name)
     {
         let mut group = aggregate::discovery::plain(name, versions);
         group["kind"] = "APIGroup".into();
         group["apiVersion"] = "v1".into();
         return answer::value(context, StatusCode::OK, format, &group);
     }
-    let cached = cached(context, path, || document(path))?;
+    let cached = cached(context, path, || document(&context.served, path))?;
     match format {
         Format::Json => Ok(cached.answer(&context.headers, JSON)),
         Format::Yaml | Format::Protobuf => answer::json(context, StatusCode::OK, format, cached.bytes.clone()),
@@ -63,13 +66,13 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
 /// are none. It is made anew each time, since those servers come and go.
 async fn with_others(context: &Context, version: Option<&str>) -> Result<Option<Value>> {
     let services = aggregate::services(&context.state).await?;
-    let others = aggregate::discovery::groups(&services);
+    let others = aggregate::discovery::groups(&context.served, &services);
     if others.is_empty() {
         return Ok(None);
     }
     let (mut document, field) = match version {
-        Some(version) => (aggregated::document("/apis", version), "items"),
-        None => (documents::groups(), "groups"),
+        Some(version) => (aggregated::document(&context.served, "/apis", version), "items"),
+        None => (documents::groups(&context.served), "groups"),
     };
     for (group, versions) in &others {
         let entry = match version {
@@ -85,20 +88,20 @@ async fn with_others(context: &Context, version: Option<&str>) -> Result<Option<
 
 fn cached(context: &Context, key: &str, make: impl FnOnce() -> Option<Value>) -> Result<Cached> {
     context
-        .state
+        .served
         .documents
         .get_or_make(key, || make().map(|value| Bytes::from(value.to_string())))
         .ok_or_else(Status::no_such_resource)
 }
 
-fn document(path: &str) -> Option<Value> {
+fn document(served: &Served, path: &str) -> Option<Value> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
-        [] | [""] => Some(documents::paths()),
-        ["apis"] => Some(documents::groups()),
-        ["apis", group] => documents::group(group),
-        ["api", version] => documents::resources("", version),
-        ["apis", group, version] if !group.is_empty() => documents::resources(group, version),
+        [] | [""] => Some(documents::paths(served)),
+        ["apis"] => Some(documents::groups(served)),
+        ["apis", group] => documents::group(served, group),
+        ["api", version] => documents::resources(served, "", version),
+        ["apis", group, version] if !group.is_empty() => documents::resources(served, group, version),
         _ => None,
     }
 }

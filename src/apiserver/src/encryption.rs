@@ -135,14 +135,15 @@ fn keys_of(resource: &str) -> Result<Vec<Keys>, String> {
         ("*", "") if resource == "*" => Err("use '*.' for the core group, '*.*' for all".to_string()),
         ("*", "") => {
             let core = registry().resources().iter().filter(|known| known.group_version.group.is_empty());
-            Ok(core.map(|known| prefix("", known.plural)).collect())
+            Ok(core.map(|known| prefix("", &known.plural)).collect())
         }
         ("*", group) => Ok(vec![Keys::Prefix(format!("/registry/{group}/"))]),
         ("", _) => Err("has no name".to_string()),
         (plural, group) => {
             let known = registry().resources().iter().any(|known| {
                 known.plural == plural
-                    && (known.group_version.group == group || known.storage.is_some_and(|(stored, _)| stored == group))
+                    && (known.group_version.group == group
+                        || known.storage.as_ref().is_some_and(|stored| stored.group == group))
             });
             if !known && (builtin(group) || group.is_empty()) {
                 return Err(format!("there is no resource {resource}"));

@@ -34,6 +34,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The CustomResourceDefinitions cannot be read while the server starts.
+    #[error("reading the CustomResourceDefinitions: {0}")]
+    Definitions(String),
     /// The store failed while the server started.
     #[error("reading the store")]
     Store(#[from] store::Error),

@@ -17,6 +17,7 @@ use crate::body::{self, Body};
 use crate::metrics::Labels;
 use crate::plugin::{Connection, Warnings};
 use crate::request::{Query, RequestInfo, User};
+use crate::served::Served;
 use crate::state::State;
 use crate::status::{Result, Status};
 
@@ -38,6 +39,8 @@ pub enum Caller {
 pub struct Context {
     /// The server.
     pub state: Arc<State>,
+    /// What is served, as it was when the request came.
+    pub served: Arc<Served>,
     /// Who asks.
     pub user: User,
     /// What for.
@@ -66,15 +69,16 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
     let long_running = is_long_running(&info, &query);
-    let labels = labels(&info);
+    let served = state.customs.served();
+    let labels = labels(&served, &info);
     if long_running {
         state.metrics.long_running(&labels, 1);
     }
     let guard = LongRunning { state: state.clone(), labels: long_running.then(|| labels.clone()) };
     let answered = if long_running {
-        step(&state, caller, request, info, query, Some(guard)).await
+        step(&state, served, caller, request, info, query, Some(guard)).await
     } else {
-        let answer = step(&state, caller, request, info, query, None);
+        let answer = step(&state, served, caller, request, info, query, None);
         tokio::time::timeout(ANSWER_WITHIN, answer)
             .await
             .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 1)))
@@ -100,6 +104,7 @@ impl Drop for LongRunning {
 
 async fn step(
     state: &Arc<State>,
+    served: Arc<Served>,
     caller: Caller,
     request: Request<Body>,
     info: RequestInfo,
@@ -121,6 +126,7 @@ async fn step(
     authorize::authorize(state, &user, &info).await?;
     let context = Context {
         state: state.clone(),
+        served,
         user,
         info,
         query,
@@ -181,19 +187,17 @@ fn is_long_running(info: &RequestInfo, query: &Query) -> bool {
     }
 }
 
-fn labels(info: &RequestInfo) -> Labels {
-    let known = info.is_resource && api::registry().get(&info.group, &info.version, &info.resource).is_some();
-    if !known {
+fn labels(served: &Served, info: &RequestInfo) -> Labels {
+    let known = served.get(&info.group, &info.version, &info.resource).filter(|_| info.is_resource);
+    let Some(resource) = known else {
         return Labels { verb: known_verb(&info.verb), ..Labels::default() };
-    }
+    };
     let scope = match (info.name.as_str(), info.namespace.as_str()) {
         ("", "") => "cluster",
         ("", _) => "namespace",
         _ => "resource",
     };
-    let known_subresource = api::registry()
-        .get(&info.group, &info.version, &info.resource)
-        .is_some_and(|resource| resource.subresource(&info.subresource).is_some());
+    let known_subresource = resource.subresource(&info.subresource).is_some();
     Labels {
         verb: known_verb(&info.verb),
         group: info.group.clone(),

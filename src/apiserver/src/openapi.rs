@@ -23,7 +23,7 @@ const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0
 /// 404 for a group or version that is not served; 406.
 pub fn serve(context: &Context) -> Result<Response<Body>> {
     let path = context.info.path.trim_end_matches('/');
-    let documents = &context.state.documents;
+    let documents = &context.served.documents;
     match path {
         "/openapi/v2" => {
             let accepted = clauses(&context.headers);
@@ -32,19 +32,21 @@ pub fn serve(context: &Context) -> Result<Response<Body>> {
             let first = accepted.iter().find(|clause| binary(&clause.media_type) || clause.covers(JSON));
             let first = first.ok_or_else(|| Status::not_acceptable(&[JSON, PROTOBUF]))?;
             if binary(&first.media_type) {
-                let made = documents.get_or_make("openapi v2 protobuf", || Some(v2::protobuf().into()));
+                let made = documents.get_or_make("openapi v2 protobuf", || Some(v2::protobuf(&context.served).into()));
                 return Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, PROTOBUF_ANSWER));
             }
-            let made = documents.get_or_make("openapi v2", || Some(Bytes::from(v2::document().to_string())));
+            let made =
+                documents.get_or_make("openapi v2", || Some(Bytes::from(v2::document(&context.served).to_string())));
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
         }
         "/openapi/v3" => {
-            let made = documents.get_or_make(path, || Some(Bytes::from(v3::index().to_string())));
+            let made = documents.get_or_make(path, || Some(Bytes::from(v3::index(&context.served).to_string())));
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
         }
         _ => {
             let rest = path.strip_prefix("/openapi/v3/").ok_or_else(Status::no_such_resource)?;
-            let made = documents.get_or_make(path, || v3::document(rest).map(|value| Bytes::from(value.to_string())));
+            let made = documents
+                .get_or_make(path, || v3::document(&context.served, rest).map(|value| Bytes::from(value.to_string())));
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
         }
     }

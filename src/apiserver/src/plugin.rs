@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
 use crate::request::{Attributes, Query, User};
+use crate::served::Served;
 use crate::status::{Result, Status};
 
 /// Which certificate authority a client's certificate chains to.
@@ -100,6 +101,8 @@ pub enum Operation {
 /// What admission is told besides the object.
 #[derive(Debug)]
 pub struct Admit<'a> {
+    /// What is served.
+    pub served: &'a Served,
     /// What is done.
     pub operation: Operation,
     /// Who does it.

@@ -29,6 +29,7 @@ pub mod watch;
 use http::{Request, Response};
 
 use crate::body::Body;
+use crate::custom;
 use crate::handler::{Context, LongRunning};
 use crate::status::{Result, Status};
 use crate::stream;
@@ -40,7 +41,7 @@ use target::Target;
 /// 404 and 405 for what is not served, and whatever the operation answers.
 pub async fn serve(context: &Context, request: Request<Body>, running: Option<LongRunning>) -> Result<Response<Body>> {
     let target = Target::of(context)?;
-    target.resource.deprecated.into_iter().for_each(|warning| context.warnings.add(warning));
+    target.resource.deprecated.iter().for_each(|warning| context.warnings.add(warning.to_string()));
     if let Some(subresource) = target.subresource {
         return serve_subresource(&target, subresource.name, request, running).await;
     }
@@ -53,15 +54,37 @@ pub async fn serve(context: &Context, request: Request<Body>, running: Option<Lo
     if target.resource.plural == "componentstatuses" {
         return components::answer(&target).await;
     }
-    match context.info.verb.as_str() {
-        "get" => get::get(&target).await,
-        "list" => list::list(&target).await,
-        "watch" => watch::watch(&target, running).await,
-        "create" => create::create(&target, request).await,
-        "update" => update::update(&target, request).await,
-        "patch" => patch::patch(&target, request).await,
-        "delete" => delete::delete(&target, request).await,
-        "deletecollection" => collection::delete(&target, request).await,
+    if context.info.verb == "create" && context.served.is_terminating(target.resource) {
+        return Err(Status::new(
+            405,
+            "MethodNotAllowed",
+            "create not allowed while custom resource definition is terminating",
+        ));
+    }
+    let is_definition =
+        target.resource.plural == custom::PLURAL && target.resource.group_version.group == custom::GROUP;
+    let answer = serve_main(&target, request, running).await?;
+    if is_definition && !matches!(context.info.verb.as_str(), "get" | "list" | "watch") {
+        // Whoever has written a definition finds it served.
+        context.state.customs.refresh(context.state.store.as_ref()).await?;
+    }
+    Ok(answer)
+}
+
+async fn serve_main(
+    target: &Target<'_>,
+    request: Request<Body>,
+    running: Option<LongRunning>,
+) -> Result<Response<Body>> {
+    match target.context.info.verb.as_str() {
+        "get" => get::get(target).await,
+        "list" => list::list(target).await,
+        "watch" => watch::watch(target, running).await,
+        "create" => create::create(target, request).await,
+        "update" => update::update(target, request).await,
+        "patch" => patch::patch(target, request).await,
+        "delete" => delete::delete(target, request).await,
+        "deletecollection" => collection::delete(target, request).await,
         _ => Err(not_allowed()),
     }
 }

@@ -61,6 +61,9 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let state = State::new(config, address.port(), store, plugins)?;
+        // What was served before is served from the first request on.
+        let read = state.customs.refresh(state.store.as_ref()).await;
+        read.map_err(|status| Error::Definitions(status.to_string()))?;
         Ok(Self { state: Arc::new(state), tls, listener, address })
     }
 

@@ -6,9 +6,9 @@ use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Documents;
 use crate::components::Components;
 use crate::config::Config;
+use crate::custom::Customs;
 use crate::error::Error;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -34,8 +34,8 @@ pub struct State {
     pub components: Components,
     /// Ends watches and streams.
     pub shutdown: CancellationToken,
-    /// Discovery and OpenAPI documents.
-    pub documents: Documents,
+    /// CustomResourceDefinitions, and with them everything that is served.
+    pub customs: Customs,
     /// Addresses and ports of services.
     pub services: Allocator,
     /// Connections to agents and pods.
@@ -61,7 +61,7 @@ impl State {
             health: Health::default(),
             components: Components::default(),
             shutdown: CancellationToken::new(),
-            documents: Documents::default(),
+            customs: Customs::default(),
             services,
             connector,
             reads: Semaphore::new(reads),

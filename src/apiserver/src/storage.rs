@@ -17,13 +17,13 @@ const HEAD_BYTES_MAX: usize = 1024;
 
 /// The prefix of a resource's keys, of one namespace or (empty) of all: `/registry/apps/deployments/default/`.
 pub fn prefix(resource: &Resource, namespace: &str) -> String {
-    let group = resource.storage.map_or(resource.group_version.group.as_str(), |(group, _)| group);
+    let group = resource.storage.as_ref().unwrap_or(&resource.group_version).group.as_str();
     let mut prefix = String::from("/registry/");
     if !group.is_empty() {
         prefix.push_str(group);
         prefix.push('/');
     }
-    prefix.push_str(resource.plural);
+    prefix.push_str(&resource.plural);
     prefix.push('/');
     if !namespace.is_empty() {
         prefix.push_str(namespace);

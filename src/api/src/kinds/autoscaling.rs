@@ -58,7 +58,7 @@ impl Kind for Autoscaler {
         validate_status(object)
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         vec![
             name_column(),
             text("Reference", "What is scaled."),
@@ -118,7 +118,7 @@ impl Kind for AutoscalerV1 {
         validate_status(object)
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         Autoscaler.columns()
     }
 

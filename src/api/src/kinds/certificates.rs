@@ -20,7 +20,7 @@ use crate::table::{NONE, age, age_column, name, name_column, text, text_or};
 /// The behaviour of CertificateSigningRequests.
 pub struct SigningRequest;
 
-const CSR_COLUMNS: &[Column] = &[
+const CSR_COLUMNS: &[Column<'static>] = &[
     name_column(),
     age_column(),
     text("SignerName", "Who is asked to sign."),
@@ -220,7 +220,7 @@ impl Kind for SigningRequest {
         errors
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         CSR_COLUMNS.to_vec()
     }
 

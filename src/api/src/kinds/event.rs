@@ -58,7 +58,7 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 impl Kind for CoreEvent {
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         vec![
             text("Last Seen", "The time since it happened last."),
             text("Type", "Normal or Warning."),
@@ -120,7 +120,7 @@ impl Kind for CoreEvent {
 }
 
 impl Kind for Event {
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         CoreEvent.columns()
     }
 

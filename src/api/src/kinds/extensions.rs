@@ -19,20 +19,18 @@ const GROUP_PRIORITY_MAX: i64 = 20_000;
 /// The greatest priority of a version within its group.
 const VERSION_PRIORITY_MAX: i64 = 1_000;
 
-/// The behaviour of CustomResourceDefinitions. Nothing serves what they define, and so new ones are refused.
+/// The behaviour of CustomResourceDefinitions. What of them is not done is refused.
 pub static CRD: Simple = Simple {
     has_generation: true,
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     default: definition::default,
     validate: definition::validate,
-    validate_new: |object| {
-        let mut errors = FieldErrors::new();
-        let why = "this version serves no custom resources, so that no object of the kind could be made: leave out what \
-                   brings the definition";
-        At::root(object).at("spec").forbidden(&mut errors, why);
+    validate_new: crate::custom::unsupported,
+    validate_update: |object, old| {
+        let mut errors = definition::validate_update(object, old);
+        errors.extend(crate::custom::unsupported(object));
         errors
     },
-    validate_update: definition::validate_update,
     ..Simple::CREATED_AT
 };
 

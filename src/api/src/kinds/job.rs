@@ -22,7 +22,7 @@ use crate::table::{
 /// The behaviour of Jobs.
 pub struct Job;
 
-const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column<'static>] = &[
     name_column(),
     text("Status", "Where the job stands."),
     text("Completions", "How many pods succeeded, of how many wanted."),
@@ -143,7 +143,7 @@ impl Kind for Job {
         status::validate(object, old)
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         COLUMNS.to_vec()
     }
 

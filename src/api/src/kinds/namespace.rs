@@ -90,7 +90,7 @@ impl Kind for Namespace {
         errors
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         vec![name_column(), text("Status", "Whether the namespace is in use or ending."), age_column()]
     }
 

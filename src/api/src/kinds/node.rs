@@ -17,7 +17,7 @@ use crate::resource::Kind;
 use crate::table::{NONE, UNKNOWN, age, age_column, joined, name, name_column, text, text_or, wide};
 use crate::{status, strategy};
 
-const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column<'static>] = &[
     name_column(),
     text("Status", "Whether the node takes pods."),
     text("Roles", "What the node is for."),
@@ -145,7 +145,7 @@ impl Kind for Node {
         errors
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         COLUMNS.to_vec()
     }
 

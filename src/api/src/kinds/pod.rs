@@ -121,7 +121,7 @@ impl Kind for Pod {
         }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         columns::columns()
     }
 

@@ -88,7 +88,7 @@ impl Kind for Service {
         errors
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         columns::COLUMNS.to_vec()
     }
 

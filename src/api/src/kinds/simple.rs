@@ -13,7 +13,7 @@ use crate::table::{age, age_column, column, name, name_column};
 /// A kind as data. Begin with [`Simple::PLAIN`] or [`Simple::CREATED_AT`] and say what differs.
 pub struct Simple {
     /// What `kubectl get` shows.
-    pub columns: &'static [Column],
+    pub columns: &'static [Column<'static>],
     /// The cells of an object, one a column.
     pub cells: fn(&Value, Timestamp) -> Vec<Value>,
     /// What field selectors may name.
@@ -107,7 +107,7 @@ impl Kind for Simple {
         if subresource == "status" { (self.validate_status)(object, old) } else { FieldErrors::new() }
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<Column<'_>> {
         self.columns.to_vec()
     }
 

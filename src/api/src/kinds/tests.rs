@@ -205,7 +205,7 @@ fn what_will_surprise_is_said() {
 
 #[test]
 fn signing_requests_are_decided_by_approval_and_answered_by_status() {
-    let behaviour = resource("certificatesigningrequests").behaviour;
+    let behaviour = &resource("certificatesigningrequests").behaviour;
     let condition = |type_: &str| json!({"type": type_, "status": "True"});
     let old = json!({"spec": {"username": "a"}, "status": {}});
     let wanted = json!({"spec": {"username": "b"},
@@ -232,7 +232,7 @@ fn what_kubernetes_calls_immutable_is() {
         ("controllerrevisions", json!({"data": {"a": 1}}), json!({"data": {"a": 2}})),
         ("ingressclasses", json!({"spec": {"controller": "a.b/c"}}), json!({"spec": {"controller": "a.b/d"}})),
     ] {
-        let behaviour = resource(plural).behaviour;
+        let behaviour = &resource(plural).behaviour;
         assert!(behaviour.validate_update(&old, &old).is_empty(), "{plural}");
         let errors = behaviour.validate_update(&new, &old);
         assert_eq!(errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>(), ["field is immutable"]);
@@ -241,7 +241,7 @@ fn what_kubernetes_calls_immutable_is() {
 
 #[test]
 fn new_pods_are_not_yet_debugged_or_placed_before_they_may_be() {
-    let behaviour = resource("pods").behaviour;
+    let behaviour = &resource("pods").behaviour;
     let pod =
         json!({"spec": {"nodeName": "n", "schedulingGates": [{"name": "g"}], "ephemeralContainers": [{"name": "e"}]}});
     let paths: Vec<String> = behaviour.validate_new(&pod).iter().map(|error| error.path.to_string()).collect();

@@ -1,5 +1,7 @@
 //! The subresources of the built-in kinds.
 
+use std::borrow::Cow;
+
 use crate::resource::Subresource;
 
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
@@ -7,15 +9,28 @@ const CONNECT_STREAM: &[&str] = &["create", "get"];
 const CONNECT_ANY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 const fn own(name: &'static str, kind: &'static str) -> Subresource {
-    Subresource { name, group_version: None, kind, verbs: GET_PATCH_UPDATE }
+    Subresource { name, group_version: None, kind: Cow::Borrowed(kind), verbs: GET_PATCH_UPDATE }
 }
 
 const fn other(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
-    Subresource { name, group_version: None, kind, verbs }
+    Subresource { name, group_version: None, kind: Cow::Borrowed(kind), verbs }
 }
 
-const SCALE: Subresource =
-    Subresource { name: "scale", group_version: Some(("autoscaling", "v1")), kind: "Scale", verbs: GET_PATCH_UPDATE };
+const fn of_group(
+    name: &'static str,
+    group_version: (&'static str, &'static str),
+    kind: &'static str,
+    verbs: &'static [&'static str],
+) -> Subresource {
+    Subresource { name, group_version: Some(group_version), kind: Cow::Borrowed(kind), verbs }
+}
+
+/// `status`, of a kind that is known at run time only.
+pub(crate) fn status_of(kind: String) -> Subresource {
+    Subresource { name: "status", group_version: None, kind: kind.into(), verbs: GET_PATCH_UPDATE }
+}
+
+pub(crate) const SCALE: Subresource = of_group("scale", ("autoscaling", "v1"), "Scale", GET_PATCH_UPDATE);
 
 macro_rules! status_only {
     ($($name:ident: $kind:literal),* $(,)?) => {
@@ -65,7 +80,7 @@ pub(super) const POD: &[Subresource] = &[
     other("attach", "PodAttachOptions", CONNECT_STREAM),
     other("binding", "Binding", &["create"]),
     own("ephemeralcontainers", "Pod"),
-    Subresource { name: "eviction", group_version: Some(("policy", "v1")), kind: "Eviction", verbs: &["create"] },
+    of_group("eviction", ("policy", "v1"), "Eviction", &["create"]),
     other("exec", "PodExecOptions", CONNECT_STREAM),
     other("log", "Pod", &["get"]),
     other("portforward", "PodPortForwardOptions", CONNECT_STREAM),
@@ -79,12 +94,8 @@ pub(super) const SERVICE: &[Subresource] =
 
 pub(super) const NODE: &[Subresource] = &[other("proxy", "NodeProxyOptions", CONNECT_ANY), own("status", "Node")];
 
-pub(super) const SERVICE_ACCOUNT: &[Subresource] = &[Subresource {
-    name: "token",
-    group_version: Some(("authentication.k8s.io", "v1")),
-    kind: "TokenRequest",
-    verbs: &["create"],
-}];
+pub(super) const SERVICE_ACCOUNT: &[Subresource] =
+    &[of_group("token", ("authentication.k8s.io", "v1"), "TokenRequest", &["create"])];
 
 pub(super) const CSR: &[Subresource] =
     &[own("approval", "CertificateSigningRequest"), own("status", "CertificateSigningRequest")];

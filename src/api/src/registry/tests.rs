@@ -15,9 +15,9 @@ fn every_resource_of_the_stable_groups_is_served() {
 fn resources_are_found_by_plural_and_kind() {
     let registry = registry();
     let pods = registry.get("", "v1", "pods").expect("served");
-    assert_eq!((pods.kind, pods.singular, pods.namespaced), ("Pod", "pod", true));
-    assert_eq!(pods.subresource("binding").map(|found| found.kind), Some("Binding"));
-    assert_eq!(registry.by_kind("apps", "v1", "Deployment").map(|found| found.plural), Some("deployments"));
+    assert_eq!((pods.kind.as_ref(), pods.singular.as_ref(), pods.namespaced), ("Pod", "pod", true));
+    assert_eq!(pods.subresource("binding").map(|found| found.kind.as_ref()), Some("Binding"));
+    assert_eq!(registry.by_kind("apps", "v1", "Deployment").map(|found| found.plural.as_ref()), Some("deployments"));
     assert!(!registry.get("", "v1", "nodes").expect("served").namespaced);
     assert!(registry.get("apps", "v2", "deployments").is_none());
     assert_eq!(
@@ -41,8 +41,8 @@ fn two_versions_of_one_resource_are_stored_as_one() {
 fn names_are_unique_within_a_version_and_columns_begin_with_the_name() {
     let mut seen = std::collections::HashSet::new();
     for resource in registry().resources() {
-        assert!(seen.insert((resource.group_version.to_string(), resource.plural)));
-        assert!(resource.definitions().0.contains_key(resource.schema_name), "{}", resource.schema_name);
+        assert!(seen.insert((resource.group_version.to_string(), resource.plural.clone())));
+        assert!(resource.definitions().0.contains_key(&*resource.schema_name), "{}", resource.schema_name);
         let columns = resource.behaviour.columns();
         let cells = resource.behaviour.cells(&serde_json::json!({}), jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(columns.len(), cells.len(), "{}", resource.kind);

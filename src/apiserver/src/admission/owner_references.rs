@@ -11,6 +11,7 @@ use super::{forbidden, writes};
 use crate::live::{items, text};
 use crate::plugin::{Admission, Admit, Authorizer, Decision, Operation};
 use crate::request::Attributes;
+use crate::served::Served;
 use crate::status::Result;
 
 /// The plugin.
@@ -29,7 +30,7 @@ impl Admission for OwnerReferences {
     async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
         let Some(object) = object.filter(|_| request.subresource.is_empty()) else { return Ok(()) };
         for reference in newly_blocking(object, request.old) {
-            let Some(asked) = finalizers_of(reference, request.namespace) else { continue };
+            let Some(asked) = finalizers_of(request.served, reference, request.namespace) else { continue };
             if matches!(self.0.authorize(request.user, &asked).await, Decision::Allow(_)) {
                 continue;
             }
@@ -53,10 +54,10 @@ fn newly_blocking<'a>(object: &'a Value, old: Option<&'a Value>) -> impl Iterato
     })
 }
 
-fn finalizers_of(reference: &Value, namespace: &str) -> Option<Attributes> {
+fn finalizers_of(served: &Served, reference: &Value, namespace: &str) -> Option<Attributes> {
     let version = GroupVersion::parse(text(reference, "/apiVersion"))?;
     // A kind that is not served is no owner that could be held up.
-    let resource = api::registry().by_kind(&version.group, &version.version, text(reference, "/kind"))?;
+    let resource = served.by_kind(&version.group, &version.version, text(reference, "/kind"))?;
     Some(Attributes {
         verb: "update".to_string(),
         namespace: if resource.namespaced { namespace.to_string() } else { String::new() },

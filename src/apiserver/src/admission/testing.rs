@@ -10,6 +10,7 @@ use store::{Precondition, Store};
 use crate::live::{Live, prefix, text};
 use crate::plugin::{Admission, Admit, Hold, Operation, Warnings};
 use crate::request::User;
+use crate::served::Served;
 use crate::status::Status;
 
 /// A store in a temporary folder.
@@ -59,8 +60,9 @@ impl Asked {
     async fn with<T>(&self, name: &str, pass: impl AsyncFnOnce(&Admit<'_>) -> T) -> T {
         let group_version = GroupVersion::new(self.group, "v1");
         let kind = GroupVersionKind { group_version: group_version.clone(), kind: "Kind".to_string() };
-        let (options, warnings) = (json!({}), Warnings::default());
+        let (options, warnings, served) = (json!({}), Warnings::default(), Served::default());
         let request = Admit {
+            served: &served,
             operation: self.operation,
             user: &self.user,
             group_version: &group_version,

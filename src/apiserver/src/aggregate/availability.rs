@@ -42,6 +42,7 @@ async fn run(state: &Arc<State>, client: &kube::Client) {
     loop {
         // Watched before it is read, so that nothing is missed in between.
         let watch = state.store.watch(&prefix, None).await;
+        let mut served = state.customs.changes();
         let pause = match round(state, client, &prefix).await {
             Ok(true) => RECHECK_EVERY,
             Ok(false) => RETRY_EVERY,
@@ -51,7 +52,16 @@ async fn run(state: &Arc<State>, client: &kube::Client) {
             }
         };
         match watch {
-            Ok(watch) => drop(tokio::time::timeout(pause, changed(watch)).await),
+            Ok(watch) => {
+                let changed = async {
+                    tokio::select! {
+                        () = changed(watch) => {}
+                        // Its sender lives as long as the server.
+                        _ = served.changed() => tokio::time::sleep(SETTLE).await,
+                    }
+                };
+                drop(tokio::time::timeout(pause, changed).await);
+            }
             Err(store::Error::Closed) => return,
             Err(_) => tokio::time::sleep(pause).await,
         }
@@ -68,7 +78,11 @@ async fn changed(mut watch: Box<dyn Watch>) {
 async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Result<bool> {
     let range = state.store.range(prefix, RangeOptions::default()).await.map_err(storage::failure)?;
     let objects = range.entries.iter().map(storage::decode).collect::<Result<Vec<_>>>()?;
-    let missing = local::wanted().into_iter().filter(|wanted| {
+    let wanted = local::wanted(&state.customs.served());
+    let left_over = objects.iter().filter(|object| local::is_left_over(object, &wanted));
+    let removed = join_all(left_over.map(|object| remove(client, object))).await;
+    removed.into_iter().collect::<Result<()>>()?;
+    let missing = wanted.into_iter().filter(|wanted| {
         let name = meta::name(wanted);
         !objects.iter().any(|object| meta::name(object) == name)
     });
@@ -183,6 +197,12 @@ async fn write(client: &kube::Client, object: &Value, verdict: &Verdict) -> Resu
     let patch = json!({"metadata": {"uid": meta::uid(object)}, "status": {"conditions": conditions}});
     let request = Request::patch(format!("/apis/apiregistration.k8s.io/v1/apiservices/{name}/status"));
     send(client, request.header("content-type", "application/merge-patch+json"), &patch).await
+}
+
+async fn remove(client: &kube::Client, object: &Value) -> Result<()> {
+    let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{}", meta::name(object));
+    let options = json!({"preconditions": {"uid": meta::uid(object)}});
+    send(client, Request::delete(path).header("content-type", "application/json"), &options).await
 }
 
 async fn create(client: &kube::Client, object: Value) -> Result<()> {

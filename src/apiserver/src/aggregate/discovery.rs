@@ -8,18 +8,19 @@ use futures::future::join_all;
 use machinery::meta;
 use serde_json::{Value, json};
 
+use crate::served::Served;
 use crate::state::State;
 
 /// A server that does not answer by then is shown without its resources.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The groups with their versions, the preferred first, of APIServices whose version is not built in.
-pub fn groups(services: &[Value]) -> BTreeMap<String, Vec<(String, &Value)>> {
-    let mut groups: BTreeMap<String, Vec<(String, &Value)>> = BTreeMap::new();
+pub fn groups<'a>(served: &Served, services: &'a [Value]) -> BTreeMap<String, Vec<(String, &'a Value)>> {
+    let mut groups: BTreeMap<String, Vec<(String, &'a Value)>> = BTreeMap::new();
     for service in services {
         let (group, version) =
             (meta::text_at(service, &["spec", "group"]), meta::text_at(service, &["spec", "version"]));
-        if !group.is_empty() && api::registry().of_version(group, version).next().is_none() {
+        if !group.is_empty() && served.of_version(group, version).next().is_none() {
             groups.entry(group.to_string()).or_default().push((version.to_string(), service));
         }
     }
@@ -120,7 +121,7 @@ mod tests {
     fn groups_come_from_services_that_are_not_built_in() {
         let service = |group: &str, version: &str, priority: i64| json!({"spec": {"group": group, "version": version, "versionPriority": priority, "service": {}}});
         let services = [service("m.io", "v1beta1", 10), service("m.io", "v1", 20), service("apps", "v1", 1)];
-        let groups = groups(&services);
+        let groups = groups(&Served::default(), &services);
         assert_eq!(groups.keys().collect::<Vec<_>>(), ["m.io"]);
         assert_eq!(plain("m.io", &groups["m.io"])["preferredVersion"]["version"], "v1");
     }

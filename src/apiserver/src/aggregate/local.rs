@@ -2,10 +2,15 @@
 //! all there is, with Kubernetes' order of groups.
 
 use machinery::gvk::GroupVersion;
+use machinery::meta;
 use serde_json::{Value, json};
+
+use crate::served::Served;
 
 /// Marks the objects that the server keeps up.
 pub const MANAGED_LABEL: &str = "kube-aggregator.kubernetes.io/automanaged";
+/// The value of [`MANAGED_LABEL`] for groups of custom resources, which come and go.
+const MANAGED_CUSTOM: &str = "true";
 /// The group of APIServices themselves, which no APIService describes.
 const OWN_GROUP: &str = "apiregistration.k8s.io";
 /// The order of groups, as Kubernetes numbers it.
@@ -34,8 +39,11 @@ const PRIORITIES: [(&str, i64); 20] = [
 /// Of groups that are not listed.
 const PRIORITY_OTHER: i64 = 15_000;
 
+/// The order of groups of custom resources, and of their versions.
+const PRIORITY_CUSTOM: (i64, i64) = (1_000, 100);
+
 /// The objects that there should be.
-pub fn wanted() -> Vec<Value> {
+pub fn wanted(served: &Served) -> Vec<Value> {
     let mut versions: Vec<&GroupVersion> = Vec::new();
     for resource in api::registry().resources() {
         let version = &resource.group_version;
@@ -43,7 +51,29 @@ pub fn wanted() -> Vec<Value> {
             versions.push(version);
         }
     }
-    versions.into_iter().map(object).collect()
+    let built_in = versions.len();
+    for resource in served.custom() {
+        if !versions.contains(&&resource.group_version) {
+            versions.push(&resource.group_version);
+        }
+    }
+    let custom = versions.split_off(built_in);
+    versions.into_iter().map(object).chain(custom.into_iter().map(custom_object)).collect()
+}
+
+/// Whether an object was made for a custom group or version that is served no more.
+pub fn is_left_over(object: &Value, wanted: &[Value]) -> bool {
+    meta::label(object, MANAGED_LABEL) == Some(MANAGED_CUSTOM)
+        && !wanted.iter().any(|wanted| meta::name(wanted) == meta::name(object))
+}
+
+fn custom_object(version: &GroupVersion) -> Value {
+    let mut made = object(version);
+    made["metadata"]["labels"][MANAGED_LABEL] = MANAGED_CUSTOM.into();
+    let (group, version) = PRIORITY_CUSTOM;
+    made["spec"]["groupPriorityMinimum"] = group.into();
+    made["spec"]["versionPriority"] = version.into();
+    made
 }
 
 fn object(version: &GroupVersion) -> Value {
@@ -70,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_version_but_the_aggregators_own_is_described() {
-        let wanted = wanted();
+        let wanted = wanted(&Served::default());
         let named = |name: &str| wanted.iter().find(|object| object["metadata"]["name"] == name);
         assert_eq!(named("v1.").map(|object| &object["spec"]["groupPriorityMinimum"]), Some(&json!(18_000)));
         assert_eq!(named("v2.autoscaling").map(|object| &object["spec"]["versionPriority"]), Some(&json!(30)));

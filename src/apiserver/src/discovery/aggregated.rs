@@ -1,17 +1,18 @@
 //! The aggregated form of discovery (KEP-3352): everything in one document.
 
-use api::registry;
 use api::resource::Resource;
 use serde_json::{Value, json};
 
+use crate::served::Served;
+
 /// The document of `/api` (the core group) or `/apis` (all others) in version `v2` or `v2beta1`.
-pub fn document(path: &str, version: &str) -> Value {
-    let items: Vec<Value> = registry()
+pub fn document(served: &Served, path: &str, version: &str) -> Value {
+    let items: Vec<Value> = served
         .groups()
         .into_iter()
         .filter(|(group, _)| group.is_empty() == (path == "/api"))
         .map(|(group, versions)| {
-            let versions: Vec<Value> = versions.iter().map(|version| one_version(group, version)).collect();
+            let versions: Vec<Value> = versions.iter().map(|version| one_version(served, group, version)).collect();
             json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
         })
         .collect();
@@ -23,9 +24,9 @@ pub fn document(path: &str, version: &str) -> Value {
     })
 }
 
-fn one_version(group: &str, version: &str) -> Value {
+fn one_version(served: &Served, group: &str, version: &str) -> Value {
     let mut resources: Vec<(&str, Value)> =
-        registry().of_version(group, version).map(|resource| (resource.plural, entry(resource))).collect();
+        served.of_version(group, version).map(|resource| (&*resource.plural, entry(resource))).collect();
     resources.sort_by_key(|(name, _)| *name);
     let resources: Vec<Value> = resources.into_iter().map(|(_, entry)| entry).collect();
     json!({"version": version, "freshness": "Current", "resources": resources})

@@ -1,13 +1,14 @@
 //! The plain discovery documents.
 
-use api::registry;
 use api::resource::Resource;
 use serde_json::{Value, json};
 
+use crate::served::Served;
+
 /// `/`: the paths there are.
-pub fn paths() -> Value {
+pub fn paths(served: &Served) -> Value {
     let mut paths = vec!["/api".to_string(), "/apis".to_string()];
-    for (group, versions) in registry().groups() {
+    for (group, versions) in served.groups() {
         if group.is_empty() {
             paths.extend(versions.iter().map(|version| format!("/api/{version}")));
         } else {
@@ -32,8 +33,8 @@ pub fn core_versions(server_address: &str) -> Value {
 }
 
 /// `/apis`.
-pub fn groups() -> Value {
-    let groups: Vec<Value> = registry()
+pub fn groups(served: &Served) -> Value {
+    let groups: Vec<Value> = served
         .groups()
         .into_iter()
         .filter(|(group, _)| !group.is_empty())
@@ -43,8 +44,8 @@ pub fn groups() -> Value {
 }
 
 /// `/apis/G`; `None` for a group that is not served.
-pub fn group(name: &str) -> Option<Value> {
-    let groups = registry().groups();
+pub fn group(served: &Served, name: &str) -> Option<Value> {
+    let groups = served.groups();
     let (group, versions) = groups.iter().find(|(group, _)| !group.is_empty() && *group == name)?;
     let mut value = group_members(group, versions);
     value["kind"] = "APIGroup".into();
@@ -61,11 +62,11 @@ fn group_members(group: &str, versions: &[&str]) -> Value {
 }
 
 /// `/api/V` and `/apis/G/V`; `None` for a version that is not served.
-pub fn resources(group: &str, version: &str) -> Option<Value> {
+pub fn resources(served: &Served, group: &str, version: &str) -> Option<Value> {
     let mut list: Vec<Value> = Vec::new();
-    for resource in registry().of_version(group, version) {
+    for resource in served.of_version(group, version) {
         list.push(main_resource(resource));
-        for subresource in resource.subresources {
+        for subresource in resource.subresources.iter() {
             let mut entry = json!({
                 "name": format!("{}/{}", resource.plural, subresource.name),
                 "singularName": "",

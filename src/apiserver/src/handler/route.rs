@@ -51,10 +51,12 @@ pub async fn route(
 async fn metrics(context: &Context) -> Result<Response<Body>> {
     let store = &context.state.store;
     let mut objects = Vec::new();
-    let registry = api::registry();
-    for resource in
-        registry.resources().iter().filter(|resource| resource.storage.is_none() && resource.has_verb("get"))
-    {
+    let mut seen = std::collections::HashSet::new();
+    for resource in context.served.resources().filter(|resource| resource.has_verb("get")) {
+        let is_stored_elsewhere = resource.storage.is_some() && resource.custom().is_none();
+        if is_stored_elsewhere || !seen.insert(resource.group_resource()) {
+            continue;
+        }
         let count = store.count(&crate::storage::prefix(resource, "")).await.map_err(crate::storage::failure)?;
         objects.push((resource.group_resource().to_string(), count));
     }

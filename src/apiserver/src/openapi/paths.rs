@@ -50,7 +50,7 @@ pub fn of(resource: &Resource, dialect: Dialect) -> Vec<(String, Value)> {
         }
         paths.push((item.clone(), Value::Object(operations)));
     }
-    for subresource in resource.subresources {
+    for subresource in resource.subresources.iter() {
         let mut operations = maker.path_item(resource.namespaced, true);
         for verb in subresource.verbs {
             let method = match *verb {
@@ -111,7 +111,7 @@ impl Maker<'_> {
         let (group, version) = subresource
             .and_then(|subresource| subresource.group_version)
             .unwrap_or((own.group.as_str(), own.version.as_str()));
-        let kind = subresource.map_or(self.resource.kind, |subresource| subresource.kind);
+        let kind = subresource.map_or(&self.resource.kind, |subresource| &subresource.kind);
         let mut query: Vec<Value> = self.query(verb);
         let mut operation = json!({
             "description": describe(verb, kind),
@@ -121,7 +121,7 @@ impl Maker<'_> {
             "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
         });
         // Bodies of subresources that are not the object itself have no schema here.
-        let schema_name = (kind == self.resource.kind).then(|| match verb {
+        let schema_name = (*kind == self.resource.kind).then(|| match verb {
             "list" => list_name(self.resource),
             _ => self.resource.schema_name.to_string(),
         });

@@ -3,17 +3,17 @@
 mod gnostic;
 
 use api::definitions::openapi::Dialect;
-use api::registry;
 use api::resource::Resource;
 use prost::Message;
 use serde_json::{Map, Value, json};
 
 use super::{paths, v3};
+use crate::served::Served;
 use crate::version::GIT_VERSION;
 
 /// The document.
-pub fn document() -> Value {
-    let resources: Vec<&Resource> = registry().resources().iter().collect();
+pub fn document(served: &Served) -> Value {
+    let resources: Vec<&Resource> = served.resources().collect();
     let all: Map<String, Value> = resources.iter().flat_map(|resource| paths::of(resource, Dialect::V2)).collect();
     json!({
         "swagger": "2.0",
@@ -24,6 +24,6 @@ pub fn document() -> Value {
 }
 
 /// The document in gnostic's protobuf form.
-pub fn protobuf() -> Vec<u8> {
-    gnostic::Document::from_json(&document()).encode_to_vec()
+pub fn protobuf(served: &Served) -> Vec<u8> {
+    gnostic::Document::from_json(&document(served)).encode_to_vec()
 }

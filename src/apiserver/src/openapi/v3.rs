@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use api::definitions::openapi::{Dialect, PublishedKind, component, list_component};
-use api::registry;
 use api::resource::Resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use machinery::schema::Definitions;
@@ -11,20 +10,22 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::paths;
+use crate::served::Served;
 use crate::version::GIT_VERSION;
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// `/openapi/v3`: where the documents are. The hash in an address lets clients keep a document for ever, so it
 /// changes with the program; making every document for its hash would cost more than it saves.
-pub fn index() -> Value {
+pub fn index(served: &Served) -> Value {
     let build = build_hash();
     let mut entries = Map::new();
-    for (group, versions) in registry().groups() {
+    for (group, versions) in served.groups() {
         for version in versions {
             let path = paths::root(group, version);
             let path = path.trim_start_matches('/');
-            let address = format!("/openapi/v3/{path}?hash={build}");
+            let hash = served.stamp(group, version).unwrap_or_else(|| build.clone());
+            let address = format!("/openapi/v3/{path}?hash={hash}");
             entries.insert(path.to_string(), json!({"serverRelativeURL": address}));
         }
     }
@@ -43,13 +44,13 @@ fn build_hash() -> String {
 }
 
 /// The document of `api/v1` or `apis/apps/v1`; `None` where that is not served.
-pub fn document(path: &str) -> Option<Value> {
+pub fn document(served: &Served, path: &str) -> Option<Value> {
     let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => (String::new(), version.to_string()),
         ["apis", group, version] => (group.to_string(), version.to_string()),
         _ => return None,
     };
-    let resources: Vec<&Resource> = registry().of_version(&group, &version).collect();
+    let resources: Vec<&Resource> = served.of_version(&group, &version).collect();
     if resources.is_empty() {
         return None;
     }
@@ -66,7 +67,7 @@ pub fn document(path: &str) -> Option<Value> {
 pub fn components(resources: &[&Resource], dialect: Dialect) -> BTreeMap<String, Value> {
     let mut kinds: BTreeMap<&str, Vec<PublishedKind<'_>>> = BTreeMap::new();
     for resource in resources {
-        kinds.entry(resource.schema_name).or_default().push(published(resource, resource.kind));
+        kinds.entry(&resource.schema_name).or_default().push(published(resource, &resource.kind));
     }
     let list_meta = api::definitions::closure(LIST_META, api::definitions::generate::<ListMeta>);
     let every: Vec<&Definitions> =
@@ -79,9 +80,13 @@ pub fn components(resources: &[&Resource], dialect: Dialect) -> BTreeMap<String,
                 .or_insert_with(|| component(name, schema, kinds.get(&**name).map_or(&[], Vec::as_slice), dialect));
         }
     }
+    for (resource, custom) in resources.iter().filter_map(|resource| Some((resource, resource.custom()?))) {
+        let own = api::custom::component(&custom.published, published(resource, &resource.kind), dialect);
+        components.insert(resource.schema_name.to_string(), own);
+    }
     for resource in resources.iter().filter(|resource| resource.has_verb("list")) {
         let kind = format!("{}List", resource.kind);
-        let list = list_component(resource.schema_name, published(resource, &kind), dialect);
+        let list = list_component(&resource.schema_name, published(resource, &kind), dialect);
         components.insert(paths::list_name(resource), list);
     }
     components

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use machinery::field::{FieldError, Path};
 use machinery::strict::Decoded;
-use machinery::{apply as ssa, meta, schema, strict};
+use machinery::{apply as ssa, meta, strict};
 use serde_json::Value;
 
 use super::options::WriteOptions;
@@ -96,9 +96,9 @@ fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Va
     let mut patch = decoded.value;
     let resource = target.resource;
     decode::set_type(resource, &mut patch)?;
-    let unknown = schema::prune(&mut patch, resource.schema(), resource.definitions());
+    let unknown = decode::prune(resource, &mut patch);
     found.extend(unknown.iter().map(|path| strict::unknown_field(path)));
-    decode::report(target, resource.kind, found, options.validation)?;
+    decode::report(target, &resource.kind, found, options.validation)?;
     decode::check_types(resource, &mut patch)?;
     check_name(target, &mut patch)?;
     create::set_place(target, &mut patch)?;

@@ -50,7 +50,7 @@ pub fn object(target: &Target<'_>, decoded: Decoded, validation: FieldValidation
     let mut object = decoded.value;
     set_type(target.resource, &mut object)?;
     found.extend(complete(target.resource, &mut object)?.iter().map(|path| strict::unknown_field(path)));
-    report(target, target.resource.kind, found, validation)?;
+    report(target, &target.resource.kind, found, validation)?;
     Ok(object)
 }
 
@@ -92,7 +92,7 @@ pub fn report_of(
 /// 400 for what is no object or names another kind.
 pub fn set_type(resource: &Resource, object: &mut Value) -> Result<()> {
     let api_version = resource.group_version.to_string();
-    set_type_to(&api_version, resource.kind, object)
+    set_type_to(&api_version, &resource.kind, object)
 }
 
 /// The same for a kind that is no resource of its own, such as Scale.
@@ -124,6 +124,9 @@ pub fn set_type_to(api_version: &str, kind: &str, object: &mut Value) -> Result<
 /// # Errors
 /// 400 for a value of another type than its field's.
 pub fn complete(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
+    if let Some(custom) = resource.custom() {
+        return api::custom::complete(custom, object).map_err(|error| wrong_type(resource, &error));
+    }
     let (definitions, root) = (resource.definitions(), resource.schema());
     let unknown = schema::prune(object, root, definitions);
     api::normalize::normalize(resource, object);
@@ -138,8 +141,22 @@ pub fn complete(resource: &Resource, object: &mut Value) -> Result<Vec<String>> 
 /// # Errors
 /// 400 for a value of another type than its field's.
 pub fn check_types(resource: &Resource, object: &mut Value) -> Result<()> {
-    schema::decode(object, resource.schema(), resource.definitions()).map_err(|error| {
-        let (kind, version) = (resource.kind, &resource.group_version.version);
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
-    })
+    let checked = match resource.custom() {
+        Some(custom) => api::custom::check_types(custom, object),
+        None => schema::decode(object, resource.schema(), resource.definitions()),
+    };
+    checked.map_err(|error| wrong_type(resource, &error))
+}
+
+fn wrong_type(resource: &Resource, error: &schema::DecodeError) -> Status {
+    let (kind, version) = (&resource.kind, &resource.group_version.version);
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+}
+
+/// Drops unknown fields of a configuration that is applied, and answers their paths.
+pub fn prune(resource: &Resource, object: &mut Value) -> Vec<String> {
+    match resource.custom() {
+        Some(_) => schema::prune_structural(object, resource.schema(), resource.definitions()),
+        None => schema::prune(object, resource.schema(), resource.definitions()),
+    }
 }

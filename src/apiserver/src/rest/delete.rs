@@ -15,6 +15,7 @@ use super::{decode, finish};
 use crate::accept;
 use crate::answer;
 use crate::body::{self, Body};
+use crate::custom;
 use crate::plugin::Operation;
 use crate::services;
 use crate::status::{self, Result, Status};
@@ -85,7 +86,7 @@ pub async fn read_options(target: &Target<'_>, request: Request<Body>) -> Result
 fn returns_object(resource: &Resource) -> bool {
     let core = resource.group_version.group.is_empty();
     core && matches!(
-        resource.plural,
+        &*resource.plural,
         "pods"
             | "services"
             | "serviceaccounts"
@@ -179,7 +180,10 @@ pub fn check_preconditions(target: &Target<'_>, object: &Value, name: &str, opti
 /// Decides what a deletion does to an object.
 pub fn plan(resource: &Resource, object: &Value, options: &DeleteOptions, now: Timestamp) -> Step {
     let mut marked = object.clone();
-    let finalizers = wanted_finalizers(object, options.propagation);
+    let mut finalizers = wanted_finalizers(object, options.propagation);
+    if needs_cleanup(resource, object) {
+        finalizers.push(custom::FINALIZER.to_string());
+    }
     let finalizers_changed = !finalizers.iter().map(String::as_str).eq(meta::finalizers(object));
     if finalizers_changed {
         meta::set_finalizers(&mut marked, finalizers.clone());
@@ -245,6 +249,14 @@ fn wanted_finalizers(object: &Value, propagation: Option<Propagation>) -> Vec<St
         finalizers.push(add.to_string());
     }
     finalizers
+}
+
+/// A definition goes after its objects.
+fn needs_cleanup(resource: &Resource, object: &Value) -> bool {
+    resource.plural == custom::PLURAL
+        && resource.group_version.group == custom::GROUP
+        && !meta::is_terminating(object)
+        && !meta::finalizers(object).any(|finalizer| finalizer == custom::FINALIZER)
 }
 
 /// Namespaces have finalizers in their spec as well.

@@ -140,7 +140,7 @@ fn copied(target: &Target<'_>, found: &Found) -> Vec<u8> {
     const REVISION_BYTES: usize = 48;
     let size: usize = found.entries.iter().map(|entry| entry.value.len() + REVISION_BYTES).sum();
     let mut out = Vec::with_capacity(size + HEAD_BYTES);
-    let (kind, api_version) = (target.resource.kind, &target.resource.group_version);
+    let (kind, api_version) = (&target.resource.kind, &target.resource.group_version);
     let head = format!(
         "{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
         metadata(found)

@@ -56,6 +56,11 @@ impl Form {
 /// 400 for what is no patch, 404, 409, 415, 422; and what admission answers.
 pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
     let form = Form::of(&decode::media_type(&target.context.headers))?;
+    if form == Form::Strategic && target.resource.custom().is_some() {
+        // What tells the elements of lists apart is known of built-in kinds only.
+        let [json, merge, _, apply] = MEDIA_TYPES;
+        return Err(Status::unsupported_media_type(&[json, merge, apply]));
+    }
     let options = WriteOptions::read(target.context, "PatchOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     if form == Form::Apply {
@@ -84,7 +89,7 @@ pub fn read(target: &Target<'_>, bytes: &Bytes, validation: FieldValidation) -> 
     let decoded = strict::decode_json(bytes, bytes.len())
         .or_else(|error| strict::decode_yaml(bytes, bytes.len()).map_err(|_| error))
         .map_err(|error| Status::bad_request(format!("error decoding patch: {}", stdx::error::chain(&error))))?;
-    decode::report(target, target.resource.kind, decoded.messages().collect(), validation)?;
+    decode::report(target, &target.resource.kind, decoded.messages().collect(), validation)?;
     Ok(decoded.value)
 }
 
@@ -134,7 +139,7 @@ pub fn finish_patched(target: &Target<'_>, object: &mut Value, validation: Field
     decode::set_type(target.resource, object)?;
     let unknown = decode::complete(target.resource, object)?;
     let found = unknown.iter().map(|path| strict::unknown_field(path)).collect();
-    decode::report(target, target.resource.kind, found, validation)?;
+    decode::report(target, &target.resource.kind, found, validation)?;
     check_name(target, object)?;
     create::set_place(target, object)
 }

@@ -32,7 +32,7 @@ pub fn keep_metadata(object: &mut Value, old: &Value) {
 
 /// Takes from `old` what this update may not change, and sets what follows from it.
 pub fn for_update(target: &Target<'_>, object: &mut Value, old: &Value) {
-    let behaviour = target.resource.behaviour;
+    let behaviour = &target.resource.behaviour;
     match target.subresource_name() {
         "" => behaviour.prepare_update(object, old),
         subresource => behaviour.prepare_subresource_update(subresource, object, old),

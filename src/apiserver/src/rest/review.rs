@@ -79,7 +79,7 @@ fn complete(resource: &Resource, object: &mut Value) -> Result<()> {
     decode::complete(resource, object)?;
     let errors = resource.behaviour.validate(object);
     if !errors.is_empty() {
-        return Err(Status::invalid(&resource.group_version.group, resource.kind, "", &errors));
+        return Err(Status::invalid(&resource.group_version.group, &resource.kind, "", &errors));
     }
     Ok(())
 }

@@ -23,9 +23,9 @@ pub struct Target<'a> {
     /// The request.
     pub context: &'a Context,
     /// The resource in the URL.
-    pub resource: &'static Resource,
+    pub resource: &'a Resource,
     /// The subresource, where the URL names one.
-    pub subresource: Option<&'static Subresource>,
+    pub subresource: Option<&'a Subresource>,
     /// Empty for cluster-scoped resources and across namespaces.
     pub namespace: &'a str,
     /// Empty for collections.
@@ -40,7 +40,7 @@ impl<'a> Target<'a> {
     pub fn of(context: &'a Context) -> Result<Self> {
         let info = &context.info;
         let resource =
-            api::registry().get(&info.group, &info.version, &info.resource).ok_or_else(Status::no_such_resource)?;
+            context.served.get(&info.group, &info.version, &info.resource).ok_or_else(Status::no_such_resource)?;
         let subresource = match info.subresource.as_str() {
             "" => None,
             name => Some(resource.subresource(name).ok_or_else(Status::no_such_resource)?),
@@ -108,7 +108,7 @@ impl<'a> Target<'a> {
 
     /// 422 for an object of this kind.
     pub fn invalid(&self, name: &str, errors: &FieldErrors) -> Status {
-        Status::invalid(&self.resource.group_version.group, self.resource.kind, name, errors)
+        Status::invalid(&self.resource.group_version.group, &self.resource.kind, name, errors)
     }
 
     /// How the client wants objects of this resource.
@@ -125,7 +125,7 @@ impl<'a> Target<'a> {
     /// 500 where the bytes are no object.
     pub fn present(&self, entry: &store::Entry) -> Result<Value> {
         let object = storage::decode(entry)?;
-        Ok(match self.resource.storage {
+        Ok(match &self.resource.storage {
             Some(_) => self.resource.behaviour.to_served(object),
             None => object,
         })
@@ -133,7 +133,7 @@ impl<'a> Target<'a> {
 
     /// An object of the URL's version as stored bytes.
     pub fn to_bytes(&self, object: &Value) -> bytes::Bytes {
-        match self.resource.storage {
+        match &self.resource.storage {
             Some(_) => storage::encode(&self.resource.behaviour.to_stored(object.clone())),
             None => storage::encode(object),
         }
@@ -207,10 +207,11 @@ impl<'a> Target<'a> {
 
     fn admission<'b>(&'b self, facts: &'b Facts<'b>) -> Admit<'b> {
         Admit {
+            served: &self.context.served,
             operation: facts.operation,
             user: &self.context.user,
             group_version: &self.resource.group_version,
-            resource: self.resource.plural,
+            resource: &self.resource.plural,
             subresource: facts.subresource,
             kind: facts.kind,
             namespace: self.namespace,

@@ -1,6 +1,8 @@
 //! update: a change of an object that is there, of the object itself or of a subresource. Patches, server-side
 //! apply and scale come through here with an object of their own making.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use machinery::field::{FieldError, Path};
@@ -42,8 +44,11 @@ pub struct Changed {
     /// Whose change it is.
     pub by: managed::By,
     /// As what admission sees the object, where that is not the object itself.
-    pub view: Option<&'static View>,
+    pub view: Option<Arc<View>>,
 }
+
+/// Takes the second into the first.
+type Put = dyn Fn(&mut Value, &Value) -> Result<()> + Send + Sync;
 
 /// A part of an object that is written as an object of its own: the Scale of a workload.
 pub struct View {
@@ -52,13 +57,13 @@ pub struct View {
     /// The subresource it is written through.
     pub subresource: &'static str,
     /// The part.
-    pub of: fn(&Value) -> Value,
+    pub of: Box<dyn Fn(&Value) -> Value + Send + Sync>,
     /// Takes the part back into the object.
-    pub put: fn(&mut Value, &Value) -> Result<()>,
+    pub put: Box<Put>,
 }
 
 impl View {
-    fn kind(&'static self) -> GroupVersionKind {
+    fn kind(&self) -> GroupVersionKind {
         let (group, version, kind) = self.kind;
         GroupVersionKind { group_version: GroupVersion::new(group, version), kind: kind.to_string() }
     }
@@ -169,7 +174,8 @@ async fn step(
     check_version(target, old, &object, pinned)?;
     prepare::keep_metadata(&mut object, old);
     managed::track(target, Some(old), &mut object, &options.manager, by);
-    let kind = view.map_or_else(|| target.kind(), View::kind);
+    let kind = view.as_ref().map_or_else(|| target.kind(), |view| view.kind());
+    let view = view.as_deref();
     let old_view = view.map(|view| (view.of)(old));
     let facts = Facts {
         operation: Operation::Update,

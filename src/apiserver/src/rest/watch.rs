@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::resource::Resource;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream;
@@ -29,6 +28,7 @@ use crate::body::Body;
 use crate::body::{BoxError, JSON, PROTOBUF};
 use crate::handler::LongRunning;
 use crate::request::Query;
+use crate::served::Held;
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
@@ -70,14 +70,9 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     let query = &target.context.query;
     let selection = Selection::read(target)?;
     let start = read_start(query)?;
-    let mut shaper = Shaper {
-        resource: target.resource,
-        selection,
-        format,
-        form,
-        include: shape::include(target)?,
-        columns_sent: false,
-    };
+    let resource = target.context.served.hold(target.resource).ok_or_else(Status::no_such_resource)?;
+    let mut shaper =
+        Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
     let mut pending = VecDeque::new();
     let watch = match begin(target, &mut shaper, start, &mut pending).await {
         Ok(watch) => Some(watch),
@@ -211,17 +206,25 @@ impl Stream {
                     continue;
                 }
                 () = shutdown.cancelled() => return self.end(),
+                () = self.shaper.resource.ended() => {
+                    self.drain();
+                    return self.end();
+                }
             };
             self.take(item);
-            // More that is ready goes into the same chunk.
-            let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
-            while size < CHUNK_BYTES
-                && let Some(watch) = self.watch.as_mut()
-                && let Some(item) = watch.next().now_or_never()
-            {
-                self.take(item);
-                size = self.pending.iter().map(Bytes::len).sum();
-            }
+            self.drain();
+        }
+    }
+
+    /// Takes what is ready into the same chunk.
+    fn drain(&mut self) {
+        let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
+        while size < CHUNK_BYTES
+            && let Some(watch) = self.watch.as_mut()
+            && let Some(item) = watch.next().now_or_never()
+        {
+            self.take(item);
+            size = self.pending.iter().map(Bytes::len).sum();
         }
     }
 
@@ -286,7 +289,7 @@ impl Stream {
 
 /// Turns changes of the store into lines of the stream.
 struct Shaper {
-    resource: &'static Resource,
+    resource: Held,
     selection: Selection,
     format: Format,
     form: Form,
@@ -300,7 +303,7 @@ impl Shaper {
     /// ADDED, and one that no longer does DELETED.
     fn event(&mut self, event: &Event) -> Result<Option<Bytes>> {
         let matching = |entry: &Option<Entry>| match entry {
-            Some(entry) => self.selection.matches(self.resource, entry),
+            Some(entry) => self.selection.matches(&self.resource, entry),
             None => Ok(false),
         };
         let (type_, entry) = match (matching(&event.previous)?, matching(&event.current)?) {
@@ -335,7 +338,7 @@ impl Shaper {
             Form::Metadata => table::partial_object_metadata(&object),
             Form::Table => {
                 let metadata = json!({"resourceVersion": revision.to_string()});
-                let row = shape::row(self.resource, object, self.include);
+                let row = shape::row(&self.resource, object, self.include);
                 self.table(metadata, vec![row])
             }
         };
@@ -359,7 +362,7 @@ impl Shaper {
     fn table(&mut self, metadata: Value, rows: Vec<Value>) -> Value {
         let columns = match std::mem::replace(&mut self.columns_sent, true) {
             true => Vec::new(),
-            false => shape::columns(self.resource),
+            false => shape::columns(&self.resource),
         };
         table::table(metadata, columns, rows)
     }
@@ -370,7 +373,7 @@ impl Shaper {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let (api_version, kind) = match self.form {
-            Form::Object => (self.resource.group_version.to_string(), self.resource.kind),
+            Form::Object => (self.resource.group_version.to_string(), self.resource.kind.as_ref()),
             Form::Metadata => (table::API_VERSION.to_string(), "PartialObjectMetadata"),
             Form::Table => {
                 let mut object = json!({"kind": self.resource.kind, "metadata": metadata});

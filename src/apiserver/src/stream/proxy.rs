@@ -34,7 +34,7 @@ pub async fn serve(
         return redirect(&context.raw_path, &context.raw_query);
     }
     let named = place::named(target.name)?;
-    let (to, trust) = match target.resource.plural {
+    let (to, trust) = match &*target.resource.plural {
         "nodes" => node(target, &named).await?,
         "pods" => {
             let pod = place::read(target.state(), "pods", target.namespace, named.name).await?;

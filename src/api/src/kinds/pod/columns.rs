@@ -8,7 +8,7 @@ use crate::read;
 use crate::resource::Column;
 use crate::table::{NONE, age, age_column, has_condition, name, name_column, since, text, text_or, time_at, wide};
 
-pub(super) fn columns() -> Vec<Column> {
+pub(super) fn columns() -> Vec<Column<'static>> {
     vec![
         name_column(),
         text("Ready", "How many containers are ready, of how many."),

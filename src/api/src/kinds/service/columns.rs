@@ -7,7 +7,7 @@ use crate::read;
 use crate::resource::Column;
 use crate::table::{NONE, UNKNOWN, age, age_column, joined, labels, name, name_column, text, text_or, wide};
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column<'static>] = &[
     name_column(),
     text("Type", "How the service is reached."),
     text("Cluster-IP", "The address within the cluster."),

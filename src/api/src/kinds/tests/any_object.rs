@@ -83,7 +83,7 @@ proptest! {
     fn goes_through_every_function(seed: u64) {
         let dice = &mut Dice(seed);
         for resource in crate::registry().resources() {
-            let kind = resource.behaviour;
+            let kind = &resource.behaviour;
             let old = object(resource, dice);
             let mut new = object(resource, dice);
             let mut created = new.clone();

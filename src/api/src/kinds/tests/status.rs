@@ -332,7 +332,7 @@ fn what_other_kinds_may_report() {
 fn a_certificate_is_made_once_and_is_one() {
     use base64::Engine;
     let pem = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let behaviour = resource("certificatesigningrequests").behaviour;
+    let behaviour = &resource("certificatesigningrequests").behaviour;
     let check = |old: Value, new: Value| -> Vec<String> {
         let (old, new) = (json!({"status": old}), json!({"status": new}));
         behaviour.validate_subresource_update("status", &new, &old).iter().map(ToString::to_string).collect()

@@ -48,7 +48,9 @@ static NUMBERS: LazyLock<HashMap<&'static str, Numbers>> = LazyLock::new(|| {
 
 /// Whether objects of the resource can be answered in protobuf.
 pub fn speaks(resource: &Resource) -> bool {
-    NUMBERS.contains_key(message_name(resource.schema_name).as_str()) && !UNSUPPORTED.contains(&resource.kind)
+    resource.custom().is_none()
+        && NUMBERS.contains_key(message_name(&resource.schema_name).as_str())
+        && !UNSUPPORTED.contains(&&*resource.kind)
 }
 
 /// An object, a list of objects, their metadata, or a Status, in the envelope that says what it is.

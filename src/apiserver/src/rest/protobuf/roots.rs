@@ -51,5 +51,5 @@ pub fn find(api_version: &str, kind: &str) -> Option<(&'static str, &'static Def
     }
     let GroupVersion { group, version } = GroupVersion::parse(api_version)?;
     let resource = api::registry().by_kind(&group, &version, kind)?;
-    Some((resource.schema_name, resource.definitions()))
+    Some((&*resource.schema_name, resource.definitions()))
 }

@@ -64,10 +64,10 @@ fn every_message_of_the_registry_is_in_the_table() {
     // What came after the table was made is refused with a message that says so.
     const NEWER: [&str; 1] = ["storagemigration.k8s.io"];
     for resource in api::registry().resources() {
-        let known = FIELDS.contains_key(message_name(resource.schema_name).as_str());
+        let known = FIELDS.contains_key(message_name(&resource.schema_name).as_str());
         let newer = NEWER.contains(&resource.group_version.group.as_str())
             || resource.kind.starts_with("MutatingAdmissionPolicy")
-            || matches!(resource.kind, "ClusterTrustBundle" | "PodCertificateRequest" | "DeviceTaintRule");
+            || matches!(&*resource.kind, "ClusterTrustBundle" | "PodCertificateRequest" | "DeviceTaintRule");
         assert!(known || newer, "{}", resource.schema_name);
     }
 }
@@ -215,13 +215,13 @@ fn every_kind_comes_back_as_it_went() {
         let (definitions, schema) = (resource.definitions(), resource.schema());
         let mut object = filled(schema, definitions, "", 0);
         let root =
-            machinery::schema::Schema { type_: Type::Reference(resource.schema_name.into()), ..Default::default() };
+            machinery::schema::Schema { type_: Type::Reference((&*resource.schema_name).into()), ..Default::default() };
         without_unnumbered(&mut object, &root, definitions);
         object["apiVersion"] = resource.group_version.to_string().into();
-        object["kind"] = resource.kind.into();
+        object["kind"] = (&*resource.kind).into();
         let bytes = encode(&object).unwrap_or_else(|why| panic!("{}: {why}", resource.kind));
         let back = decode(&bytes).unwrap_or_else(|status| panic!("{}: {}", resource.kind, status.message()));
-        assert_eq!(difference(&back, &object, resource.kind), None);
+        assert_eq!(difference(&back, &object, &resource.kind), None);
         kinds += 1;
     }
     assert!(kinds > 55, "{kinds} kinds have a protobuf form");
