@@ -119,10 +119,17 @@ impl Embedded {
 
     async fn write(&self, operation: Operation) -> Result<Done, Error> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let requests = requests.ok_or(Error::Closed)?;
         requests.send(Request { operation, answer }).await.map_err(|_| Error::Closed)?;
-        answered.await.map_err(|_| Error::Closed)?
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answered => answer.ok(),
+            // What is sent at the moment at which a writer gives up can lie in the queue for as long as this store is
+            // there, with nobody to take it out. Whatever the writer answered it answered before.
+            () = requests.closed() => answered.try_recv().ok(),
+        };
+        answer.ok_or(Error::Closed)?
     }
 }
 
