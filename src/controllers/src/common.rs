@@ -1,5 +1,6 @@
 //! What several controllers need: pods' states, owners, expectations, conditions, percentages, names by hash.
 
+pub mod creation;
 pub mod error;
 pub mod expectations;
 pub mod hash;

@@ -14,17 +14,18 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Selector;
 use serde_json::json;
 
 use crate::Shared;
-use crate::common::error::{Error, cause, doing};
+use crate::common::creation::Creation;
+use crate::common::error::{Error, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of, controller_reference};
 use crate::common::revisions::{self, HASH_LABEL};
-use crate::common::{namespaces, pods, ready};
+use crate::common::{pods, ready};
 
 mod nodes;
 mod plan;
@@ -175,7 +176,7 @@ impl Controller {
         deleted.into_iter().chain([created]).collect()
     }
 
-    /// Creates pods in batches that double.
+    /// Creates pods of the newest template.
     async fn create(
         &self,
         api: &Api<Pod>,
@@ -192,39 +193,9 @@ impl Controller {
             controller_reference(daemon.as_ref()),
         );
         template.labels_mut().insert(HASH_LABEL.to_string(), hash.to_string());
-        let params = PostParams::default();
-        let (mut left, mut batch) = (nodes, 1);
-        while !left.is_empty() {
-            let (now, later) = left.split_at(batch.min(left.len()));
-            let made: Vec<Pod> = now.iter().map(|node| nodes::pod_for(&template, node)).collect();
-            let results = join_all(made.iter().map(|pod| api.create(&params, pod))).await;
-            let mut refused = None;
-            for result in results {
-                match result {
-                    Ok(pod) => {
-                        let message = format!("Created pod: {}", pod.name_any());
-                        self.recorder.normal(daemon.as_ref(), "SuccessfulCreate", &message);
-                    }
-                    Err(error) => {
-                        self.expectations.created(key);
-                        refused = Some(error);
-                    }
-                }
-            }
-            if let Some(error) = refused {
-                self.expectations.creations_less(key, later.len());
-                if namespaces::goes_away(&error) {
-                    return Ok(());
-                }
-                let error = doing(format!("create a pod of DaemonSet {key}"))(error);
-                let message = format!("Error creating: {}", cause(&error));
-                self.recorder.warning(daemon.as_ref(), "FailedCreate", &message);
-                return Err(error);
-            }
-            left = later;
-            batch *= 2;
-        }
-        Ok(())
+        let (recorder, expectations) = (&self.recorder, &self.expectations);
+        let creation = Creation { api, owner: daemon.as_ref(), key, recorder, expectations };
+        creation.run(nodes, |node| nodes::pod_for(&template, node)).await
     }
 
     async fn delete(&self, api: &Api<Pod>, daemon: &Arc<DaemonSet>, key: &Key, pod: &Pod) -> Result<(), Error> {

@@ -15,16 +15,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{Selector, SelectorExt};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::common::error::{Error, cause, doing};
+use crate::common::creation::Creation;
+use crate::common::error::{Error, doing};
 use crate::common::expectations::{EXPIRES_AFTER, Expectations};
 use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of};
-use crate::common::{namespaces, pods, ready};
+use crate::common::{pods, ready};
 
 mod indexes;
 mod manage;
@@ -222,39 +223,10 @@ impl Controller {
         self.create(&api, job, key, &plan.create).await
     }
 
-    /// Creates pods in batches that double, so that a request that is refused is not made five hundred times.
     async fn create(&self, api: &Api<Pod>, job: &Arc<Job>, key: &Key, all: &[New]) -> Result<(), Error> {
-        let (mut left, mut batch) = (all, 1);
-        while !left.is_empty() {
-            let (now, later) = left.split_at(batch.min(left.len()));
-            let made: Vec<Pod> = now.iter().map(|new| pod::make(job, new)).collect();
-            let params = PostParams::default();
-            let mut refused = None;
-            for result in join_all(made.iter().map(|pod| api.create(&params, pod))).await {
-                match result {
-                    Ok(pod) => {
-                        let message = format!("Created pod: {}", pod.name_any());
-                        self.recorder.normal(job.as_ref(), "SuccessfulCreate", &message);
-                    }
-                    Err(error) => {
-                        self.expectations.created(key);
-                        refused = Some(error);
-                    }
-                }
-            }
-            if let Some(error) = refused {
-                self.expectations.creations_less(key, later.len());
-                if namespaces::goes_away(&error) {
-                    return Ok(());
-                }
-                let error = doing(format!("create a pod of Job {key}"))(error);
-                self.recorder.warning(job.as_ref(), "FailedCreate", &format!("Error creating: {}", cause(&error)));
-                return Err(error);
-            }
-            left = later;
-            batch *= 2;
-        }
-        Ok(())
+        let (recorder, expectations) = (&self.recorder, &self.expectations);
+        let creation = Creation { api, owner: job.as_ref(), key, recorder, expectations };
+        creation.run(all, |new| pod::make(job, new)).await
     }
 
     async fn delete(&self, api: &Api<Pod>, job: &Arc<Job>, key: &Key, pod: &Pod) -> Result<(), Error> {
