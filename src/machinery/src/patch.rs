@@ -7,7 +7,7 @@ mod strategic;
 
 use serde_json::Value;
 
-pub use json::{MAX_COPIED_BYTES, MAX_OPERATIONS, json};
+pub use json::{MAX_COPIED_BYTES, MAX_MOVED_BYTES, MAX_OPERATIONS, json};
 pub use strategic::strategic;
 
 /// Why a patch was not carried out. The object is unchanged.

@@ -18,6 +18,16 @@ pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// More duplicates than this are not listed.
 const MAX_DUPLICATES: usize = 100;
 
+/// How many lists and objects stand around the innermost value, itself among them where it is one: 0 of a scalar, 1
+/// of `{}`. What this is called for was read by a decoder with a bound, which bounds the stack.
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Why bytes are no value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -4,11 +4,15 @@ use json_patch::{PatchErrorKind, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
 use super::Error;
+use crate::strict::{MAX_DEPTH, depth};
 
 /// The most operations in one patch.
 pub const MAX_OPERATIONS: usize = 10_000;
 /// The most bytes that the copy operations of one patch may add together, about.
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+/// The most bytes that the move operations of one patch may take to a deeper place together, about: each of them is
+/// looked through, so this bounds the work. It is more than any object has ten times over.
+pub const MAX_MOVED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Carries out a list of operations; all of them or none.
 pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
@@ -21,17 +25,9 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
     let operations: Vec<PatchOperation> =
         serde::Deserialize::deserialize(patch).map_err(|error| Error::Malformed(error.to_string()))?;
     let mut patched = object.clone();
-    let mut copied_bytes = 0;
+    let mut taken = Taken::default();
     for operation in &operations {
-        if let PatchOperation::Copy(copy) = operation {
-            copied_bytes += copy.from.resolve(&patched).map_or(0, size);
-            if copied_bytes > MAX_COPIED_BYTES {
-                return Err(Error::TooLarge(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied_bytes}, exceeding \
-                     the limit {MAX_COPIED_BYTES}"
-                )));
-            }
-        }
+        taken.check(operation, &patched)?;
         if let PatchOperation::Test(test) = operation
             && test.value.is_null()
             && test.path.resolve(&patched).is_err()
@@ -44,6 +40,63 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
     }
     *object = patched;
     Ok(())
+}
+
+/// What the operations of one patch have taken from one place to another so far.
+#[derive(Default)]
+struct Taken {
+    copied_bytes: usize,
+    moved_bytes: usize,
+}
+
+impl Taken {
+    /// The operation makes the document neither too large nor too deep. What it finds no place for is refused by
+    /// whoever carries it out.
+    fn check(&mut self, operation: &PatchOperation, document: &Value) -> Result<(), Error> {
+        match operation {
+            PatchOperation::Add(add) => check_depth(&add.path, &add.value),
+            PatchOperation::Replace(replace) => check_depth(&replace.path, &replace.value),
+            PatchOperation::Copy(copy) => {
+                let Ok(source) = copy.from.resolve(document) else { return Ok(()) };
+                let bytes = add_up(&mut self.copied_bytes, source);
+                if bytes > MAX_COPIED_BYTES {
+                    return Err(Error::TooLarge(format!(
+                        "Unable to complete the copy, the accumulated size increase of copy is {bytes}, exceeding the \
+                         limit {MAX_COPIED_BYTES}"
+                    )));
+                }
+                check_depth(&copy.path, source)
+            }
+            // At the same level or above nothing becomes deeper than it was.
+            PatchOperation::Move(moved) if moved.path.count() > moved.from.count() => {
+                let Ok(source) = moved.from.resolve(document) else { return Ok(()) };
+                let bytes = add_up(&mut self.moved_bytes, source);
+                if bytes > MAX_MOVED_BYTES {
+                    return Err(Error::TooLarge(format!(
+                        "Unable to complete the move, the accumulated size of what is moved is {bytes}, exceeding the \
+                         limit {MAX_MOVED_BYTES}"
+                    )));
+                }
+                check_depth(&moved.path, source)
+            }
+            PatchOperation::Move(_) | PatchOperation::Remove(_) | PatchOperation::Test(_) => Ok(()),
+        }
+    }
+}
+
+fn add_up(total: &mut usize, value: &Value) -> usize {
+    *total = total.saturating_add(size(value));
+    *total
+}
+
+/// A value is not nested deeper at `path` than a body may be.
+fn check_depth(path: &Pointer, value: &Value) -> Result<(), Error> {
+    match path.count() + depth(value) {
+        levels if levels > MAX_DEPTH => Err(Error::Rejected(format!(
+            "the value for {path} would be nested {levels} levels deep, exceeding the limit {MAX_DEPTH}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn message(operation: &PatchOperation, kind: &PatchErrorKind) -> String {

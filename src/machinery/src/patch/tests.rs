@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::schema::fixture;
+use crate::strict::{MAX_DEPTH, depth};
 
 fn strategic_of(original: Value, patch: Value) -> Result<Value, Error> {
     let (schema, definitions) = fixture::deployment();
@@ -48,6 +49,46 @@ fn json_patch_errors_say_which_kind_they_are() {
     // Each doubles the object: 2^60 bytes without a bound.
     let bomb: Vec<Value> = (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
     assert!(matches!(apply(Value::Array(bomb)), Error::TooLarge(_)));
+}
+
+#[test]
+fn json_patch_nests_nothing_deeper_than_a_body_may() {
+    // Each pair puts all that was there one chain deeper.
+    let chain = |links: usize| (1..links).fold(json!({}), |inner, _| json!({"n": inner}));
+    let bottom = "/n".repeat(90);
+    let nesting: Vec<Value> = (0..200)
+        .flat_map(|_| {
+            [
+                json!({"op": "add", "path": "/b", "value": {"n": chain(91)}}),
+                json!({"op": "move", "from": "/a", "path": format!("/b{bottom}/a")}),
+                json!({"op": "move", "from": "/b", "path": "/a"}),
+            ]
+        })
+        .collect();
+    let copies = json!([
+        {"op": "add", "path": "/a", "value": chain(60)},
+        {"op": "copy", "from": "/a", "path": format!("/a{}/x", "/n".repeat(50))},
+    ]);
+    let deep = json!([{"op": "add", "path": "/a/b/c", "value": chain(MAX_DEPTH - 2)}]);
+    for patch in [Value::Array(nesting), copies, deep] {
+        let mut object = json!({"a": {"b": {"c": 1}}});
+        let error = json(&mut object, &patch).unwrap_err();
+        assert!(matches!(&error, Error::Rejected(text) if text.contains("nested")), "{error}");
+        assert_eq!(object, json!({"a": {"b": {"c": 1}}}));
+    }
+    let mut object = json!({"a": {"b": {"c": 1}}});
+    json(&mut object, &json!([{"op": "add", "path": "/a/b/c", "value": chain(MAX_DEPTH - 3)}])).unwrap();
+    assert_eq!(depth(&object), MAX_DEPTH);
+    // Of what is moved sideways nothing is measured, and nothing becomes deeper.
+    json(&mut object, &json!([{"op": "move", "from": "/a", "path": "/z"}])).unwrap();
+    let wide: Vec<Value> = (0..100_000).map(|_| json!(0)).collect();
+    let back_and_forth: Vec<Value> = (0..500)
+        .flat_map(|_| {
+            [json!({"op": "move", "from": "/w", "path": "/d/w"}), json!({"op": "move", "from": "/d/w", "path": "/w"})]
+        })
+        .collect();
+    let error = json(&mut json!({"d": {}, "w": wide}), &Value::Array(back_and_forth)).unwrap_err();
+    assert!(matches!(error, Error::TooLarge(_)), "{error}");
 }
 
 #[test]
