@@ -9,8 +9,14 @@ use serde_json::Value;
 
 /// A path with more steps is none.
 const STEPS_MAX: usize = 64;
-/// More values than this are not looked at.
+/// Filters within filters deeper than this are none: each is read, and walked, within the one around it.
+const FILTERS_MAX: usize = 8;
+/// A longer text is no path.
+const CHARS_MAX: usize = 4096;
+/// A step finds no more values than this.
 const FOUND_MAX: usize = 10_000;
+/// One search looks at no more values than this, in all its filters together.
+const VISITS_MAX: usize = 100_000;
 
 /// A path that has been read.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,8 +87,11 @@ impl JsonPath {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
+        if text.len() > CHARS_MAX {
+            return Err(ParseError(format!("longer than {CHARS_MAX} characters")));
+        }
         let text = text.strip_prefix('$').unwrap_or(text);
-        let steps = Parser { rest: text }.steps(&[])?;
+        let steps = Parser { rest: text, filters: 0 }.steps(&[])?;
         Ok(Self(steps))
     }
 
@@ -107,48 +116,99 @@ impl JsonPath {
         steps.collect()
     }
 
-    /// Every value at the path, in order.
+    /// Every value at the path, in order; the first where there are very many.
     pub fn find<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
-        walk(&self.0, value)
+        Search { visits_left: VISITS_MAX }.walk(&self.0, value)
     }
 }
 
-fn walk<'v>(steps: &[Step], value: &'v Value) -> Vec<&'v Value> {
-    let mut at = vec![value];
-    for step in steps {
-        let mut next = Vec::new();
-        for value in at {
-            step_into(step, value, &mut next);
-        }
-        next.truncate(FOUND_MAX);
-        at = next;
-    }
-    at
+/// One search with what it may still look at.
+struct Search {
+    visits_left: usize,
 }
 
-fn step_into<'v>(step: &Step, value: &'v Value, found: &mut Vec<&'v Value>) {
-    match (step, value) {
-        (Step::Field(name), Value::Object(fields)) => found.extend(fields.get(name)),
-        (Step::Index(index), Value::Array(list)) => found.extend(place(*index, list.len()).and_then(|at| list.get(at))),
-        (Step::Slice(from, to, by), Value::Array(list)) => {
-            let bound = |at: i64| if at < 0 { at + list.len() as i64 } else { at }.clamp(0, list.len() as i64) as usize;
-            let (from, to) = (bound(from.unwrap_or(0)), to.map_or(list.len(), bound));
-            let by = usize::try_from(*by).unwrap_or(1).max(1);
-            found.extend(list.iter().take(to).skip(from).step_by(by));
+impl Search {
+    fn walk<'v>(&mut self, steps: &[Step], value: &'v Value) -> Vec<&'v Value> {
+        let mut at = vec![value];
+        for step in steps {
+            let mut next = Vec::new();
+            for value in at {
+                self.step_into(step, value, &mut next);
+            }
+            at = next;
         }
-        (Step::All, Value::Array(list)) => found.extend(list),
-        (Step::All, Value::Object(fields)) => found.extend(fields.values()),
-        (Step::Descend, _) => descend(value, found),
-        (Step::Filter(path, test), Value::Array(list)) => {
-            found.extend(list.iter().filter(|value| {
-                let left = walk(path, value);
-                match test {
-                    None => !left.is_empty(),
-                    Some((compare, right)) => left.first().is_some_and(|left| compare.holds(left, right)),
+        at
+    }
+
+    /// Whether one more value may be looked at, by a step that has found so many.
+    fn visit(&mut self, found: usize) -> bool {
+        let may = found < FOUND_MAX && self.visits_left > 0;
+        self.visits_left -= usize::from(may);
+        may
+    }
+
+    fn take<'v>(&mut self, value: Option<&'v Value>, found: &mut Vec<&'v Value>) {
+        if let Some(value) = value
+            && self.visit(found.len())
+        {
+            found.push(value);
+        }
+    }
+
+    fn take_all<'v>(&mut self, values: impl Iterator<Item = &'v Value>, found: &mut Vec<&'v Value>) {
+        for value in values {
+            if !self.visit(found.len()) {
+                return;
+            }
+            found.push(value);
+        }
+    }
+
+    fn step_into<'v>(&mut self, step: &Step, value: &'v Value, found: &mut Vec<&'v Value>) {
+        match (step, value) {
+            (Step::Field(name), Value::Object(fields)) => self.take(fields.get(name), found),
+            (Step::Index(index), Value::Array(list)) => {
+                self.take(place(*index, list.len()).and_then(|at| list.get(at)), found);
+            }
+            (Step::Slice(from, to, by), Value::Array(list)) => {
+                let bound =
+                    |at: i64| if at < 0 { at + list.len() as i64 } else { at }.clamp(0, list.len() as i64) as usize;
+                let (from, to) = (bound(from.unwrap_or(0)), to.map_or(list.len(), bound));
+                let by = usize::try_from(*by).unwrap_or(1).max(1);
+                self.take_all(list.iter().take(to).skip(from).step_by(by), found);
+            }
+            (Step::All, Value::Array(list)) => self.take_all(list.iter(), found),
+            (Step::All, Value::Object(fields)) => self.take_all(fields.values(), found),
+            (Step::Descend, _) => self.descend(value, found),
+            (Step::Filter(path, test), Value::Array(list)) => {
+                for value in list {
+                    if !self.visit(found.len()) {
+                        return;
+                    }
+                    let left = self.walk(path, value);
+                    let holds = match test {
+                        None => !left.is_empty(),
+                        Some((compare, right)) => left.first().is_some_and(|left| compare.holds(left, right)),
+                    };
+                    if holds {
+                        found.push(value);
+                    }
                 }
-            }));
+            }
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn descend<'v>(&mut self, value: &'v Value, found: &mut Vec<&'v Value>) {
+        if !self.visit(found.len()) {
+            return;
+        }
+        found.push(value);
+        match value {
+            Value::Array(list) => list.iter().for_each(|value| self.descend(value, found)),
+            Value::Object(fields) => fields.values().for_each(|value| self.descend(value, found)),
+            _ => {}
+        }
     }
 }
 
@@ -156,20 +216,10 @@ fn place(index: i64, count: usize) -> Option<usize> {
     usize::try_from(if index < 0 { index + count as i64 } else { index }).ok()
 }
 
-fn descend<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
-    if found.len() >= FOUND_MAX {
-        return;
-    }
-    found.push(value);
-    match value {
-        Value::Array(list) => list.iter().for_each(|value| descend(value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| descend(value, found)),
-        _ => {}
-    }
-}
-
 struct Parser<'a> {
     rest: &'a str,
+    /// The filters around what is read.
+    filters: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -269,7 +319,12 @@ impl<'a> Parser<'a> {
         }
         let mut ends: Vec<&str> = Compare::SIGNS.iter().map(|(sign, _)| *sign).collect();
         ends.extend([" ", ")"]);
+        self.filters += 1;
+        if self.filters > FILTERS_MAX {
+            return Err(ParseError(format!("filters within filters deeper than {FILTERS_MAX}")));
+        }
         let path = self.steps(&ends)?;
+        self.filters -= 1;
         self.rest = self.rest.trim_start();
         let compare = Compare::SIGNS.iter().find(|(sign, _)| self.rest.starts_with(sign));
         let test = match compare {
@@ -345,7 +400,26 @@ mod tests {
         for text in ["spec", ".spec[", ".spec[x]", ".a[?(b)]", ".a[?(@.b==)]", ".a[?(@.b", ".a\\", ".a['b]", ".a..."] {
             assert!(JsonPath::parse(text).is_err(), "{text}");
         }
+        let nested = |filters: usize| format!(".a{}{}", "[?(@.a".repeat(filters), ")]".repeat(filters));
+        assert!(JsonPath::parse(&nested(FILTERS_MAX)).is_ok());
+        for filters in [FILTERS_MAX + 1, 500, 100_000] {
+            assert!(JsonPath::parse(&nested(filters)).is_err(), "{filters}");
+        }
+        assert!(JsonPath::parse(&format!(".{}", "a".repeat(CHARS_MAX))).is_err());
         assert_eq!(JsonPath::parse(".spec.replicas").unwrap().names(), Some(vec!["spec", "replicas"]));
         assert!(JsonPath::parse_simple(".spec[0]").is_err());
+    }
+
+    #[test]
+    fn what_is_looked_at_is_bounded() {
+        let row: Vec<Value> = (0..500).map(Value::from).collect();
+        let table: Vec<Value> = (0..500).map(|_| Value::from(row.clone())).collect();
+        let object = json!({"a": table});
+        assert_eq!(JsonPath::parse(".a[*][*]").unwrap().find(&object).len(), FOUND_MAX);
+        // Each filter looks at everything in each element of the one around it.
+        let lists = (0..90).fold(json!(1), |inner, _| json!([inner]));
+        let filters = format!("..{}@.none{}", "[?(@..".repeat(FILTERS_MAX - 1) + "[?(", ")]".repeat(FILTERS_MAX));
+        let path = JsonPath::parse(&filters).unwrap_or_else(|error| panic!("{filters}: {error}"));
+        assert_eq!(path.find(&lists), Vec::<&Value>::new());
     }
 }
