@@ -22,21 +22,24 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDelet
 pub fn validate_create(resource: &Resource, object: &Value) -> FieldErrors {
     if !resource.has_verb("get") {
         // A review is answered, not kept: it needs no name.
-        return kind_errors(resource, object);
+        return kind_errors(resource, object, None);
     }
     let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
-    errors.extend(kind_errors(resource, object));
+    errors.extend(kind_errors(resource, object, None));
     errors.extend(resource.behaviour.validate_new(object));
     errors
 }
 
-fn kind_errors(resource: &Resource, object: &Value) -> FieldErrors {
+fn kind_errors(resource: &Resource, object: &Value, old: Option<&Value>) -> FieldErrors {
     let mut errors = match resource.custom() {
         // The whole schema is checked by the kind itself, with what was there before in view.
         Some(_) => FieldErrors::new(),
         None => choices::validate(resource, object),
     };
-    errors.extend(resource.behaviour.validate(object));
+    errors.extend(match old {
+        Some(old) => resource.behaviour.validate_changed(object, old),
+        None => resource.behaviour.validate(object),
+    });
     errors
 }
 
@@ -44,7 +47,7 @@ fn kind_errors(resource: &Resource, object: &Value) -> FieldErrors {
 pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> FieldErrors {
     let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
     errors.extend(validate_object_meta_update(object, old));
-    errors.extend(kind_errors(resource, object));
+    errors.extend(kind_errors(resource, object, Some(old)));
     errors.extend(resource.behaviour.validate_update(object, old));
     errors
 }

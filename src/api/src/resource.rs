@@ -98,6 +98,11 @@ pub trait Kind: Send + Sync + 'static {
         FieldErrors::new()
     }
 
+    /// The same for a changed object, of which what was taken before may stay.
+    fn validate_changed(&self, object: &Value, _old: &Value) -> FieldErrors {
+        self.validate(object)
+    }
+
     /// What is wrong with a new object and would not be with one that is there.
     fn validate_new(&self, _object: &Value) -> FieldErrors {
         FieldErrors::new()

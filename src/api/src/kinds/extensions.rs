@@ -25,6 +25,7 @@ pub static CRD: Simple = Simple {
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     default: definition::default,
     validate: definition::validate,
+    validate_kept: Some(definition::validate_approval),
     validate_new: crate::custom::unsupported,
     validate_update: |object, old| {
         let mut errors = definition::validate_update(object, old);

@@ -30,6 +30,9 @@ pub struct Simple {
     pub warnings: fn(&Value) -> Vec<String>,
     /// What is wrong with an object.
     pub validate: fn(&Value) -> FieldErrors,
+    /// What is wrong with an object whose spec is as it was, where that is not all of the above: rules that came later
+    /// do not hold up what is there, its deletion least of all.
+    pub validate_kept: Option<fn(&Value) -> FieldErrors>,
     /// What is wrong with a new object alone.
     pub validate_new: fn(&Value) -> FieldErrors,
     /// What is wrong with a change (new, old).
@@ -50,6 +53,7 @@ impl Simple {
         prepare_create: None,
         warnings: |_| Vec::new(),
         validate: |_| FieldErrors::new(),
+        validate_kept: None,
         validate_new: |_| FieldErrors::new(),
         validate_update: |_, _| FieldErrors::new(),
         validate_status: |_, _| FieldErrors::new(),
@@ -93,6 +97,13 @@ impl Kind for Simple {
 
     fn validate(&self, object: &Value) -> FieldErrors {
         (self.validate)(object)
+    }
+
+    fn validate_changed(&self, object: &Value, old: &Value) -> FieldErrors {
+        match self.validate_kept {
+            Some(validate_kept) if object["spec"] == old["spec"] => validate_kept(object),
+            _ => (self.validate)(object),
+        }
     }
 
     fn validate_new(&self, object: &Value) -> FieldErrors {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use machinery::field::{FieldError, FieldErrors};
+use machinery::jsonpath::JsonPath;
 use machinery::names;
 use serde_json::Value;
 
@@ -50,6 +51,14 @@ pub(super) fn validate(object: &Value) -> FieldErrors {
         spec.at("preserveUnknownFields").invalid(&mut errors, wrong);
     }
     approval(&root, group.text(), &mut errors);
+    errors
+}
+
+/// What is wrong with a definition whose spec was judged before.
+pub(super) fn validate_approval(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let root = At::root(object);
+    approval(&root, root.at("spec.group").text(), &mut errors);
     errors
 }
 
@@ -129,7 +138,11 @@ fn scale(scale: &At<'_>, errors: &mut FieldErrors) {
             text if !parents.iter().any(|parent| text.starts_with(parent)) => {
                 path.invalid(errors, format!("should be a json path under {where_}"));
             }
-            _ => {}
+            text => {
+                if let Err(wrong) = JsonPath::parse_simple(text) {
+                    path.invalid(errors, wrong.to_string());
+                }
+            }
         }
     }
 }
@@ -153,7 +166,12 @@ fn column(column: &At<'_>, errors: &mut FieldErrors) {
         text if !text.starts_with('.') => {
             errors.push(FieldError::invalid(&shown, text, "must be a simple json path starting with ."));
         }
-        _ => {}
+        text => {
+            if let Err(wrong) = JsonPath::parse(text) {
+                let wrong = format!("must be a JSONPath that this server reads: {wrong}");
+                errors.push(FieldError::invalid(&shown, text, wrong));
+            }
+        }
     }
 }
 
@@ -166,6 +184,8 @@ fn selectable_fields(version: &At<'_>, errors: &mut FieldErrors) {
             path.invalid(errors, "is an invalid path: must be a simple json path starting with .");
         } else if text == ".metadata" || text.starts_with(".metadata.") {
             path.invalid(errors, "must not point to fields in metadata");
+        } else if let Err(wrong) = JsonPath::parse_simple(text) {
+            path.invalid(errors, format!("is an invalid path: {wrong}"));
         } else if !schema::has_scalar(version.at("schema.openAPIV3Schema").value, text) {
             let wrong = "must point to a field of type string, boolean or integer. Enum string fields and strings with \
                          formats are allowed.";

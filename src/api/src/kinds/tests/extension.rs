@@ -380,6 +380,36 @@ fn definitions() {
             ),
             (
                 &[(
+                    "/spec/versions/0/additionalPrinterColumns",
+                    json!([{"name": "a", "type": "string", "jsonPath": ".a[?(@.b"}]),
+                )],
+                &[
+                    "spec.versions[0].additionalPrinterColumns[0].JSONPath: Invalid value: \".a[?(@.b\": must be a JSONPath that this server reads: unterminated filter",
+                ],
+            ),
+            (
+                &[(
+                    "/spec/versions/0/subresources",
+                    json!({"scale": {"specReplicasPath": ".spec.a[0]", "statusReplicasPath": ".status.a"}}),
+                )],
+                &[
+                    "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".spec.a[0]\": must be a simple json path of field names",
+                ],
+            ),
+            (
+                &[
+                    (
+                        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/a[0]",
+                        json!({"type": "string"}),
+                    ),
+                    ("/spec/versions/0/selectableFields", json!([{"jsonPath": ".spec.a[0]"}])),
+                ],
+                &[
+                    "spec.versions[0].selectableFields[0].jsonPath: Invalid value: \".spec.a[0]\": is an invalid path: must be a simple json path of field names",
+                ],
+            ),
+            (
+                &[(
                     "/spec/versions/0/selectableFields",
                     json!([{"jsonPath": ".spec.color"}, {"jsonPath": ".spec"}, {"jsonPath": ".metadata.name"}]),
                 )],
