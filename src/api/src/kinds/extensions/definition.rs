@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use machinery::field::{FieldError, FieldErrors};
+use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::jsonpath::JsonPath;
 use machinery::names;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use crate::edit::fill;
 use crate::kinds::admission::webhooks;
 use crate::read;
 
+const SCOPES: [&str; 2] = ["Cluster", "Namespaced"];
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 /// How many of its own fields selectors may name.
@@ -41,7 +42,10 @@ pub(super) fn validate(object: &Value) -> FieldErrors {
         name.invalid(&mut errors, "must be spec.names.plural+\".\"+spec.group");
     }
     self::group(&group, &mut errors);
-    spec.at("scope").require_text(&mut errors);
+    let scope = spec.at("scope");
+    if scope.require_text(&mut errors).is_some_and(|text| !SCOPES.contains(&text)) {
+        scope.not_supported(&mut errors, &SCOPES);
+    }
     versions(&spec, &mut errors);
     self::names(&spec.at("names"), &mut errors);
     conversion(&spec.at("conversion"), &mut errors);
@@ -276,5 +280,24 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> FieldErrors {
     }
     let before = read::at(old, "spec");
     frozen.into_iter().for_each(|field| spec.at(field).immutable(&mut errors, read::at(before, field)));
+    stored_versions(&spec, old, &mut errors);
     errors
+}
+
+/// Versions in which objects may be stored are still versions: of others nobody could read them.
+fn stored_versions(spec: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    let mut stored: Vec<&str> = read::texts(read::at(old, "status"), "storedVersions").collect();
+    // The status is written after the first object may have been.
+    let before = read::list(old, "spec.versions").iter().filter(|version| read::flag(version, "storage"));
+    for name in before.map(|version| read::text(version, "name")) {
+        if !stored.contains(&name) {
+            stored.push(name);
+        }
+    }
+    let path = Path::new("status").child("storedVersions");
+    for (index, name) in stored.into_iter().enumerate() {
+        if !spec.items("versions").any(|version| version.at("name").text() == name) {
+            errors.push(FieldError::invalid(&path.index(index), name, "must appear in spec.versions"));
+        }
+    }
 }

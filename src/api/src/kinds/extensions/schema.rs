@@ -1,7 +1,9 @@
 //! What the schemas of custom resources may be: structural, so that every field has one type that can be told without
 //! an object. Expressions are text here: whoever evaluates them compiles them.
 
-use machinery::field::{FieldError, FieldErrors};
+mod nested;
+
+use machinery::field::FieldErrors;
 use regex::Regex;
 use serde_json::Value;
 
@@ -13,19 +15,6 @@ const DEPTH_MAX: usize = 64;
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 /// What JSON Schema has and structural schemas do not.
 const UNSUPPORTED: [&str; 6] = ["$ref", "additionalItems", "definitions", "dependencies", "id", "patternProperties"];
-/// What the parts of `allOf` and its like may not say, since the schema itself has to.
-const STRUCTURE: [(&str, &str); 10] = [
-    ("type", "must be empty to be structural"),
-    ("additionalProperties", "must be undefined to be structural"),
-    ("default", "must be undefined to be structural"),
-    ("title", "must be empty to be structural"),
-    ("description", "must be empty to be structural"),
-    ("x-kubernetes-embedded-resource", "must be false to be structural"),
-    ("x-kubernetes-int-or-string", "must be false to be structural"),
-    ("x-kubernetes-list-map-keys", "must be empty to be structural"),
-    ("x-kubernetes-list-type", "must be undefined to be structural"),
-    ("x-kubernetes-map-type", "must be undefined to be structural"),
-];
 /// Why a rule can refuse.
 const RULE_REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -47,6 +36,7 @@ pub(super) fn validate(schema: &At<'_>, errors: &mut FieldErrors) {
         schema.at("nullable").forbidden(errors, "nullable cannot be true at the root");
     }
     walk(schema, Level::Root, 0, errors);
+    nested::completeness(schema, errors);
 }
 
 fn walk(schema: &At<'_>, level: Level, depth: usize, errors: &mut FieldErrors) {
@@ -79,8 +69,7 @@ fn walk(schema: &At<'_>, level: Level, depth: usize, errors: &mut FieldErrors) {
         }
     }
     metadata(schema, level, errors);
-    let is_int_or_string = schema.at("x-kubernetes-int-or-string").is_true();
-    nested(schema, is_int_or_string, depth, errors);
+    nested::walk(schema, depth, errors);
 }
 
 fn unsupported(schema: &At<'_>, errors: &mut FieldErrors) {
@@ -96,6 +85,9 @@ fn unsupported(schema: &At<'_>, errors: &mut FieldErrors) {
     }
     if schema.at("items").value.is_array() {
         schema.at("items").forbidden(errors, "items must be a schema object and not an array");
+    }
+    if schema.at("additionalProperties").value == &Value::Bool(false) {
+        schema.at("additionalProperties").forbidden(errors, "additionalProperties cannot be set to false");
     }
     if schema.at("x-kubernetes-preserve-unknown-fields").value == &Value::Bool(false) {
         schema.at("x-kubernetes-preserve-unknown-fields").invalid(errors, "must be true or undefined");
@@ -177,6 +169,13 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut FieldErrors) {
         let wrong = "must be map if x-kubernetes-list-map-keys is non-empty";
         if list.is_set() { list.invalid(errors, wrong) } else { list.required(errors, wrong) }
     }
+    if matches!(list.text(), "map" | "set") && schema.at("items.nullable").is_true() {
+        let wrong = format!("cannot be nullable when x-kubernetes-list-type is {}", list.text());
+        schema.at("items.nullable").forbidden(errors, &wrong);
+    }
+    if list.text() == "set" && type_.text() == "array" {
+        set(&schema.at("items"), errors);
+    }
     if list.text() != "map" {
         return;
     }
@@ -192,6 +191,17 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut FieldErrors) {
         items.at("type").invalid(errors, "must be object if parent array's x-kubernetes-list-type is map");
     }
     map_keys(&keys, &names, &items, errors);
+}
+
+/// The elements of a set are compared as wholes.
+fn set(items: &At<'_>, errors: &mut FieldErrors) {
+    let wrong = "must be atomic as item of a list with x-kubernetes-list-type=set";
+    let (list, map) = (items.at("x-kubernetes-list-type"), items.at("x-kubernetes-map-type"));
+    match items.at("type").text() {
+        "array" if list.is_set() && list.text() != "atomic" => list.invalid(errors, wrong),
+        "object" if map.text() != "atomic" => map.invalid(errors, wrong),
+        _ => {}
+    }
 }
 
 fn map_keys(keys: &At<'_>, names: &[At<'_>], items: &At<'_>, errors: &mut FieldErrors) {
@@ -285,41 +295,6 @@ fn metadata(schema: &At<'_>, level: Level, errors: &mut FieldErrors) {
     if level == Level::Root && (!known || says_more) {
         let wrong = "must not specify anything other than name and generateName, but metadata is implicitly specified";
         metadata.forbidden(errors, wrong);
-    }
-}
-
-/// The parts of `allOf` and its like constrain values and say nothing of the structure.
-fn nested(schema: &At<'_>, is_int_or_string: bool, depth: usize, errors: &mut FieldErrors) {
-    if depth > DEPTH_MAX {
-        return;
-    }
-    let lists = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|list| {
-        let of_types = is_int_or_string && is_int_or_string_pattern(schema.value, list);
-        schema.items(list).filter(move |_| !of_types)
-    });
-    for part in lists.chain(Some(schema.at("not")).filter(At::is_set)) {
-        for (field, wrong) in STRUCTURE {
-            let found = At { value: part.value.get(field).unwrap_or(&Value::Null), path: part.path.child(field) };
-            if !read::same(found.value, &Value::Null) {
-                found.forbidden(errors, wrong);
-            }
-        }
-        for flag in ["nullable", "x-kubernetes-preserve-unknown-fields"] {
-            if part.value.get(flag) == Some(&Value::Bool(true)) {
-                errors.push(FieldError::forbidden(&part.path.child(flag), "must be false to be structural"));
-            }
-        }
-        nested(&part, false, depth + 1, errors);
-    }
-}
-
-/// The two ways in which the types of a number or text are repeated for readers of plain OpenAPI.
-fn is_int_or_string_pattern(schema: &Value, list: &str) -> bool {
-    let types = |any: &[Value]| any.len() == 2 && any[0]["type"] == "integer" && any[1]["type"] == "string";
-    match list {
-        "anyOf" => types(read::list(schema, "anyOf")),
-        "allOf" => read::list(schema, "allOf").first().is_some_and(|first| types(read::list(first, "anyOf"))),
-        _ => false,
     }
 }
 

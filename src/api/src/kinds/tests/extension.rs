@@ -334,6 +334,11 @@ fn definitions() {
                 &[("/spec/group", json!("example")), ("/metadata/name", json!("things.example"))],
                 &["spec.group: Invalid value: \"example\": should be a domain with at least one dot"],
             ),
+            (
+                &[("/spec/scope", json!("Both"))],
+                &["spec.scope: Unsupported value: \"Both\": supported values: \"Cluster\", \"Namespaced\""],
+            ),
+            (&[("/spec/scope", json!(""))], &["spec.scope: Required value"]),
             (&[("/spec/versions", unstored.clone())], &[&format!("{versions}{shown}: {exactly_one}")]),
             (&[("/spec/versions/0/schema", Value::Null)], &["spec.versions[0].schema.openAPIV3Schema: Required value"]),
             (
@@ -445,6 +450,42 @@ fn definitions() {
 }
 
 #[test]
+fn versions_that_objects_are_stored_in_stay() {
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let version =
+        |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    let first = with(definition(), &[("/spec/versions", json!([version("v1", true), version("v2", false)]))]);
+    let flipped = with(first.clone(), &[("/spec/versions", json!([version("v1", false), version("v2", true)]))]);
+    let without = with(first.clone(), &[("/spec/versions", json!([version("v2", true)]))]);
+    let stored =
+        |object: &Value, versions: Value| with(object.clone(), &[("/status", json!({"storedVersions": versions}))]);
+    let gone = "status.storedVersions[0]: Invalid value: \"v1\": must appear in spec.versions";
+    for (new, old, expected) in [
+        (&flipped, stored(&first, json!(["v1"])), &[][..]),
+        (&without, stored(&flipped, json!(["v1", "v2"])), &[gone]),
+        (&without, stored(&flipped, json!(["v2"])), &[]),
+        // Nobody has written the status yet.
+        (&without, first.clone(), &[gone]),
+    ] {
+        let errors = resource("customresourcedefinitions").behaviour.validate_update(new, &old);
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_spec_that_was_taken_stays_good() {
+    let definitions = resource("customresourcedefinitions");
+    let path = "/spec/versions/0/additionalPrinterColumns";
+    let made = [("/metadata/uid", json!("u")), ("/metadata/creationTimestamp", json!("2026-01-01T00:00:00Z"))];
+    let old = with(with(definition(), &made), &[(path, json!([{"name": "a", "type": "string", "jsonPath": ".a["}]))]);
+    let old = complete(definitions, old);
+    let released = with(old.clone(), &[("/metadata/labels", json!({"a": "b"}))]);
+    assert_eq!(crate::metadata::validate_update(definitions, &released, &old), Vec::new());
+    let changed = with(released, &[("/spec/versions/0/deprecated", json!(true))]);
+    assert_eq!(crate::metadata::validate_update(definitions, &changed, &old).len(), 1);
+}
+
+#[test]
 fn schemas_of_custom_resources_are_structural() {
     let judge = |schema: Value| {
         let object = with(definition(), &[("/spec/versions/0/schema/openAPIV3Schema", schema)]);
@@ -539,6 +580,66 @@ fn schemas_of_custom_resources_are_structural() {
             &[
                 ".properties[f].x-kubernetes-validations[0].rule: Required value: rule is not specified",
                 ".properties[f].x-kubernetes-validations[1].message: Required value: message must be specified if rule contains line breaks",
+            ],
+        ),
+        (
+            field(json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false})),
+            &[
+                ".properties[f].additionalProperties: Forbidden: additionalProperties cannot be set to false",
+                ".properties[f].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+            ],
+        ),
+        (
+            field(json!({"type": "object", "additionalProperties": false})),
+            &[".properties[f].additionalProperties: Forbidden: additionalProperties cannot be set to false"],
+        ),
+        (
+            field(json!({"type": "array", "items": item, "x-kubernetes-list-type": "set"})),
+            &[
+                ".properties[f].items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with x-kubernetes-list-type=set",
+            ],
+        ),
+        (
+            field(json!({"type": "array", "x-kubernetes-list-type": "set",
+                "items": {"type": "object", "x-kubernetes-map-type": "atomic"}})),
+            &[],
+        ),
+        (
+            field(json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "array",
+                "items": {"type": "string"}, "x-kubernetes-list-type": "set"}})),
+            &[
+                ".properties[f].items.x-kubernetes-list-type: Invalid value: \"set\": must be atomic as item of a list with x-kubernetes-list-type=set",
+            ],
+        ),
+        (
+            field(json!({"type": "array", "x-kubernetes-list-type": "set",
+                "items": {"type": "string", "nullable": true}})),
+            &[".properties[f].items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is set"],
+        ),
+        (
+            field(json!({"type": "object", "properties": {"a": {"type": "string"}},
+                "allOf": [{"properties": {"a": {"type": "string", "pattern": "("}}}]})),
+            &[
+                ".properties[f].allOf[0].properties[a].type: Forbidden: must be empty to be structural",
+                ".properties[f].allOf[0].properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: regex parse error:\n    (\n    ^\nerror: unclosed group",
+            ],
+        ),
+        (
+            field(json!({"type": "array", "items": {"type": "string"}, "not": {"items": {"items": {"default": "x"}}}})),
+            &[".properties[f].not.items.items.default: Forbidden: must be undefined to be structural"],
+        ),
+        (
+            field(json!({"x-kubernetes-int-or-string": true,
+                "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"anyOf": [{"type": "string"}]}]})),
+            &[".properties[f].allOf[1].anyOf[0].type: Forbidden: must be empty to be structural"],
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}},
+                "oneOf": [{"properties": {"metadata": {"required": ["x"]}}}, {"properties": {"a": {"properties": {"c": {}}}}}]}),
+            &[
+                ".oneOf[0].properties[metadata]: Forbidden: must not be specified in a nested context",
+                ".properties[metadata]: Required value: because it is defined in spec.versions[0].schema.openAPIV3Schema.oneOf[0].properties[metadata]",
+                ".properties[a].properties[c]: Required value: because it is defined in spec.versions[0].schema.openAPIV3Schema.oneOf[1].properties[a].properties[c]",
             ],
         ),
         (
