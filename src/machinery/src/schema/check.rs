@@ -21,7 +21,8 @@ pub fn check(value: &Value, schema: &Schema, definitions: &Definitions) -> Field
 }
 
 /// The same for a changed value: what is as it was in `old` stays allowed, though the schema has become stricter
-/// since (KEP-4008). Elements of lists are compared by their keys, those of lists without keys not at all.
+/// since (KEP-4008). Elements of lists are compared by their keys, those of lists without keys not at all, nor anything
+/// within `allOf` and its like.
 pub fn check_change(value: &Value, old: Option<&Value>, schema: &Schema, definitions: &Definitions) -> FieldErrors {
     let mut checker = Checker { definitions, errors: Vec::new() };
     checker.value(value, old, schema, &Trail::Root);
@@ -51,7 +52,7 @@ impl Checker<'_> {
             self.enumeration(value, schema, trail);
             self.bounds(value, &schema.bounds, trail);
             if let Some(logic) = &schema.logic {
-                self.logic(value, old, logic, trail);
+                self.logic(value, logic, trail);
             }
         }
         if has_type {
@@ -113,11 +114,13 @@ impl Checker<'_> {
         }
     }
 
-    fn logic(&mut self, value: &Value, old: Option<&Value>, logic: &Logic, trail: &Trail<'_>) {
+    /// Without what was there before: a part that is excused would hold where it does not, and `not` and `oneOf` refuse
+    /// what holds.
+    fn logic(&mut self, value: &Value, logic: &Logic, trail: &Trail<'_>) {
         let definitions = self.definitions;
         let errors_of = |schema: &Schema| {
             let mut checker = Checker { definitions, errors: Vec::new() };
-            checker.value(value, old, schema, trail);
+            checker.value(value, None, schema, trail);
             checker.errors
         };
         let holds = |schemas: &[Schema]| schemas.iter().filter(|schema| errors_of(schema).is_empty()).count();

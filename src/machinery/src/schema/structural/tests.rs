@@ -102,3 +102,24 @@ fn what_was_wrong_before_may_stay_as_it_was() {
     let errors = check_change(&new, Some(&old), &schema, &definitions);
     assert_eq!(errors.len(), 1);
 }
+
+#[test]
+fn within_conditions_nothing_is_excused_by_what_was_there() {
+    let one = |color: &str| json!({"properties": {"color": {"enum": [color]}}});
+    let schema = json!({"type": "object", "properties": {
+        "color": {"type": "string"}, "size": {"type": "integer"}, "part": {"type": "object", "properties": {
+            "a": {"type": "integer"}, "b": {"type": "integer"}}, "not": {"properties": {"a": {"maximum": 1}}}}},
+        "oneOf": [one("red"), one("blue")]});
+    let (schema, definitions) = (read(&schema, "Meta"), Definitions::default());
+    let change = |new: Value, old: Value| -> Vec<String> {
+        check_change(&new, Some(&old), &schema, &definitions).iter().map(ToString::to_string).collect()
+    };
+    // The colour is as it was, which makes it neither both colours nor none.
+    assert_eq!(change(json!({"color": "red", "size": 2}), json!({"color": "red", "size": 1})), Vec::<String>::new());
+    assert_eq!(change(json!({"color": "green", "size": 2}), json!({"color": "green", "size": 1})).len(), 1);
+    let part = |b: i64| json!({"color": "red", "part": {"a": 5, "b": b}});
+    assert_eq!(change(part(2), part(1)), Vec::<String>::new());
+    // A whole value that is as it was stays good.
+    let green = json!({"color": "green"});
+    assert_eq!(change(green.clone(), green), Vec::<String>::new());
+}
