@@ -77,8 +77,8 @@ pub enum Type {
     Any,
     /// An object with named fields; `map_type: atomic` where `atomic`.
     Object { fields: BTreeMap<String, Arc<Schema>>, required: Vec<String>, atomic: bool },
-    /// An object whose keys are data; `map_type: atomic` where `atomic`.
-    Map { values: Arc<Schema>, atomic: bool },
+    /// An object whose keys are data, of which some may have to be there; `map_type: atomic` where `atomic`.
+    Map { values: Arc<Schema>, required: Vec<String>, atomic: bool },
     /// A list.
     List { items: Arc<Schema>, kind: ListKind },
     /// A string; the format (`byte`, `date-time`, `quantity`) where there is one.

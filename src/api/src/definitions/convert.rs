@@ -66,7 +66,7 @@ fn type_of(owner: &str, made: &mut Map<String, Value>) -> Type {
         Some("boolean") => Type::Boolean,
         Some("array") => Type::List { items: part(owner, made, "items"), kind: ListKind::Atomic },
         Some("object") if made.contains_key("additionalProperties") => {
-            Type::Map { values: part(owner, made, "additionalProperties"), atomic: false }
+            Type::Map { values: part(owner, made, "additionalProperties"), required: Vec::new(), atomic: false }
         }
         Some("object") => {
             Type::Object { fields: fields(owner, made.remove("properties")), required: Vec::new(), atomic: false }

@@ -138,8 +138,12 @@ fn write_type(type_: &Type, dialect: Dialect) -> Map<String, Value> {
             }
             mark_atomic(out, *atomic)
         }
-        (Type::Map { values, atomic }, _) => {
-            mark_atomic(json!({"type": "object", "additionalProperties": write(values, dialect)}), *atomic)
+        (Type::Map { values, required, atomic }, _) => {
+            let mut out = json!({"type": "object", "additionalProperties": write(values, dialect)});
+            if !required.is_empty() {
+                out["required"] = json!(required);
+            }
+            mark_atomic(out, *atomic)
         }
         (Type::List { items, kind }, _) => write_list(items, kind, dialect),
         (Type::String { format: Some(format) }, Dialect::V2) if &**format == "quantity" => json!({"type": "string"}),

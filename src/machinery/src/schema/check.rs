@@ -6,7 +6,7 @@ mod pattern;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Definitions, ListKind, Logic, Schema, Type};
 use crate::field::{FieldError, FieldErrors, Reason};
@@ -64,16 +64,15 @@ impl Checker<'_> {
     fn within(&mut self, value: &Value, old: Option<&Value>, resolved: &Schema, trail: &Trail<'_>) {
         match (&resolved.type_, value) {
             (Type::Object { fields, required, .. }, Value::Object(object)) => {
-                for name in required.iter().filter(|name| !object.contains_key(*name)) {
-                    self.push(FieldError::required(&Trail::Key(trail, name).path(), ""));
-                }
+                self.required(required, object, trail);
                 for (name, value) in object {
                     if let Some(field) = fields.get(name) {
                         self.value(value, old.and_then(|old| old.get(name)), field, &Trail::Key(trail, name));
                     }
                 }
             }
-            (Type::Map { values, .. }, Value::Object(object)) => {
+            (Type::Map { values, required, .. }, Value::Object(object)) => {
+                self.required(required, object, trail);
                 for (key, value) in object {
                     self.value(value, old.and_then(|old| old.get(key)), values, &Trail::Key(trail, key));
                 }
@@ -88,6 +87,12 @@ impl Checker<'_> {
                 self.uniqueness(list, items, kind, trail);
             }
             _ => {}
+        }
+    }
+
+    fn required(&mut self, names: &[String], object: &Map<String, Value>, trail: &Trail<'_>) {
+        for name in names.iter().filter(|name| !object.contains_key(*name)) {
+            self.push(FieldError::required(&Trail::Key(trail, name).path(), ""));
         }
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn int32() -> Schema {
 }
 
 pub(crate) fn map(values: Schema) -> Schema {
-    of(Type::Map { values: Arc::new(values), atomic: false })
+    of(Type::Map { values: Arc::new(values), required: Vec::new(), atomic: false })
 }
 
 pub(crate) fn list(items: Schema, kind: ListKind) -> Schema {
@@ -97,7 +97,7 @@ pub(crate) fn deployment() -> (Schema, Definitions) {
     );
     strategy.patch.retain_keys = true;
     let mut selector = map(text());
-    selector.type_ = Type::Map { values: Arc::new(text()), atomic: true };
+    selector.type_ = Type::Map { values: Arc::new(text()), required: Vec::new(), atomic: true };
     let spec = object(
         vec![
             ("replicas", replicas),

@@ -132,7 +132,7 @@ impl Reader<'_> {
             _ => None,
         };
         if let Some(values) = values {
-            return Type::Map { values: Arc::new(values), atomic };
+            return Type::Map { values: Arc::new(values), required: texts(&raw["required"]), atomic };
         }
         let fields = raw["properties"].as_object().into_iter().flatten();
         Type::Object {
