@@ -42,14 +42,23 @@ fn of_number(number: &Number, bounds: &BTreeMap<String, Value>, body: &str) -> W
             _ => {}
         }
     }
-    if let Some(factor) = bounds.get("multipleOf") {
-        let quotient = value / factor.as_f64().filter(|factor| *factor != 0.0).unwrap_or(1.0);
-        if quotient.fract() != 0.0 {
-            wrong.push(format!("should be a multiple of {factor}"));
-        }
+    if let Some(factor) = bounds.get("multipleOf").filter(|factor| !is_multiple(number, factor)) {
+        wrong.push(format!("should be a multiple of {factor}"));
     }
     let shown = |detail| (Reason::Invalid, Value::Number(number.clone()), format!("{body} in body {detail}"));
     wrong.into_iter().map(shown).collect()
+}
+
+/// Whole numbers are divided as such. Of others, which are seldom what they were written as, so much is forgiven as
+/// the division of two of them is off.
+fn is_multiple(number: &Number, factor: &Value) -> bool {
+    const ROUNDING: f64 = 8.0 * f64::EPSILON;
+    if let (Some(number), Some(factor)) = (number.as_i128(), factor.as_number().and_then(Number::as_i128)) {
+        return factor == 0 || number % factor == 0;
+    }
+    let factor = factor.as_f64().filter(|factor| *factor != 0.0).unwrap_or(1.0);
+    let quotient = number.as_f64().unwrap_or_default() / factor;
+    (quotient - quotient.round()).abs() <= quotient.abs() * ROUNDING
 }
 
 fn of_text(text: &str, bounds: &BTreeMap<String, Value>, body: &str) -> Wrong {

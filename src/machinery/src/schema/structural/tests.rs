@@ -19,7 +19,9 @@ fn crontab() -> Schema {
                     "k": {"type": "string"}, "v": {"type": "integer", "default": 7, "maximum": 9}}}},
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
                 "properties": {"known": {"type": "object"}}},
-            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}, "required": ["l"]},
+            "price": {"type": "number", "multipleOf": 0.01},
+            "even": {"type": "integer", "multipleOf": 2},
             "either": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
                 "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         }},
@@ -32,14 +34,14 @@ fn values_are_pruned_and_defaulted() {
     let (schema, definitions) = (crontab(), Definitions::default());
     let mut value = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "extra": 1, "spec": {
         "image": "i", "cron": null, "maybe": null, "replicas": null, "typo": 1,
-        "free": {"other": {"deep": 1}, "known": {"x": 1}}, "rules": [{"k": "a", "z": 1}], "labels": {"n": null}}});
+        "free": {"other": {"deep": 1}, "known": {"x": 1}}, "rules": [{"k": "a", "z": 1}], "labels": {"l": "x", "n": null}}});
     let unknown = prune_structural(&mut value, &schema, &definitions);
     assert_eq!(unknown, ["extra", "spec.free.known.x", "spec.rules[0].z", "spec.typo"]);
     default(&mut value, &schema, &definitions);
     assert_eq!(
         value["spec"],
         json!({"image": "i", "maybe": null, "replicas": 1, "free": {"other": {"deep": 1}, "known": {}},
-            "rules": [{"k": "a", "v": 7}], "labels": {}})
+            "rules": [{"k": "a", "v": 7}], "labels": {"l": "x"}})
     );
 }
 
@@ -52,6 +54,17 @@ fn wrong_values_are_refused_in_kubernetes_words() {
     let cases = [
         (json!({"image": "i", "port": "http", "replicas": 2.0, "either": {"a": "x"}}), None),
         (json!({}), Some("spec.image: Required value")),
+        (json!({"image": "i", "labels": {"l": ""}}), None),
+        (json!({"image": "i", "labels": {"m": "x"}}), Some("spec.labels.l: Required value")),
+        (json!({"image": "i", "price": 4.35, "even": 9_007_199_254_740_994_i64}), None),
+        (
+            json!({"image": "i", "price": 4.355}),
+            Some("spec.price: Invalid value: 4.355: spec.price in body should be a multiple of 0.01"),
+        ),
+        (
+            json!({"image": "i", "even": 9_007_199_254_740_993_i64}),
+            Some("spec.even: Invalid value: 9007199254740993: spec.even in body should be a multiple of 2"),
+        ),
         (json!({"image": "12345678901"}), Some("spec.image: Too long: may not be more than 10 bytes")),
         (
             json!({"image": "i", "replicas": "x"}),
