@@ -1,5 +1,7 @@
 //! What an inventory may ask for and this version cannot do yet. The file is right; `up` refuses it with the remedy.
 
+use std::net::Ipv6Addr;
+
 use crate::cluster::{Cluster, Datastore, State};
 use crate::error::{Place, Problems};
 use crate::file::{ClusterFile, HostFile};
@@ -25,6 +27,12 @@ pub(crate) fn check(file: &ClusterFile, cluster: &Cluster, own: &str, problems: 
             ),
         );
     }
+    for place in spec.hosts.value.iter().filter_map(ipv6_node) {
+        problems.add(
+            place,
+            "nodes have IPv4 addresses: set `privateAddress` to the IPv4 address that the other hosts reach it by",
+        );
+    }
     if let Some(at) = spec.datastore.r#type.as_ref().filter(|at| at.value == Datastore::Etcd) {
         problems.add(
             at.place,
@@ -38,6 +46,14 @@ pub(crate) fn check(file: &ClusterFile, cluster: &Cluster, own: &str, problems: 
     if let Some(at) = spec.security.encrypt_secrets.as_ref().filter(|at| at.value) {
         problems.add(at.place, "spec.security.encryptSecrets is not supported yet: leave it out");
     }
+}
+
+/// Where a host that is to be in the cluster gets a node's address that is of IPv6. Commands may go over it.
+fn ipv6_node(entry: &HostFile) -> Option<Place> {
+    let at = entry.private_address.as_ref().unwrap_or(&entry.address);
+    let is_ipv6 = |address: &String| address.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_loopback());
+    let has_one = hostlist::expand(&at.value).unwrap_or_default().iter().any(is_ipv6);
+    (has_one && entry.state != Some(State::Absent)).then_some(at.place)
 }
 
 /// Where the file makes a second host a control plane.

@@ -238,6 +238,14 @@ fn what_this_version_cannot_do_is_said_with_the_remedy() {
         (&format!("spec:\n  version: 9.9.9\n{one}"), "hosts.yaml:2:12: spec.version is 9.9.9, this is rkctl 0.1.0"),
         (&format!("spec:\n  security: {{encryptSecrets: true}}\n{one}"), "hosts.yaml:2:30: spec.security.encrypt"),
         (
+            "spec:\n  hosts: [{address: '2001:db8::1'}]\n",
+            "hosts.yaml:2:21: nodes have IPv4 addresses: set `privateAddress` to the IPv4 address",
+        ),
+        (
+            "spec:\n  hosts: [{address: cp1.example.test, privateAddress: '2001:db8::1'}]\n",
+            "hosts.yaml:2:55: nodes have IPv4 addresses",
+        ),
+        (
             &format!("spec:\n  registry: {{mirrors: {{example.test: ['https://m.example.test']}}}}\n{one}"),
             "hosts.yaml:2:39: spec.registry.mirrors is not supported yet",
         ),
@@ -247,6 +255,9 @@ fn what_this_version_cannot_do_is_said_with_the_remedy() {
         good(text);
     }
     assert!(check(&format!("spec:\n  version: 0.1.0\n{one}"), Path::new("x"), Some("0.1.0")).is_ok());
+    // Commands may go over IPv6 where the node has an IPv4 address.
+    let both = "spec:\n  hosts: [{address: '2001:db8::1', privateAddress: 192.0.2.1}]\n";
+    assert!(check(both, Path::new("x"), Some("0.1.0")).is_ok());
 }
 
 #[test]
