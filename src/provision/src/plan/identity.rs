@@ -30,7 +30,15 @@ fn hostname(view: &View<'_>, draft: &mut Draft<'_>) {
     // A full name whose first label is the node's name is a matter of taste.
     let same =
         |found: &str| found == wanted || found.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('.'));
-    if same(&facts.hostname) && same(&facts.hostname_file) || !view.host.prepare.hostname {
+    if same(&facts.hostname) && same(&facts.hostname_file) {
+        return;
+    }
+    if !view.host.prepare.hostname {
+        let found = if same(&facts.hostname) { &facts.hostname_file } else { &facts.hostname };
+        draft.notice(
+            format!("the host's name is {found}, not {wanted}"),
+            "logs name the host otherwise than the node; `prepare.hostname: true` lets rkctl set it",
+        );
         return;
     }
     draft
@@ -41,9 +49,6 @@ fn hostname(view: &View<'_>, draft: &mut Draft<'_>) {
 
 /// The host itself and the control plane: adding a worker must not change every other host.
 fn hosts(view: &View<'_>, draft: &mut Draft<'_>) {
-    if !view.host.prepare.hosts {
-        return;
-    }
     let listed = view.cluster.present().filter(|host| host.name == view.host.name || host.role.is_control_plane());
     let entries = listed.filter_map(|host| Some(format!("{} {}", view.peers.addresses.get(&host.name)?, host.name)));
     let mut block = vec!["# BEGIN rkctl".to_owned()];
@@ -54,6 +59,13 @@ fn hosts(view: &View<'_>, draft: &mut Draft<'_>) {
     }
     let inside =
         |lines: &[String]| lines.iter().filter(|line| !line.starts_with('#')).cloned().collect::<Vec<_>>().join(", ");
+    if !view.host.prepare.hosts {
+        draft.notice(
+            format!("/etc/hosts does not have {}", inside(&block)),
+            "see that the host finds these names otherwise; `prepare.hosts: true` lets rkctl write them",
+        );
+        return;
+    }
     let before = if view.facts.hosts_block.is_empty() { "missing".to_owned() } else { inside(&view.facts.hosts_block) };
     draft
         .step(Wave::Host, "hosts-file", "write /etc/hosts", "the host finds itself and the control plane without DNS")

@@ -441,6 +441,24 @@ fn a_host_that_cannot_be_worked_on_is_a_problem_with_a_remedy() {
 }
 
 #[test]
+fn what_is_not_to_be_prepared_is_observed_and_reported() {
+    let spec = LAB.replace("spec:", "spec:\n  defaults: {prepare: {hostname: false, hosts: false}}");
+    let cluster = cluster(&spec);
+    let mut facts = fleet(&cluster);
+    facts.get_mut("w1").unwrap().hostname = "debian".into();
+    let plan = planned(&cluster, &facts);
+    assert!(!plan.steps.iter().any(|step| ["hostname", "hosts-file"].contains(&step.id)), "{plan:?}");
+    let of_w1: Vec<&str> =
+        plan.notices.iter().filter(|notice| notice.host == "w1").map(|notice| notice.message.as_str()).collect();
+    assert_eq!(
+        of_w1,
+        ["the host's name is debian, not w1", "/etc/hosts does not have 10.88.0.2 cp1, 10.88.0.3 w1"],
+        "{plan:?}"
+    );
+    assert!(plan.notices.iter().all(|notice| notice.remedy.contains("`prepare.host")), "{plan:?}");
+}
+
+#[test]
 fn firewalls_are_opened_exactly_and_only_where_there_is_one() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);
