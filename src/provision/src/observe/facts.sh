@@ -122,8 +122,12 @@ done
 if has ss; then
     ss -Hltnup 2>/dev/null | awk '{
         n = split($5, part, ":"); port = part[n]
-        if (port == 6443 || port == 10250 || port == 10248 || port == 6444 || port == 8472) {
-            who = "another program"
+        # What only this host reaches leaves the ports of ingress to others.
+        local = $5 ~ /^(127\.|\[::1\]|\[::ffff:127\.)/
+        ours = port == 6443 || port == 10250 || port == 10248 || port == 6444 || (port == 8472 && $1 == "udp")
+        if (ours || (!local && (port == 80 || port == 443) && $1 == "tcp")) {
+            # A socket without a process: of a VXLAN link, or what we may not see.
+            who = port == 8472 ? "the kernel" : "another program"
             if (match($0, /users:\(\("[^"]*"/)) who = substr($0, RSTART + 9, RLENGTH - 10)
             print "listens\t" $1 "\t" port "\t" who
         }

@@ -12,6 +12,13 @@ const MIN_VAR_FREE_KIB: u64 = 512 << 10;
 /// Room for the binary, twice while it is replaced.
 const MIN_BIN_FREE_KIB: u64 = 160 << 10;
 
+/// The overlay's, as templates/agent.yaml has it.
+const OVERLAY_PORT: u16 = 8472;
+/// Which the addon ingress takes on every node (`addons/ingress/daemonset.yaml`).
+const INGRESS_PORTS: [u16; 2] = [80, 443];
+/// What the script of facts calls the owner of a socket that no process has.
+const KERNEL: &str = "the kernel";
+
 /// Whether the host can be worked on; problems say why not.
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> bool {
     let before = draft.plan.problems.len();
@@ -120,15 +127,28 @@ fn ports(view: &View<'_>, draft: &mut Draft<'_>) {
     if view.host.role.is_control_plane() {
         ours.push(("tcp", inventory::cluster::API_PORT));
     }
+    ours.push(("udp", OVERLAY_PORT));
     for (protocol, port) in ours {
-        let who = view.facts.listeners.get(&(protocol.to_owned(), port));
-        if let Some(who) = who.filter(|who| *who != "rkctl") {
+        if let Some(who) = other_listener(view, protocol, port) {
             draft.problem(
                 format!("port {port}/{protocol} is in use by {who}"),
                 format!("stop {who}, or take it off this host"),
             );
         }
     }
+    for port in INGRESS_PORTS.into_iter().filter(|_| view.cluster.addons.ingress.enabled) {
+        let Some(who) = other_listener(view, "tcp", port) else { continue };
+        let message = format!("port {port}/tcp is in use by {who}, and the addon ingress takes it over");
+        let remedy = format!("stop {who}, or leave the addon out: `spec.addons: {{ingress: {{enabled: false}}}}`");
+        // What has come to a node since then is not to hold up the rest.
+        if view.facts.joined { draft.notice(message, remedy) } else { draft.problem(message, remedy) }
+    }
+}
+
+/// Who listens there that is not of ours. The kernel's own socket is that of a VXLAN link, which others may share.
+fn other_listener<'a>(view: &'a View<'_>, protocol: &str, port: u16) -> Option<&'a String> {
+    let who = view.facts.listeners.get(&(protocol.to_owned(), port))?;
+    (who != "rkctl" && who != KERNEL).then_some(who)
 }
 
 fn selinux(view: &View<'_>, draft: &mut Draft<'_>) {

@@ -420,6 +420,15 @@ fn a_host_that_cannot_be_worked_on_is_a_problem_with_a_remedy() {
         ("port 10250/tcp is in use by kubelet", |facts| {
             facts.listeners.insert(("tcp".into(), 10250), "kubelet".into());
         }),
+        ("port 8472/udp is in use by tunneld", |facts| {
+            facts.listeners.insert(("udp".into(), 8472), "tunneld".into());
+        }),
+        ("port 80/tcp is in use by nginx", |facts| {
+            facts.listeners.insert(("tcp".into(), 80), "nginx".into());
+        }),
+        ("port 443/tcp is in use by nginx", |facts| {
+            facts.listeners.insert(("tcp".into(), 443), "nginx".into());
+        }),
         ("/var/lib has 1 MiB free", |facts| _ = facts.disk_free_kib.insert("/var/lib".into(), 1024)),
         ("clock is 60.0 s ahead", |facts| {
             facts.asked_at = Some(Timestamp::UNIX_EPOCH);
@@ -438,6 +447,31 @@ fn a_host_that_cannot_be_worked_on_is_a_problem_with_a_remedy() {
         assert!(!plan.steps.iter().any(|step| step.host == "w1"), "{name}");
         assert!(plan.steps.iter().any(|step| step.host == "w2"), "{name}: other hosts are finished");
     }
+}
+
+#[test]
+fn a_port_that_nothing_of_ours_needs_may_be_in_use() {
+    let without = format!("{}  addons: {{ingress: {{enabled: false}}}}\n", LAB);
+    let facts = |cluster: &Cluster, listeners: &[(&str, u16, &str)]| {
+        let mut facts = fleet(cluster);
+        for (protocol, port, who) in listeners {
+            facts.get_mut("w1").unwrap().listeners.insert(((*protocol).to_owned(), *port), (*who).to_owned());
+        }
+        facts
+    };
+    let nginx = [("tcp", 80, "nginx"), ("tcp", 443, "nginx")];
+    let cluster_without = cluster(&without);
+    assert_eq!(planned(&cluster_without, &facts(&cluster_without, &nginx)).problems, []);
+    // The kernel's own socket is that of a VXLAN link: ours, or one that shares the port.
+    let lab = cluster(LAB);
+    assert_eq!(planned(&lab, &facts(&lab, &[("udp", 8472, "the kernel")])).problems, []);
+
+    // What has come to a node since then holds nothing up, and is told.
+    let mut joined = converged(&lab);
+    joined.get_mut("w1").unwrap().listeners.insert(("tcp".into(), 80), "nginx".into());
+    let plan = planned(&lab, &joined);
+    assert_eq!((plan.problems.len(), plan.notices.len()), (0, 1), "{plan:?}");
+    assert!(plan.notices[0].message.contains("port 80/tcp is in use by nginx"), "{plan:?}");
 }
 
 #[test]
