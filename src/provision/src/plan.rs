@@ -158,11 +158,9 @@ pub struct Step {
     pub title: String,
     /// Why it is needed.
     pub reason: String,
-    /// What is there now; empty where there is nothing to tell.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// What is there now, for people.
     pub before: String,
-    /// What will be there.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// What will be there, for people.
     pub after: String,
     /// What carries it out.
     #[serde(skip)]
@@ -277,6 +275,12 @@ impl Adding<'_> {
     }
 
     pub fn by(mut self, action: Action) {
+        let step = &self.step;
+        debug_assert!(
+            [&step.title, &step.reason, &step.before, &step.after].iter().all(|text| !text.is_empty()),
+            "the step {} does not say why it is needed or what it changes",
+            step.id
+        );
         self.step.action = action;
         self.steps.push(self.step);
     }

@@ -42,6 +42,11 @@ impl Unit {
         self.active == "active"
     }
 
+    /// Its state for people.
+    pub fn state(&self) -> &str {
+        if self.active.is_empty() { "not there" } else { &self.active }
+    }
+
     /// Whether it starts at boot.
     pub fn is_enabled(&self) -> bool {
         self.enabled == "enabled"

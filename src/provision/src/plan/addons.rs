@@ -3,6 +3,7 @@
 use inventory::Cluster;
 
 use super::{Action, Draft, Peers, Release, Wave};
+use crate::cluster_facts::AddonFacts;
 
 /// Adds what changes addons, and answers those that must be waited for.
 pub(super) fn plan(cluster: &Cluster, peers: &Peers, release: &Release, draft: &mut Draft<'_>) -> Vec<String> {
@@ -36,10 +37,19 @@ pub(super) fn plan(cluster: &Cluster, peers: &Peers, release: &Release, draft: &
         let after: Vec<String> = after.into_iter().filter(|text| !text.ends_with(' ')).collect();
         draft
             .step(Wave::Cluster, "addons", "apply addons", reasons.join(", "))
-            .change("", after.join("; "))
+            .change(before(&apply, &remove, found), after.join("; "))
             .by(Action::ApplyAddons { apply, remove });
     }
     wait
+}
+
+/// What is there of the addons that change.
+fn before<'a>(apply: &[String], remove: &[String], found: impl Fn(&str) -> Option<&'a AddonFacts>) -> String {
+    let state = |name: &String| match found(name) {
+        Some(addon) => format!("{name} {}", &addon.hash[..addon.hash.len().min(12)]),
+        None => format!("{name} missing"),
+    };
+    apply.iter().chain(remove).map(state).collect::<Vec<_>>().join(", ")
 }
 
 /// After whatever may hold them up is done.
@@ -47,6 +57,7 @@ pub(super) fn plan_wait(wait: Vec<String>, draft: &mut Draft<'_>) {
     if !wait.is_empty() {
         draft
             .step(Wave::Cluster, "addons-ready", format!("wait for {}", wait.join(", ")), "they are not available yet")
+            .change("not available", "available")
             .by(Action::AwaitAddons(wait));
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
                 format!("write {CA}"),
                 format!("the agent knows the API server by it: {reason}"),
             )
+            .change(ca.map_or("missing", |_| "another cluster's"), "the control plane's")
             .by(Action::FetchAuthority);
         draft.restart(UNIT, "the cluster's authority changes");
     }
@@ -57,7 +58,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
     if !facts.joined {
         draft
             .step(Wave::Join, "token", "hand over a bootstrap token", "the agent asks for its certificate with it")
-            .change("", "valid for ten minutes")
+            .change("not joined", "a token that is valid for ten minutes")
             .by(Action::HandToken { server: view.peers.servers.first().cloned().unwrap_or_default() });
         draft.restart(UNIT, "it has not joined yet");
     }
@@ -98,17 +99,20 @@ fn start(view: &View<'_>, draft: &mut Draft<'_>) {
     if let Some(reason) = &reason {
         draft
             .step(Wave::Join, "agent", "start the agent", reason.clone())
-            .change(unit.active, "active, started at boot")
+            .change(unit.state(), "active, started at boot")
             .by(Action::Restart { unit: UNIT });
     }
     let node = view.peers.cluster.as_ref().and_then(|cluster| cluster.nodes.get(&view.host.name));
     let known = view.peers.controller_answered;
     if reason.is_some() || known && !node.is_some_and(|node| node.ready) {
-        let why = match node {
-            Some(node) if !node.ready => format!("it is not: {}", node.message),
-            Some(_) => "the agent starts anew".to_owned(),
-            None => "it is not in the cluster yet".to_owned(),
+        let (why, before) = match node {
+            Some(node) if !node.ready => (format!("it is not: {}", node.message), "not Ready"),
+            Some(_) => ("the agent starts anew".to_owned(), "Ready until then"),
+            None => ("it is not in the cluster yet".to_owned(), "not in the cluster"),
         };
-        draft.step(Wave::Join, "node-ready", "wait until the node is Ready", why).by(Action::AwaitNode);
+        draft
+            .step(Wave::Join, "node-ready", "wait until the node is Ready", why)
+            .change(before, "Ready")
+            .by(Action::AwaitNode);
     }
 }

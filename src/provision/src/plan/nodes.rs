@@ -46,6 +46,11 @@ pub(super) fn plan(
     }
 }
 
+/// A list for people, or the word for none.
+fn named(list: String, none: &str) -> String {
+    if list.is_empty() { none.to_owned() } else { list }
+}
+
 /// What must change on a node, with before and after for people.
 fn settings(host: &Host, node: &NodeFacts) -> Option<(NodeSettings, String, String)> {
     let mut labels = host.labels.clone();
@@ -94,6 +99,10 @@ fn settings(host: &Host, node: &NodeFacts) -> Option<(NodeSettings, String, Stri
     before.extend(settings.remove_taints.iter().cloned());
     let mut after: Vec<String> = settings.set_labels.iter().map(|(key, value)| label(key, value)).collect();
     after.extend(settings.set_taints.iter().map(Taint::to_string));
-    let (before, after) = (before.join(", "), after.join(", "));
+    let (before, after) = match (nothing, before.join(", "), after.join(", ")) {
+        // All is there, and not yet known to be the inventory's to take away again.
+        (true, ..) => ("there, as somebody else set them".to_owned(), "the inventory's".to_owned()),
+        (false, before, after) => (named(before, "not set"), named(after, "removed")),
+    };
     Some((settings, before, after))
 }

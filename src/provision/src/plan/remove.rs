@@ -68,6 +68,7 @@ pub(super) fn plan_nodes(
                     format!("drain and delete the node {name}"),
                     "its state is `absent`",
                 )
+                .change("in the cluster", "drained and deleted")
                 .by(Action::RemoveNode { name: name.clone(), drain_timeout: drain_timeout(name) }),
             None if renamed.contains(&name.as_str()) => {}
             None => draft.notice(

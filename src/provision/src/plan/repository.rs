@@ -85,6 +85,8 @@ fn write_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
     if differs.is_empty() {
         return;
     }
+    let state = |path: &&str| format!("{path} {}", view.facts.sha256(path).map_or("missing", |_| "of other content"));
+    let before: Vec<String> = differs.iter().map(state).collect();
     draft
         .step(
             Wave::Host,
@@ -92,7 +94,7 @@ fn write_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
             "write the repository's credentials",
             "the server fetches the repository with them",
         )
-        .change("", differs.join(", "))
+        .change(before.join(", "), differs.join(", "))
         .by(Action::GitSecrets);
     draft.restart("rkctl-server", "the repository's credentials change");
 }

@@ -70,7 +70,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
     if let Some(reason) = reason {
         draft
             .step(Wave::Host, "runtime", "start containerd", reason)
-            .change(unit.active, "active, started at boot")
+            .change(unit.state(), "active, started at boot")
             .by(Action::Restart { unit: "containerd" });
     }
     Ok(())

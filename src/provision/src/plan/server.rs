@@ -77,19 +77,28 @@ fn endpoint_host(endpoint: &str) -> String {
 }
 
 fn certificates(view: &View<'_>, draft: &mut Draft<'_>, config_changed: bool) {
-    let (reason, after) = match &view.facts.pki_due {
+    let (reason, before, after) = match &view.facts.pki_due {
         // Whether names change with the configuration can only be seen on the host, after it was written.
-        Some(due) if due.is_empty() && config_changed => ("the configuration changes".to_owned(), String::new()),
-        Some(due) if due.is_empty() => return,
-        Some(due) => (
-            due.iter().map(|due| format!("{}: {}", due.file, due.reason)).collect::<Vec<_>>().join("; "),
-            due.iter().map(|due| due.file.as_str()).collect::<Vec<_>>().join(", "),
+        Some(due) if due.is_empty() && config_changed => (
+            "the configuration changes".to_owned(),
+            "for the names of the old configuration".to_owned(),
+            "for the names of the new one".to_owned(),
         ),
-        None => ("keys and certificates are made on the host they belong to".to_owned(), String::new()),
+        Some(due) if due.is_empty() => return,
+        Some(due) => {
+            let files = due.iter().map(|due| due.file.as_str()).collect::<Vec<_>>().join(", ");
+            let reasons = due.iter().map(|due| format!("{}: {}", due.file, due.reason)).collect::<Vec<_>>();
+            (reasons.join("; "), files.clone(), format!("{files} made anew"))
+        }
+        None => (
+            "keys and certificates are made on the host they belong to".to_owned(),
+            "missing".to_owned(),
+            "the cluster's authorities, keys and certificates".to_owned(),
+        ),
     };
     draft
         .step(Wave::Host, "certificates", "make or renew certificates", reason)
-        .change("", after)
+        .change(before, after)
         .by(Action::Certificates);
     draft.restart(UNIT, "its certificates change");
 }
@@ -108,12 +117,13 @@ fn start(view: &View<'_>, draft: &mut Draft<'_>) {
     if let Some(reason) = &reason {
         draft
             .step(Wave::Host, "server", "start the control plane", reason.clone())
-            .change(unit.active, "active, started at boot")
+            .change(unit.state(), "active, started at boot")
             .by(Action::Restart { unit: UNIT });
     }
     if reason.is_some() || !ready {
         draft
             .step(Wave::Host, "server-ready", "wait for the API server", "nothing joins before /readyz says so")
+            .change(if reason.is_some() { "it starts anew" } else { "not ready" }, "ready")
             .by(Action::AwaitServer);
     }
 }

@@ -493,6 +493,96 @@ fn what_is_not_to_be_prepared_is_observed_and_reported() {
 }
 
 #[test]
+fn every_step_says_why_and_what_it_changes() {
+    let wishes = LAB
+        .replace("spec:", "spec:\n  addons: {ingress: {enabled: false}}\n  defaults: {labels: {tier: web}}")
+        + "    - {name: w9, role: worker, address: 10.88.0.9, state: absent}\n";
+    let cluster = cluster(&wishes);
+    let mut spoilt = fleet(&cluster);
+    for (name, facts) in &mut spoilt {
+        facts.hostname = format!("was-{name}");
+        facts.tools.clear();
+        facts.swaps = vec!["/dev/sda2".into()];
+        facts.sysctls.insert("net.ipv4.ip_forward".into(), Sysctl { value: Some("0".into()), writable: true });
+        facts.modules.insert("vxlan".into(), Module::Loadable);
+        facts.files.insert(BINARY.into(), Found::File { sha256: "c".repeat(64), mode: 0o755, modified_s: 1 });
+        facts.units.insert("systemd-networkd".into(), unit());
+    }
+    // A firewall of each kind, and a credential that nobody needs any more.
+    spoilt.get_mut("cp1").unwrap().units.insert("firewalld".into(), unit());
+    spoilt.get_mut("cp1").unwrap().files.insert("/etc/rkctl/gitops/password".into(), Found::Link("x".into()));
+    spoilt.get_mut("w2").unwrap().ufw_enabled = true;
+    let w1 = spoilt.get_mut("w1").unwrap();
+    w1.units.insert("nftables".into(), unit());
+    w1.nft_chains.push(NftChain {
+        family: "inet".into(),
+        table: "filter".into(),
+        chain: "input".into(),
+        hook: "input".into(),
+        refuses: true,
+        opened: false,
+    });
+    let first = planned(&cluster, &spoilt);
+    let node = |ready| NodeFacts { ready, message: "the network is not ready".into(), ..NodeFacts::default() };
+    let cp1 = spoilt.get_mut("cp1").unwrap();
+    cp1.pki_due = Some(vec![PkiDue { file: "server.crt".into(), reason: "it expires soon".into() }]);
+    cp1.cluster = Some(ClusterFacts {
+        nodes: ["cp1", "w1", "w9"].map(|name| (name.to_owned(), node(name != "w1"))).into(),
+        addons: BTreeMap::from([("ingress".to_owned(), AddonFacts { hash: "i".into(), ready: true })]),
+        ..ClusterFacts::default()
+    });
+    let second = planned(&cluster, &spoilt);
+
+    let steps: Vec<&Step> = first.steps.iter().chain(&second.steps).collect();
+    let silent: Vec<_> = steps
+        .iter()
+        .filter(|step| step.reason.is_empty() || step.before.is_empty() || step.after.is_empty())
+        .map(|step| (step.host.as_str(), step.id, step.before.as_str(), step.after.as_str()))
+        .collect();
+    assert!(silent.is_empty(), "{silent:#?}");
+    let seen: BTreeSet<&str> = steps.iter().map(|step| step.id).collect();
+    assert_eq!(seen, IDS.into_iter().collect(), "every kind of step is looked at here");
+}
+
+/// Every kind of step that this program knows.
+const IDS: [&str; 34] = [
+    "addons",
+    "addons-ready",
+    "agent",
+    "agent-config",
+    "agent-unit",
+    "authority",
+    "binary",
+    "certificates",
+    "cni-plugin",
+    "firewalld",
+    "gitops-auth",
+    "hostname",
+    "hosts-file",
+    "links",
+    "modules",
+    "modules-file",
+    "nftables",
+    "node-ready",
+    "node-remove",
+    "node-settings",
+    "packages",
+    "reset",
+    "runtime",
+    "runtime-config",
+    "server",
+    "server-config",
+    "server-ready",
+    "server-unit",
+    "swap",
+    "sysctl",
+    "sysctl-file",
+    "token",
+    "ufw",
+    "ufw-services",
+];
+
+#[test]
 fn firewalls_are_opened_exactly_and_only_where_there_is_one() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);
