@@ -21,13 +21,11 @@ fn meant<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
+/// A value at some place of a document: the whole document.
+type Put<'a> = &'a dyn Fn(Value) -> Value;
+
 /// Every object with named keys: how its value is put into a whole document, and its keys.
-fn objects(
-    root: &Value,
-    schema: &Value,
-    put: &dyn Fn(Value) -> Value,
-    visit: &mut dyn FnMut(&dyn Fn(Value) -> Value, BTreeSet<String>),
-) {
+fn objects(root: &Value, schema: &Value, put: Put<'_>, visit: &mut dyn FnMut(Put<'_>, BTreeSet<String>)) {
     let schema = meant(root, schema);
     if let Some(properties) = schema["properties"].as_object() {
         visit(put, properties.keys().cloned().collect());
