@@ -24,9 +24,8 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistrat
 use machinery::gvk::GroupVersion;
 use machinery::names;
 use machinery::schema::{Definitions, Schema};
-use schemars::JsonSchema;
 
-use crate::definitions::{Generate, closure, generate, schema_in};
+use crate::definitions::{Described, closure, schema_in};
 use crate::kinds;
 use crate::resource::{Behaviour, Kind, Resource, Subresource, Text};
 use subresources::*;
@@ -49,24 +48,22 @@ pub struct Body {
     pub kind: &'static str,
     /// The key of the kind's schema among the definitions.
     pub schema_name: &'static str,
-    generate: Generate,
     definitions: OnceLock<Definitions>,
 }
 
 impl Body {
-    fn new<K: JsonSchema>(group: &str, version: &str, kind: &'static str) -> Self {
+    fn new<K: Described>(group: &str, version: &str, kind: &'static str) -> Self {
         Self {
             group_version: GroupVersion::new(group, version),
             kind,
-            schema_name: schema_name::<K>(),
-            generate: generate::<K>,
+            schema_name: K::SCHEMA_NAME,
             definitions: OnceLock::new(),
         }
     }
 
     /// The kind's schema and every schema it refers to; made on first use.
     pub fn definitions(&self) -> &Definitions {
-        self.definitions.get_or_init(|| closure(self.schema_name, self.generate))
+        self.definitions.get_or_init(|| closure(self.schema_name))
     }
 
     /// The kind's own schema, whose references [`Body::definitions`] resolves.
@@ -167,18 +164,10 @@ impl Registry {
     }
 }
 
-fn schema_name<K: JsonSchema>() -> &'static str {
-    match K::schema_name() {
-        std::borrow::Cow::Borrowed(name) => name,
-        // One string a kind for the life of the process, should the crate ever make its names.
-        std::borrow::Cow::Owned(name) => Box::leak(name.into_boxed_str()),
-    }
-}
-
 /// A resource with all verbs and no subresources; the methods below say what differs.
 fn stored<K>(behaviour: &'static dyn Kind) -> Resource
 where
-    K: k8s_openapi::Resource<Scope: 'static> + JsonSchema,
+    K: k8s_openapi::Resource<Scope: 'static> + Described,
 {
     Resource {
         group_version: GroupVersion::new(K::GROUP, K::VERSION),
@@ -192,12 +181,11 @@ where
         subresources: Cow::Borrowed(&[]),
         storage: None,
         deprecated: None,
-        schema_name: schema_name::<K>().into(),
+        schema_name: K::SCHEMA_NAME.into(),
         update_creates: false,
         update_needs_version: false,
         name_rule: names::dns1123_subdomain,
         behaviour: Behaviour::BuiltIn(behaviour),
-        generate: generate::<K>,
         definitions: OnceLock::new(),
     }
 }
@@ -205,7 +193,7 @@ where
 /// A kind that is answered and never kept.
 fn review<K>() -> Resource
 where
-    K: k8s_openapi::Resource<Scope: 'static> + JsonSchema,
+    K: k8s_openapi::Resource<Scope: 'static> + Described,
 {
     stored::<K>(&kinds::simple::Simple::PLAIN).verbs(CREATE_VERBS)
 }

@@ -11,7 +11,7 @@ use machinery::schema::{Definitions, Schema};
 use serde_json::Value;
 
 use crate::custom::Custom;
-use crate::definitions::{Generate, closure, schema_in};
+use crate::definitions::{closure, schema_in};
 use crate::{read, strategy};
 
 /// A name: of a built-in kind written in the program, of a custom one read at run time.
@@ -213,7 +213,6 @@ pub struct Resource {
     pub name_rule: fn(&str) -> Vec<String>,
     /// What the kind adds.
     pub behaviour: Behaviour,
-    pub(crate) generate: Generate,
     pub(crate) definitions: OnceLock<Definitions>,
 }
 
@@ -225,7 +224,7 @@ impl Resource {
 
     /// The kind's schema and every schema it refers to; made on first use.
     pub fn definitions(&self) -> &Definitions {
-        self.definitions.get_or_init(|| closure(&self.schema_name, self.generate))
+        self.definitions.get_or_init(|| closure(&self.schema_name))
     }
 
     /// The kind's own schema, whose references [`Resource::definitions`] resolves.

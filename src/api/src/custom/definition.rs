@@ -92,7 +92,6 @@ fn resource(definition: &Value, version: &Value, stored: &GroupVersion) -> Resou
         update_needs_version: true,
         name_rule: names::dns1123_subdomain,
         behaviour: Behaviour::Custom(Arc::new(custom)),
-        generate: |_| schemars::Schema::default(),
         definitions: OnceLock::from(definitions),
         group_version,
     }

@@ -2,15 +2,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use machinery::schema::structural::{object_schema, read};
 use machinery::schema::{Definitions, OBJECT_META, Schema};
 use serde_json::{Value, json};
 
-use crate::definitions::{closure, generate};
+use crate::definitions::closure;
 
 /// What every object has.
-static COMMON: LazyLock<Definitions> = LazyLock::new(|| closure(OBJECT_META, generate::<ObjectMeta>));
+static COMMON: LazyLock<Definitions> = LazyLock::new(|| closure(OBJECT_META));
 
 /// The schema of a whole object, and the definitions with it under `name`.
 pub(super) fn of_version(raw: &Value, name: &str) -> (Arc<Schema>, Definitions) {
