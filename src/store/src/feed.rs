@@ -58,11 +58,8 @@ impl Feed {
 
     /// Takes in every event after `floor` up to now; for a feed that has none and that nobody watches yet.
     pub(crate) fn remember(&mut self, floor: u64, events: Vec<Arc<Event>>, now: Instant) {
-        let revision = self.revision;
         self.floor = floor;
-        self.publish(events, now);
-        self.revision = revision;
-        self.delivered.store(revision, Ordering::Release);
+        self.publish(events, self.revision, now);
     }
 
     /// Forgets every event; watches end as if they had been too slow.
@@ -80,10 +77,10 @@ impl Feed {
         self.floor
     }
 
-    /// Takes in events in order of revision and hands them to the watchers.
-    pub(crate) fn publish(&mut self, events: Vec<Arc<Event>>, now: Instant) {
+    /// Takes in events in order of revision, up to and including `revision`, and hands them to the watchers. Not every
+    /// revision has an event: where several clusters share one etcd, some are those of others.
+    pub(crate) fn publish(&mut self, events: Vec<Arc<Event>>, revision: u64, now: Instant) {
         for event in events {
-            self.revision = event.revision;
             self.fan_out(&event);
             self.bytes += cost_bytes(&event);
             self.ring.push_back((now, event));
@@ -93,7 +90,8 @@ impl Feed {
             self.bytes -= cost_bytes(&oldest);
             self.floor = oldest.revision;
         }
-        self.delivered.store(self.revision, Ordering::Release);
+        self.revision = revision;
+        self.delivered.store(revision, Ordering::Release);
     }
 
     fn fan_out(&mut self, event: &Arc<Event>) {

@@ -65,8 +65,9 @@ impl Memory {
     /// Makes durable changes visible: first to reads, then to watches, so that who saw an event reads it too.
     pub(crate) fn publish(&self, view: View, events: Vec<Arc<Event>>) {
         let mut feed = self.feed();
+        let revision = view.revision;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        feed.publish(events, Instant::now());
+        feed.publish(events, revision, Instant::now());
     }
 
     /// Begins anew with a view that no events lead to: every watch ends as if it had been too slow.

@@ -133,6 +133,8 @@ async fn clusters_with_prefixes_of_their_own_do_not_see_each_other() {
     let revision = create(&two, "/k").await;
     assert_eq!(one.range("", RangeOptions::default()).await.expect("a list").entries.len(), 1);
     assert_eq!(one.revision().await.expect("a revision"), revision, "revisions are those of all of etcd");
+    // A list answers that revision, and whoever lists goes on from there.
+    assert!(one.watch("", Some(revision)).await.is_ok(), "the newest change is of another cluster");
 }
 
 #[tokio::test]
