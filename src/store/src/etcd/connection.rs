@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prost::Message;
@@ -29,6 +29,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Between two tries of a read.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// Certificates are read again at most so often where members cannot be reached.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// etcd bounds what it sends by what it was asked for.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
@@ -72,11 +74,14 @@ pub(super) struct Connection {
     channels: RwLock<Vec<Channel>>,
     /// Which member is asked.
     at: AtomicUsize,
+    /// When certificates were read after a failure.
+    renewed: Mutex<Option<Instant>>,
 }
 
 impl Connection {
     pub(super) fn new(endpoints: Vec<String>, tls: Option<Tls>) -> Result<Self, Error> {
-        let connection = Self { endpoints, tls, channels: RwLock::new(Vec::new()), at: AtomicUsize::new(0) };
+        let (channels, at, renewed) = (RwLock::new(Vec::new()), AtomicUsize::new(0), Mutex::new(None));
+        let connection = Self { endpoints, tls, channels, at, renewed };
         connection.renew()?;
         Ok(connection)
     }
@@ -110,15 +115,37 @@ impl Connection {
         Ok(())
     }
 
-    fn client(&self) -> Grpc<Channel> {
+    /// The member that is asked, and its turn.
+    fn client(&self) -> (usize, Grpc<Channel>) {
         let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let channel = channels[self.at.load(Ordering::Relaxed) % channels.len()].clone();
-        Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+        let turn = self.turn();
+        let channel = channels[turn % channels.len()].clone();
+        (turn, Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    /// The next member is asked from now on.
-    pub(super) fn pass_on(&self) {
-        self.at.fetch_add(1, Ordering::Relaxed);
+    /// Whose turn it is.
+    pub(super) fn turn(&self) -> usize {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    /// The next member is asked from now on, unless somebody else who failed at this turn has passed on already.
+    pub(super) fn pass_on(&self, turn: usize) {
+        let _ = self.at.compare_exchange(turn, turn.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// After a connection could not be made: perhaps for certificates that have been renewed meanwhile. The watch can
+    /// go on for as long as its own connection does, and would not see it.
+    fn renew_now_and_then(&self) {
+        {
+            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.tls.is_none() || renewed.is_some_and(|at| at.elapsed() < RENEW_EVERY) {
+                return;
+            }
+            *renewed = Some(Instant::now());
+        }
+        if let Err(error) = self.renew() {
+            tracing::warn!("{}", stdx::error::chain(&error));
+        }
     }
 
     async fn call<I, O>(&self, path: &'static str, message: I) -> Result<O, Status>
@@ -126,7 +153,7 @@ impl Connection {
         I: Message + 'static,
         O: Message + Default + 'static,
     {
-        let mut client = self.client();
+        let (turn, mut client) = self.client();
         let asked = async {
             client.ready().await.map_err(|error| Status::unavailable(stdx::error::chain(&error)))?;
             let (path, codec) = (PathAndQuery::from_static(path), ProstCodec::<I, O>::default());
@@ -135,7 +162,8 @@ impl Connection {
         let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
         if answer.as_ref().is_err_and(|status| is_passing(status.code())) {
-            self.pass_on();
+            self.pass_on(turn);
+            self.renew_now_and_then();
         }
         answer
     }
@@ -164,7 +192,7 @@ impl Connection {
 
     /// Begins a watch. It lasts as long as the stream is held, and ends where the member loses its cluster.
     pub(super) async fn watch(&self, request: WatchRequest) -> Result<Streaming<WatchResponse>, Status> {
-        let mut client = self.client();
+        let (_, mut client) = self.client();
         let open = async {
             client.ready().await.map_err(|error| Status::unavailable(stdx::error::chain(&error)))?;
             // The stream of requests must not end, or the watch does.
@@ -200,4 +228,25 @@ pub(super) fn failed(doing: &'static str, status: Status) -> Error {
 /// Whether a revision was asked for that etcd no longer has.
 pub(super) fn is_compacted(status: &Status) -> bool {
     status.code() == Code::OutOfRange && status.message().contains("compacted")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_fails_on_one_member_together_passes_to_the_next_and_not_over_it() {
+        // The first takes no connection, the second takes them and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = |listener: &std::net::TcpListener| format!("http://{}", listener.local_addr().expect("an address"));
+        let endpoints = vec![url(&closed), url(&silent), url(&closed)];
+        drop(closed);
+        let connection = Connection::new(endpoints, None).expect("addresses");
+        let asked = (0..8).map(|_| connection.txn(TxnRequest::default()));
+        for answer in futures::future::join_all(asked).await {
+            assert_eq!(answer.expect_err("is refused").code(), Code::Unavailable);
+        }
+        assert_eq!(connection.at.load(Ordering::Relaxed), 1);
+    }
 }

@@ -81,7 +81,7 @@ enum Ended {
 pub(super) async fn follow(shared: Arc<Shared>, mut cluster: u64) {
     let mut wait = RETRY_AFTER;
     loop {
-        let before = shared.memory.revision();
+        let (before, turn) = (shared.memory.revision(), shared.connection.turn());
         match watch(&shared, cluster).await {
             Ended::Lost(status) => {
                 tracing::info!(code = ?status.code(), "the watch of etcd broke: {}", status.message());
@@ -105,7 +105,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut cluster: u64) {
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RETRY_AFTER_MAX);
-        shared.connection.pass_on();
+        shared.connection.pass_on(turn);
         if let Err(error) = shared.connection.renew() {
             tracing::error!("{}", stdx::error::chain(&error));
         }
