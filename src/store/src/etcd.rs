@@ -231,6 +231,8 @@ impl Etcd {
 
     /// A list at a revision that only etcd has.
     async fn range_of_etcd(&self, prefix: &str, revision: u64, options: &RangeOptions) -> Result<Range, Error> {
+        // Every key of the store begins with a slash; to etcd, no key is empty, and a neighbour's may begin alike.
+        let prefix = if prefix.is_empty() { "/" } else { prefix };
         let key = match options.after.as_ref().filter(|after| after.as_str() >= prefix) {
             Some(after) => Bytes::from([&self.key(after)[..], &[0]].concat()),
             None => self.key(prefix),
