@@ -2,23 +2,39 @@
 //! when etcd is compacted, the earlier key can go. Watchers see such a write as a change to the same.
 
 use std::sync::Weak;
+use std::time::Duration;
+
+use stdx::backoff::Backoff;
 
 use super::Etcd;
 use crate::{Entry, Error, Precondition, Store};
 
-/// Writes each as it is now, where nobody else has meanwhile.
+/// How long a cluster that does not take a write is left alone, at first and at most.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Writes each as it is now, where nobody else has meanwhile; until all are written.
 pub(super) async fn keep_anew(store: Weak<Etcd>, stale: Vec<Entry>) {
     let count = stale.len();
-    for Entry { key, value, mod_revision, .. } in stale {
-        let Some(store) = store.upgrade() else { return };
-        match store.put(&key, value, Precondition::Revision(mod_revision)).await {
-            // Whoever changed it has written it with a key of today.
-            Ok(_) | Err(Error::Conflict { .. }) => {}
-            Err(error) => {
-                tracing::error!(key = &*key, "cannot be encrypted anew: {}", stdx::error::chain(&error));
-                return;
+    let mut backoff = Backoff::new(RETRY_AFTER, RETRY_AFTER_MAX);
+    for (done, Entry { key, value, mod_revision, .. }) in stale.into_iter().enumerate() {
+        loop {
+            // Held for one write only: a store that is not used any more ends meanwhile.
+            let Some(store) = store.upgrade() else { return };
+            match store.put(&key, value.clone(), Precondition::Revision(mod_revision)).await {
+                // Whoever changed it has written it with a key of today.
+                Ok(_) | Err(Error::Conflict { .. }) => break,
+                Err(error) => tracing::warn!(
+                    key = &*key,
+                    left = count - done,
+                    "cannot be encrypted anew, tried again: {}",
+                    stdx::error::chain(&error)
+                ),
             }
+            drop(store);
+            tokio::time::sleep(backoff.next_delay()).await;
         }
+        backoff.reset();
     }
     tracing::info!(count, "values were encrypted anew");
 }

@@ -1,5 +1,6 @@
 //! What only a store that several servers share does: certificates, members that come and go, writes of others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,6 +94,45 @@ async fn a_list_goes_on_at_its_revision_on_a_server_that_started_later() {
     let next = two.range("/k/", page.clone()).await.expect("the next page");
     let keys: Vec<&str> = next.entries.iter().map(|entry| &*entry.key).collect();
     assert_eq!((keys, next.remaining, next.revision), (vec!["/k/2", "/k/3"], 1, first.revision));
+    // Every key of a store is below the empty prefix, and of a neighbour whose name begins alike none.
+    let ours = Options { prefix: "/own".into(), ..member.options() };
+    let first = create(&*member.open(ours.clone()).await, "/k/0").await;
+    let others = member.open(Options { prefix: "/own-other".into(), ..member.options() }).await;
+    let last = create(&others, "/k/0").await;
+    create(&others, "/k/1").await;
+    for (options, at, count) in [(member.options(), first, 7), (ours, last, 1)] {
+        let store = member.open(options).await;
+        let page = RangeOptions { at_revision: Some(at), limit: Some(1), after: None };
+        let list = store.range("", page).await.expect("a page");
+        assert_eq!((list.entries.len() as u64, list.remaining, list.revision), (1, count - 1, at));
+    }
+}
+
+#[tokio::test]
+async fn values_are_encrypted_anew_although_etcd_goes_away_meanwhile() {
+    use store::encryption::{Encryption, Key, Keys, Provider, Rule};
+    let encrypted = |providers| Arc::new(Encryption::new(vec![Rule { keys: vec![Keys::All], providers }]));
+    let key = || Provider::aesgcm(vec![Key::new("k", vec![1; 32])]).expect("a key");
+    let member = Member::start(false);
+    let plain = member.open(member.options()).await;
+    for number in 0..300 {
+        create(&plain, &format!("/k/{number}")).await;
+    }
+    drop(plain);
+    let proxy = Proxy::start(member.port()).await;
+    let encryption = encrypted(vec![key(), Provider::identity()]);
+    let store = member.open(Options { endpoints: vec![proxy.url()], encryption, ..member.options() }).await;
+    proxy.cut();
+    let refused = store.put("/k/cut", Bytes::new(), Precondition::Absent).await;
+    assert!(refused.is_err(), "etcd is away");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    proxy.heal();
+    let alone = Options { encryption: encrypted(vec![key()]), ..member.options() };
+    let began = std::time::Instant::now();
+    while let Err(error) = Etcd::open(alone.clone()).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", stdx::error::chain(&error));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
