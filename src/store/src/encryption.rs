@@ -182,6 +182,11 @@ impl Encryption {
         Self(rules)
     }
 
+    /// Whether every value is kept as it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn providers(&self, key: &str) -> &[Provider] {
         let fits = |keys: &Keys| match keys {
             Keys::Prefix(prefix) => key.starts_with(prefix.as_str()),
@@ -209,6 +214,7 @@ impl Encryption {
     /// What was kept; why it cannot be read otherwise.
     pub(crate) fn open(&self, key: &str, kept: Bytes) -> Result<Opened, String> {
         let encrypted = kept.starts_with(ENCRYPTED);
+        let mut failed = None;
         for (at, provider) in self.providers(key).iter().enumerate() {
             match &provider.0 {
                 Kind::Identity if !encrypted => return Ok(Opened { value: kept, stale: at > 0 }),
@@ -216,12 +222,19 @@ impl Encryption {
                 Kind::Keys(cipher, keys) => {
                     for (number, candidate) in keys.iter().enumerate() {
                         let Some(sealed) = kept.strip_prefix(mark(*cipher, candidate).as_slice()) else { continue };
-                        let opened = cipher.open(&candidate.secret, key, sealed);
-                        let value = opened.ok_or_else(|| format!("cannot be decrypted with key {}", candidate.name))?;
-                        return Ok(Opened { value: value.into(), stale: at > 0 || number > 0 });
+                        match cipher.open(&candidate.secret, key, sealed) {
+                            Some(value) => {
+                                return Ok(Opened { value: value.into(), stale: at > 0 || number > 0 });
+                            }
+                            // Another provider may have another key of that name.
+                            None => failed = Some(format!("cannot be decrypted with key {}", candidate.name)),
+                        }
                     }
                 }
             }
+        }
+        if let Some(failed) = failed {
+            return Err(failed);
         }
         Err(if encrypted {
             let mark = kept.splitn(6, |byte| *byte == b':').take(5).collect::<Vec<_>>().join(&b':');

@@ -45,6 +45,19 @@ fn values_of_the_rule_are_sealed_and_others_stay_as_they_are() {
 }
 
 #[test]
+fn keys_of_one_name_in_two_providers_are_told_apart_by_what_they_open() {
+    for of in [aesgcm, secretbox] {
+        let old = rule(vec![of(&[("k", 1)])]).seal(SECRET, &value()).expect("sealed");
+        let both = rule(vec![of(&[("k", 2)]), of(&[("k", 1)])]);
+        assert_eq!(both.open(SECRET, old.clone()), Ok(Opened { value: value(), stale: true }));
+        let new = both.seal(SECRET, &value()).expect("sealed");
+        assert_eq!(both.open(SECRET, new), Ok(Opened { value: value(), stale: false }));
+        let neither = rule(vec![of(&[("k", 2)]), of(&[("k", 3)])]);
+        assert!(neither.open(SECRET, old).expect_err("another key").contains("cannot be decrypted with key k"));
+    }
+}
+
+#[test]
 fn aesgcm_binds_a_value_to_its_key() {
     let encryption = rule(vec![aesgcm(&[("k", 1)])]);
     let kept = encryption.seal(SECRET, &value()).expect("sealed");
