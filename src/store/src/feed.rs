@@ -197,9 +197,11 @@ fn key_of(event: &Event) -> Option<&str> {
     event.current.as_ref().or(event.previous.as_ref()).map(|entry| &*entry.key)
 }
 
-fn cost_bytes(event: &Event) -> usize {
-    let entry = event.current.as_ref().or(event.previous.as_ref());
-    EVENT_OVERHEAD_BYTES + entry.map_or(0, |entry| entry.key.len() + entry.value.len())
+/// What an event holds on to: both values, since nobody else may hold them any more.
+pub(crate) fn cost_bytes(event: &Event) -> usize {
+    let value = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.value.len());
+    let key = key_of(event).map_or(0, str::len);
+    EVENT_OVERHEAD_BYTES + key + value(&event.current) + value(&event.previous)
 }
 
 /// One watch.

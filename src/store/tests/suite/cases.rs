@@ -138,6 +138,14 @@ pub async fn the_ring_is_bounded_in_bytes_too(backend: Backend) {
     }
     assert!(matches!(store.watch("/", Some(first)).await, Err(Error::Compacted { .. })));
     assert!(store.watch("/", Some(first + 17)).await.is_ok());
+    // An event of a change holds what was there before, too.
+    let mut entry = create(&*store, "/changed", &"x".repeat(1000)).await;
+    for _ in 0..10 {
+        let precondition = Precondition::Revision(entry.mod_revision);
+        entry = store.put("/changed", Bytes::from("x".repeat(1000)), precondition).await.expect("holds");
+    }
+    assert!(matches!(store.watch("/", Some(entry.mod_revision - 5)).await, Err(Error::Compacted { .. })));
+    assert!(store.watch("/", Some(entry.mod_revision - 4)).await.is_ok());
 }
 
 pub async fn a_watch_shows_every_change_of_its_prefix_in_order_and_resumes_anywhere(backend: Backend) {
