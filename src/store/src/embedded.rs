@@ -85,16 +85,16 @@ impl Embedded {
     /// [`Error::Corrupt`] where the file is damaged; [`Error::Backend`] where it cannot be opened, was written by a
     /// newer version or is held by another process.
     pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, Error> {
-        let (disk, log) = disk::Disk::open(path, options.encryption.clone())?;
-        let view = log.view();
         let bounds = FeedBounds {
             ring_events: options.ring_events,
             ring_bytes: options.ring_bytes,
             watch_queue: options.watch_queue.max(1),
             progress_every: options.progress_every,
         };
+        let (disk, log) = disk::Disk::open(path, options.encryption.clone(), &bounds)?;
+        let view = log.view();
         let memory = Arc::new(Memory::new(view.clone(), bounds, options.history));
-        memory.remember(log.floor, log.events);
+        memory.remember(log.events_after, log.events.into());
         let (sender, receiver) = mpsc::channel(options.write_queue.max(1));
         let writer = writer::Writer::new(disk, view, log.superseded, memory.clone(), options.batch_writes.max(1));
         let thread =

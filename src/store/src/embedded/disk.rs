@@ -13,6 +13,7 @@ use super::rewrite;
 use super::row::{Row, signed, unsigned};
 use super::scan::{self, Log, Superseded};
 use crate::encryption::{Encryption, SealError};
+use crate::feed::FeedBounds;
 use crate::{Entry, Error, Event};
 
 /// Pages (of 4 KB) of the write-ahead log that are gathered before they are put in their place: each time costs two
@@ -21,6 +22,8 @@ const CHECKPOINT_PAGES: i64 = 4096;
 
 /// Behind the store's name: a copy that is being put in its place.
 pub(super) const RESTORING: &str = ".restoring";
+/// Behind the store's name, with the time behind it: a store that a restore has set aside.
+pub(super) const REPLACED: &str = ".replaced-";
 
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +49,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens or makes the file, checks all of it, and reads what it holds.
-    pub(super) fn open(path: &Path, encryption: Arc<Encryption>) -> Result<(Self, Log), Error> {
+    /// Opens or makes the file, checks all of it, and reads what it holds; of the events as many as `bounds` says.
+    pub(super) fn open(path: &Path, encryption: Arc<Encryption>, bounds: &FeedBounds) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
         refuse_half_restored(path)?;
         make_private(path)?;
@@ -55,21 +58,16 @@ impl Disk {
         let mut connection = Connection::open(path).map_err(failed)?;
         // A file of something else is not touched.
         layout::recognise(&connection, path)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        write_ahead(&connection, path)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         layout::prepare(&mut connection, path)?;
-        let (mut log, stale) = load(&connection, path, &encryption)?;
-        if !stale.is_empty() {
-            log.removed =
-                rewrite::rewrite(&mut connection, &encryption, &stale, log.removed).map_err(|error| match error {
-                    CommitError::Sqlite(error) => failed(error),
-                    CommitError::Seal(error) => {
-                        Error::Backend { doing: "encrypting the store anew", source: error.into() }
-                    }
-                })?;
-            tracing::info!(rows = stale.len(), "values were encrypted anew");
-        }
+        let (mut log, stale) = load(&connection, path, &encryption, bounds)?;
+        log.removed =
+            rewrite::keep_anew(&mut connection, &encryption, &stale, log.removed).map_err(|error| match error {
+                CommitError::Sqlite(error) => failed(error),
+                CommitError::Seal(error) => Error::Backend { doing: "encrypting the store anew", source: error.into() },
+            })?;
         let (total, removed, floor) = (log.total, log.removed, log.floor);
         Ok((Self { connection, total, removed, floor, encryption, _lock: lock }, log))
     }
@@ -126,7 +124,12 @@ pub(super) fn row_of(event: &Event) -> Option<Row> {
 struct Unreadable(String);
 
 /// What the file holds, and the revisions whose values are not kept as they would be now.
-fn load(connection: &Connection, path: &Path, encryption: &Encryption) -> Result<(Log, Vec<u64>), Error> {
+fn load(
+    connection: &Connection,
+    path: &Path,
+    encryption: &Encryption,
+    bounds: &FeedBounds,
+) -> Result<(Log, Vec<u64>), Error> {
     let failed = |error| failed(path, error);
     let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
     if check != "ok" {
@@ -149,7 +152,7 @@ fn load(connection: &Connection, path: &Path, encryption: &Encryption) -> Result
             Err(why)
         }
     };
-    let log = scan::scan(connection, &mut decode, &mut wrong).map_err(failed)?;
+    let log = scan::scan(connection, Some(bounds), &mut decode, &mut wrong).map_err(failed)?;
     match (unreadable, first) {
         (Some(why), _) => Err(Error::Backend { doing: "decrypting the store", source: Unreadable(why).into() }),
         (None, Some(detail)) => Err(Error::Corrupt { path: path.display().to_string(), detail }),
@@ -198,23 +201,57 @@ pub(super) fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
+/// SQLite answers with the mode that it is in where it cannot change it, as on a file system without shared memory.
+fn write_ahead(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| failed(path, error))?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    let source = Unusable::NoLog { path: path.display().to_string(), mode }.into();
+    Err(Error::Backend { doing: "opening the store", source })
+}
+
 /// A restore that was interrupted may have taken the store away and not yet brought the other: an empty one in their
 /// place would be served as if nothing had ever been written.
 fn refuse_half_restored(path: &Path) -> Result<(), Error> {
-    let exists = |file: &Path| {
-        std::fs::exists(file).map_err(|error| Error::Backend { doing: "looking for the store", source: error.into() })
-    };
-    if exists(path)? || !exists(&beside(path, RESTORING))? {
+    let failed = |error: std::io::Error| Error::Backend { doing: "looking for the store", source: error.into() };
+    // An empty file is no store; SQLite would begin one in it.
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() > 0 => return Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut left = std::fs::exists(beside(path, RESTORING)).map_err(failed)?;
+    left |= std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let name = |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
+    let replaced = name(&beside(path, REPLACED));
+    for file in std::fs::read_dir(folder_of(path)).map_err(failed)? {
+        left |= name(&file.map_err(failed)?.path()).starts_with(&replaced);
+    }
+    if !left {
         return Ok(());
     }
     let source = Unusable::HalfRestored(path.display().to_string()).into();
     Err(Error::Backend { doing: "opening the store", source })
 }
 
+/// The folder that a file is in.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes the file readable by its owner only, since it holds Secrets. SQLite gives its -wal and -shm files the same
 /// mode.
-pub(super) fn make_private(path: &Path) -> Result<(), Error> {
+fn make_private(path: &Path) -> Result<(), Error> {
     open_private(path).map(drop).map_err(|error| Error::Backend { doing: "making the store", source: error.into() })
+}
+
+/// Makes a file that is not there yet, readable by its owner only.
+pub(super) fn make_new(path: &Path) -> Result<(), Error> {
+    let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    made.map(drop).map_err(|error| Error::Backend { doing: "making the copy", source: error.into() })
 }
 
 fn open_private(path: &Path) -> std::io::Result<File> {

@@ -45,7 +45,11 @@ pub(super) enum Unusable {
     #[error("{0} is there already; choose another name, or say that it is to be overwritten")]
     Exists(String),
     #[error(
-        "{0} is not there, and a restore of it was interrupted; run `rkctl node store restore` again, or give the latest {0}.replaced-* its name back"
+        "{path} cannot be written to with a log ahead of it (SQLite stays in mode {mode}); use another file system"
+    )]
+    NoLog { path: String, mode: String },
+    #[error(
+        "{0} is not there, and a restore of it was interrupted; run `rkctl node store restore` again, or give the latest {0}.replaced-* its name back; to begin an empty store, move {0}.replaced-*, {0}-wal and {0}.restoring away"
     )]
     HalfRestored(String),
 }
@@ -116,6 +120,13 @@ fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
 
 pub(super) fn meta(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
     connection.query_row("SELECT value FROM meta WHERE name = ?1", params![name], |row| row.get(0))
+}
+
+/// What a name stands for; 0 where nothing was ever noted.
+pub(super) fn noted(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+    use rusqlite::OptionalExtension as _;
+    let found = connection.query_row("SELECT value FROM meta WHERE name = ?1", params![name], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 pub(super) fn set_meta(connection: &Connection, name: &str, value: i64) -> Result<(), rusqlite::Error> {

@@ -3,23 +3,31 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
-use super::disk::{RESTORING, beside, failed, is_damage, lock, make_private};
+use super::disk::{REPLACED, RESTORING, beside, failed, folder_of, is_damage, lock, make_new};
 use super::layout::{self, Unusable};
 use super::row::{signed, unsigned};
 use super::scan;
 use crate::Error;
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 /// Things that are named of a damaged file; more say no more.
 const WRONG_MAX: usize = 100;
 /// What a restored store's revision is raised by, so that no revision that was given out after the backup is given
 /// out again: more writes than a store sees between two backups.
 const REVISION_BUMP: u64 = 1_000_000_000;
+/// Behind the name of a copy that is being made: nobody takes it for a copy.
+const PARTIAL: &str = ".partial";
+/// How often a copy is begun that others stand in the way of, and how long they are given each time.
+const COPY_TRIES: u32 = 100;
+const COPY_RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// What a file was found to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,10 +104,15 @@ fn look(connection: &Connection, path: &Path, check: &mut Check) -> Result<(), E
         wrong.push(problem);
         wrong.len() < WRONG_MAX
     };
-    let log = scan::scan(connection, &mut |_, _, value| Ok(value), &mut note).map_err(failed)?;
+    let log = scan::scan(connection, None, &mut no_value, &mut note).map_err(failed)?;
     (check.revision, check.oldest) = (log.revision, log.floor);
     (check.keys, check.rows) = (log.tree.len() as u64, log.rows);
     Ok(())
+}
+
+/// Values are compared with their checksums and not kept: a store may hold more than this process should.
+fn no_value(_: u64, _: &str, _: Bytes) -> Result<Bytes, String> {
+    Ok(Bytes::new())
 }
 
 /// Copies a store into a new file, while it is in use or not: the copy is of one revision, whole, and durable when
@@ -114,7 +127,7 @@ pub fn backup(path: &Path, to: &Path) -> Result<Check, Error> {
         let source = Unusable::Exists(to.display().to_string()).into();
         return Err(Error::Backend { doing: "making the backup", source });
     }
-    let partial = beside(to, ".partial");
+    let partial = beside(to, PARTIAL);
     let copied = copy(&source, path, &partial).and_then(|()| sound(&partial, path));
     let moved = copied.and_then(|check| move_to(&partial, to).map(|()| check));
     if moved.is_err() {
@@ -140,15 +153,33 @@ pub fn restore(from: &Path, path: &Path, overwrite: bool) -> Result<Restored, Er
     }
     let check = sound(from, from)?;
     let restoring = beside(path, RESTORING);
-    let prepared = copy(&source, from, &restoring).and_then(|()| raise_revision(&restoring));
+    let partial = beside(&restoring, PARTIAL);
+    let prepared = copy(&source, from, &partial).and_then(|()| raise_revision(&partial, from));
+    let prepared = prepared.and_then(|revision| sound(&partial, from).map(|_| revision));
+    // From here on the copy says that the store is being replaced. An earlier one, of a restore that was interrupted,
+    // said so until now and is never gone in between.
+    let prepared = prepared.and_then(|revision| {
+        fs::rename(&partial, &restoring).map_err(io("naming the copy"))?;
+        sync_folder(&restoring)?;
+        Ok(revision)
+    });
     let revision = match prepared {
         Ok(revision) => revision,
         Err(error) => {
-            let _ = fs::remove_file(&restoring);
+            let _ = fs::remove_file(&partial);
             return Err(error);
         }
     };
-    let kept = if occupied { Some(set_aside(path)?) } else { None };
+    let kept = match occupied.then(|| set_aside(path)).transpose() {
+        Ok(kept) => kept,
+        Err(error) => {
+            // What is still in its place is not being replaced. Where it is gone, the copy is all that says so.
+            if is_there(path) {
+                let _ = fs::remove_file(&restoring);
+            }
+            return Err(error);
+        }
+    };
     move_to(&restoring, path)?;
     Ok(Restored { check, revision, kept })
 }
@@ -178,20 +209,44 @@ fn copy(source: &Connection, named: &Path, to: &Path) -> Result<(), Error> {
     if fs::exists(to).map_err(io("looking for an earlier try"))? {
         fs::remove_file(to).map_err(io("removing an earlier try"))?;
     }
-    make_private(to)?;
+    make_new(to)?;
     let mut target = Connection::open(to).map_err(|error| failed(to, error))?;
-    let pages = Backup::new(source, &mut target).and_then(|backup| backup.step(-1));
+    let pages = Backup::new(source, &mut target).and_then(|backup| every_page(&backup));
     pages.map_err(|error| failed(named, error))?;
     target.pragma_update(None, "journal_mode", "DELETE").map_err(|error| failed(to, error))?;
     target.close().map_err(|(_, error)| failed(to, error))?;
     File::open(to).and_then(|file| file.sync_all()).map_err(io("syncing the copy"))
 }
 
-fn raise_revision(path: &Path) -> Result<u64, Error> {
+/// Copies until nothing is left; that others are at work on the file is no copy.
+fn every_page(backup: &Backup<'_, '_>) -> Result<(), rusqlite::Error> {
+    for _ in 0..COPY_TRIES {
+        if backup.step(-1)? == StepResult::Done {
+            return Ok(());
+        }
+        std::thread::sleep(COPY_RETRY_AFTER);
+    }
+    let busy = Some("others are at work on it all the time".to_string());
+    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), busy))
+}
+
+fn raise_revision(path: &Path, named: &Path) -> Result<u64, Error> {
     let failed = |error| failed(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
+    if layout::recognise(&connection, path)?.is_none() {
+        let source = Unusable::Empty(named.display().to_string()).into();
+        return Err(Error::Backend { doing: "restoring the store", source });
+    }
     layout::prepare(&mut connection, path)?;
-    let log = scan::scan(&connection, &mut |_, _, value| Ok(value), &mut |_| true).map_err(failed)?;
+    let mut wrong = None;
+    let mut note = |problem: String| {
+        wrong = Some(problem);
+        false
+    };
+    let log = scan::scan(&connection, None, &mut no_value, &mut note).map_err(failed)?;
+    if let Some(detail) = wrong {
+        return Err(Error::Corrupt { path: named.display().to_string(), detail });
+    }
     let revision = log.revision + REVISION_BUMP;
     layout::set_meta(&connection, "floor", signed(revision)).map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))?;
@@ -203,7 +258,7 @@ fn raise_revision(path: &Path) -> Result<u64, Error> {
 /// left without the file, and must not be taken for the log of another.
 fn parts(path: &Path) -> Result<Vec<&'static str>, Error> {
     let mut found = Vec::new();
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         if fs::exists(beside(path, suffix)).map_err(io("looking for the store"))? {
             found.push(suffix);
         }
@@ -215,22 +270,42 @@ fn parts(path: &Path) -> Result<Vec<&'static str>, Error> {
 /// started sees from the copy that it must not begin an empty store.
 fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let kept = beside(path, &format!(".replaced-{now_s}"));
+    let kept = beside(path, &format!("{REPLACED}{now_s}"));
     if !parts(&kept)?.is_empty() {
         let source = Unusable::Exists(kept.display().to_string()).into();
         return Err(Error::Backend { doing: "keeping the store that was there", source });
     }
     for suffix in parts(path)? {
-        fs::rename(beside(path, suffix), beside(&kept, suffix)).map_err(io("keeping the store that was there"))?;
+        let (from, to) = (beside(path, suffix), beside(&kept, suffix));
+        rename_new(&from, &to).map_err(io("keeping the store that was there"))?;
     }
+    sync_folder(path)?;
     Ok(kept)
 }
 
-/// Gives a durable file its name, durably.
+/// Whether there is a store, which is never empty.
+fn is_there(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
+/// Gives a durable file its name, durably; a name that is taken stays what it is.
 fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::rename(from, to).map_err(io("naming the copy"))?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder"))
+    rename_new(from, to).map_err(io("naming the copy"))?;
+    sync_folder(to)
+}
+
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some file systems cannot do both at once.
+        Err(Errno::EINVAL | Errno::ENOSYS) if !fs::exists(to)? => fs::rename(from, to),
+        Err(Errno::EINVAL | Errno::ENOSYS) => Err(Errno::EEXIST.into()),
+        done => Ok(done?),
+    }
+}
+
+/// Makes the names in a file's folder durable.
+fn sync_folder(file: &Path) -> Result<(), Error> {
+    File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder"))
 }
 
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {

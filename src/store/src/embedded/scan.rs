@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::layout;
 use super::row::{Found, Row, unsigned};
+use crate::feed::{self, FeedBounds};
 use crate::memory::View;
 use crate::tree::Tree;
 use crate::{Entry, Event};
@@ -26,8 +27,10 @@ pub(super) struct Superseded {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) tree: Tree,
-    /// Those after `floor`, in order.
-    pub(super) events: Vec<Arc<Event>>,
+    /// Those after `events_after`, in order: what a feed of the given bounds holds of those after `floor`.
+    pub(super) events: VecDeque<Arc<Event>>,
+    pub(super) events_after: u64,
+    events_bytes: usize,
     pub(super) superseded: VecDeque<Superseded>,
     pub(super) floor: u64,
     pub(super) revision: u64,
@@ -45,7 +48,7 @@ impl Log {
     }
 
     /// Takes a change in; answers what of it cannot be.
-    fn take(&mut self, row: Row) -> Result<(), String> {
+    fn take(&mut self, row: Row, bounds: Option<&FeedBounds>) -> Result<(), String> {
         let Row { revision, key, value, create_revision } = row;
         let previous = self.tree.get(&key).cloned();
         let known = revision > self.floor;
@@ -75,23 +78,36 @@ impl Log {
                 self.superseded.push_back(Superseded { at: revision, revision });
             }
         }
-        if known {
+        if known && let Some(bounds) = bounds {
             let previous = previous.map(|entry| Entry::clone(&entry));
-            self.events.push(Arc::new(Event { revision, current, previous }));
+            self.remember(Event { revision, current, previous }, bounds);
         }
         impossible.map_or(Ok(()), Err)
     }
+
+    /// What the feed would drop again is dropped here, or all values that there ever were would be held at once.
+    fn remember(&mut self, event: Event, bounds: &FeedBounds) {
+        self.events_bytes += feed::cost_bytes(&event);
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > bounds.ring_events || self.events_bytes > bounds.ring_bytes {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.events_bytes -= feed::cost_bytes(&oldest);
+            self.events_after = oldest.revision;
+        }
+    }
 }
 
-/// Reads the log. `decode` makes the value of a revision's key of what is kept of it; `wrong` is called with each thing that is wrong and answers whether to go on.
+/// Reads the log. `decode` makes the value of a revision's key of what is kept of it; `wrong` is called with each thing
+/// that is wrong and answers whether to go on. Events are kept within `bounds`, none without.
 pub(super) fn scan(
     connection: &Connection,
+    bounds: Option<&FeedBounds>,
     decode: &mut dyn FnMut(u64, &str, Bytes) -> Result<Bytes, String>,
     wrong: &mut dyn FnMut(String) -> bool,
 ) -> Result<Log, rusqlite::Error> {
     let floor = unsigned(layout::meta(connection, "floor")?);
     let removed = layout::meta(connection, "removed")?;
-    let mut log = Log { floor, revision: floor, removed, ..Log::default() };
+    let mut log = Log { floor, events_after: floor, revision: floor, removed, ..Log::default() };
     let (mut sum, mut total) = (0i64, removed);
     let mut statement = connection
         .prepare("SELECT revision, key, value, create_revision, checksum, total FROM log ORDER BY revision")?;
@@ -100,23 +116,23 @@ pub(super) fn scan(
         let Found { mut row, checksum, total: running } = Found::read(row)?;
         let revision = row.revision;
         let mut problems = Vec::new();
-        if row.checksum() != checksum {
+        let sound = row.checksum() == checksum;
+        if !sound {
             problems.push(format!("revision {revision} ({}) differs from its checksum", row.key));
         }
         if revision > floor && revision != log.revision.max(floor) + 1 {
             problems.push(format!("after revision {} comes {revision}", log.revision.max(floor)));
         }
         if let Some(value) = row.value.take() {
-            match decode(revision, &row.key, value) {
-                Ok(value) => row.value = Some(value),
-                Err(why) => {
-                    problems.push(format!("revision {revision} ({}) {why}", row.key));
-                    row.value = Some(Bytes::new());
-                }
-            }
+            // What is damaged says nothing of keys that are missing.
+            let decoded = if sound { decode(revision, &row.key, value) } else { Ok(Bytes::new()) };
+            row.value = Some(decoded.unwrap_or_else(|why| {
+                problems.push(format!("revision {revision} ({}) {why}", row.key));
+                Bytes::new()
+            }));
         }
         (sum, total) = (sum.wrapping_add(i64::from(checksum)), running);
-        problems.extend(log.take(row).err());
+        problems.extend(log.take(row, bounds).err());
         log.revision = log.revision.max(revision);
         log.rows += 1;
         for problem in problems {

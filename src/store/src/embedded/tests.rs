@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -190,6 +191,55 @@ async fn nothing_plain_is_left_on_disk_once_it_is_encrypted_and_revisions_stay()
     let store = open(&directory, options);
     let mut watch = store.watch("/s", Some(2)).await.expect("events are as they were");
     assert_eq!(next_event(&mut watch).await.previous.as_ref(), Some(&first));
+}
+
+fn sealing(providers: Vec<crate::encryption::Provider>) -> Arc<Encryption> {
+    let rule = crate::encryption::Rule { keys: vec![crate::encryption::Keys::Prefix("/s".to_string())], providers };
+    Arc::new(Encryption::new(vec![rule]))
+}
+
+fn aesgcm() -> crate::encryption::Provider {
+    crate::encryption::Provider::aesgcm(vec![crate::encryption::Key::new("k", vec![7; 32])]).expect("a key")
+}
+
+#[tokio::test]
+async fn nothing_plain_is_left_of_values_that_were_compacted_before_they_were_encrypted() {
+    let options = Options { ring_events: 10, ..Options::default() };
+    let (directory, store) = fresh(options.clone());
+    for number in 0..2000 {
+        create(&store, &format!("/s/{number}"), &format!("the plain text {number}")).await;
+    }
+    for entry in store.range("/s/", RangeOptions::default()).await.expect("a list").entries {
+        store.delete(&entry.key, entry.mod_revision).await.expect("deleted");
+    }
+    create(&store, "/other", "").await;
+    drop(store);
+    let path = directory.path().join("state.db");
+    let plain = |path: &Path| {
+        let bytes = std::fs::read(path).expect("readable");
+        bytes.windows(14).filter(|window| window == b"the plain text").count()
+    };
+    assert!(plain(&path) > 100, "of values that are gone much is left in the file");
+    let encryption = sealing(vec![aesgcm(), crate::encryption::Provider::identity()]);
+    let store = open(&directory, Options { encryption, ..options });
+    assert_eq!(plain(&path) + plain(&directory.path().join("state.db-wal")), 0);
+    let copy = directory.path().join("backup.db");
+    backup(&path, &copy).expect("a backup");
+    assert_eq!(plain(&copy), 0);
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_bit_that_flipped_in_an_encrypted_value_is_damage_and_no_missing_key() {
+    let options = Options { encryption: sealing(vec![aesgcm()]), ..Options::default() };
+    let (directory, store) = fresh(options.clone());
+    create(&store, "/s", "secret").await;
+    drop(store);
+    let raw = rusqlite::Connection::open(directory.path().join("state.db")).expect("opens");
+    raw.execute_batch("UPDATE log SET value = zeroblob(length(value))").expect("changed");
+    drop(raw);
+    let damaged = Embedded::open(&directory.path().join("state.db"), options).map(drop);
+    assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
 }
 
 #[derive(Debug, Clone)]

@@ -115,6 +115,64 @@ async fn a_restore_that_was_interrupted_is_told_and_can_be_run_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_lost_to_a_restore_is_never_begun_anew() {
+    let (folder, path) = folder();
+    closed(&path).await;
+    let copy = folder.path().join("backup.db");
+    backup(&path, &copy).expect("a backup");
+    fs::copy(&copy, beside(&path, RESTORING)).expect("the copy");
+    fs::rename(&path, beside(&path, ".replaced-1")).expect("set aside");
+    // A second try fails as well: at the backup, which is damaged, or while it is copied.
+    let damaged = folder.path().join("damaged.db");
+    let mut bytes = fs::read(&copy).expect("readable");
+    bytes[4096 * 2..].fill(0xff);
+    fs::write(&damaged, bytes).expect("written");
+    restore(&damaged, &path, true).expect_err("is damaged");
+    fs::create_dir(beside(&path, ".restoring.partial")).expect("in the way");
+    restore(&copy, &path, true).expect_err("the copy cannot be made");
+    fs::remove_dir(beside(&path, ".restoring.partial")).expect("out of the way");
+    for left in [RESTORING, ".replaced-1", "-wal"] {
+        let refused = Embedded::open(&path, Options::default()).map(drop).expect_err("half restored");
+        assert!(text(&refused).contains("run `rkctl node store restore` again"), "{left}: {}", text(&refused));
+        // Whoever made an empty file there did not make a store.
+        fs::write(&path, "").expect("written");
+        let refused = Embedded::open(&path, Options::default()).map(drop).expect_err("half restored");
+        assert!(text(&refused).contains("run `rkctl node store restore` again"), "{left}: {}", text(&refused));
+        fs::remove_file(&path).expect("removed");
+        fs::remove_file(beside(&path, left)).expect("is left");
+        if left == ".replaced-1" {
+            fs::write(beside(&path, "-wal"), "the log of the old one").expect("a log");
+        }
+    }
+    assert_eq!(open_store(&path).revision().await.expect("a revision"), 1, "nothing is left of any store");
+}
+
+#[tokio::test]
+async fn a_journal_is_not_taken_for_that_of_another_store() {
+    let (folder, path) = folder();
+    closed(&path).await;
+    let copy = folder.path().join("backup.db");
+    backup(&path, &copy).expect("a backup");
+    fs::write(beside(&path, "-journal"), "of the old one").expect("a journal");
+    let kept = restore(&copy, &path, true).expect("restored").kept.expect("the old store is kept");
+    assert!(!beside(&path, "-journal").exists());
+    assert_eq!(fs::read_to_string(beside(&kept, "-journal")).expect("readable"), "of the old one");
+}
+
+#[test]
+fn a_name_that_is_taken_meanwhile_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::write(&from, "new").expect("written");
+    fs::write(&to, "old").expect("written");
+    move_to(&from, &to).expect_err("is there");
+    assert_eq!(fs::read_to_string(&to).expect("readable"), "old");
+    fs::remove_file(&to).expect("removed");
+    move_to(&from, &to).expect("is free");
+    assert_eq!(fs::read_to_string(&to).expect("readable"), "new");
+}
+
+#[tokio::test]
 async fn a_restore_into_nothing_makes_the_store() {
     let (folder, path) = folder();
     closed(&path).await;
