@@ -100,7 +100,7 @@ async fn drain<I: Index>(index: &RwLock<I>, watches: &mut [Box<dyn Watch>]) -> E
             Err(error) => return error,
         };
         let Some(entry) = event.current.as_ref().or(event.previous.as_ref()) else { continue };
-        let object = event.current.as_ref().map(decode).transpose();
+        let object = event.current.as_deref().map(decode).transpose();
         match object {
             Ok(object) => index.write().unwrap_or_else(PoisonError::into_inner).set(&entry.key, object.as_ref()),
             Err(status) => tracing::error!("{status}"),

@@ -1,8 +1,8 @@
 //! The store of one control-plane host: everything live in memory, SQLite as the log of record.
 //!
 //! Reads never touch the disk. Recent events are kept on disk too, so that watches go on where they were when the
-//! server is started again. One thread writes: it takes every write that waits, checks each against the newest
-//! state in order, commits them in one durable transaction, publishes, and only then answers.
+//! server is started again. One at a time writes: every write that waits is checked against the newest state in
+//! order, all are committed in one durable transaction, published, and only then answered.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::encryption::Encryption;
 use crate::feed::FeedBounds;
@@ -21,13 +20,14 @@ use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 mod disk;
 mod layout;
 mod maintain;
+mod queue;
 mod rewrite;
 mod row;
 mod scan;
 mod writer;
 
 pub use maintain::{Check, Restored, backup, check, restore};
-use writer::{Operation, Request};
+use queue::{Operation, Queue};
 
 /// Bounds of the embedded store.
 #[derive(Debug, Clone)]
@@ -61,8 +61,8 @@ impl Default for Options {
             // A burst of one full transaction several times over.
             watch_queue: 4096,
             progress_every: Duration::from_secs(3),
-            write_queue: 1024,
-            batch_writes: 512,
+            write_queue: 4096,
+            batch_writes: 1024,
             encryption: Arc::default(),
         }
     }
@@ -72,8 +72,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Embedded {
     memory: Arc<Memory>,
-    /// Taken out when the store closes, which ends the writer once it has done what waits.
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,45 +90,31 @@ impl Embedded {
             watch_queue: options.watch_queue.max(1),
             progress_every: options.progress_every,
         };
-        let (disk, log) = disk::Disk::open(path, options.encryption.clone(), &bounds)?;
+        let (disk, log) = disk::Disk::open(path, &options.encryption, &bounds)?;
         let view = log.view();
-        let memory = Arc::new(Memory::new(view.clone(), bounds, options.history));
+        let revision = view.revision;
+        let memory = Arc::new(Memory::new(view, bounds, options.history));
         memory.remember(log.events_after, log.events.into());
-        let (sender, receiver) = mpsc::channel(options.write_queue.max(1));
-        let writer = writer::Writer::new(disk, view, log.superseded, memory.clone(), options.batch_writes.max(1));
-        let thread =
-            std::thread::Builder::new()
-                .name("store-writer".to_string())
-                .spawn(move || writer.run(receiver))
-                .map_err(|error| Error::Backend { doing: "starting the writer of the store", source: error.into() })?;
-        Ok(Arc::new(Self { memory, requests: Mutex::new(Some(sender)), writer: Mutex::new(Some(thread)) }))
+        let writer = writer::Writer::new(disk, revision, log.superseded, memory.clone(), options.encryption);
+        let queue = Arc::new(Queue::new(writer, memory.clone(), options.write_queue, options.batch_writes));
+        let serving = queue.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_string())
+            .spawn(move || serving.run())
+            .map_err(|error| Error::Backend { doing: "starting the writer of the store", source: error.into() })?;
+        Ok(Arc::new(Self { memory, queue, writer: Mutex::new(Some(thread)) }))
     }
 
     /// Refuses further writes, waits until those that are under way are durable, and ends every watch. Blocks for as
     /// long as the disk takes. Dropping the store does the same.
     pub fn close(&self) {
-        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
             && writer.join().is_err()
         {
-            tracing::error!("the writer of the store had panicked");
+            tracing::error!("the writer of the store panicked; whatever it had acknowledged is on disk");
         }
-    }
-
-    async fn write(&self, operation: Operation) -> Result<Done, Error> {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (answer, mut answered) = oneshot::channel();
-        let requests = requests.ok_or(Error::Closed)?;
-        requests.send(Request { operation, answer }).await.map_err(|_| Error::Closed)?;
-        let answer = tokio::select! {
-            biased;
-            answer = &mut answered => answer.ok(),
-            // What is sent at the moment at which a writer gives up can lie in the queue for as long as this store is
-            // there, with nobody to take it out. Whatever the writer answered it answered before.
-            () = requests.closed() => answered.try_recv().ok(),
-        };
-        answer.ok_or(Error::Closed)?
     }
 }
 
@@ -149,11 +134,11 @@ enum Done {
 #[async_trait]
 impl Store for Embedded {
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.memory.view().tree.get(key).map(|entry| Entry::clone(entry)))
+        Ok(self.memory.get(key))
     }
 
     async fn range(&self, prefix: &str, options: RangeOptions) -> Result<Range, Error> {
-        self.memory.range(prefix, &options)
+        self.memory.range(prefix, &options).await
     }
 
     async fn count(&self, prefix: &str) -> Result<u64, Error> {
@@ -161,14 +146,14 @@ impl Store for Embedded {
     }
 
     async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
-        match self.write(Operation::Put { key: key.into(), value, precondition }).await? {
+        match self.queue.write(Operation::Put { key: key.into(), value, precondition }).await? {
             Done::Put(entry) => Ok(Entry::clone(&entry)),
             Done::Deleted(_) => Err(Error::Closed),
         }
     }
 
     async fn delete(&self, key: &str, revision: u64) -> Result<u64, Error> {
-        match self.write(Operation::Delete { key: key.into(), revision }).await? {
+        match self.queue.write(Operation::Delete { key: key.into(), revision }).await? {
             Done::Deleted(revision) => Ok(revision),
             Done::Put(_) => Err(Error::Closed),
         }
@@ -180,6 +165,10 @@ impl Store for Embedded {
 
     async fn revision(&self) -> Result<u64, Error> {
         Ok(self.memory.revision())
+    }
+
+    async fn ended(&self) {
+        self.queue.ended().await;
     }
 }
 

@@ -266,7 +266,7 @@ impl Drop for Etcd {
 impl Store for Etcd {
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
         self.catch_up().await?;
-        Ok(self.shared.memory.view().tree.get(key).map(|entry| Entry::clone(entry)))
+        Ok(self.shared.memory.get(key))
     }
 
     async fn range(&self, prefix: &str, options: RangeOptions) -> Result<Range, Error> {
@@ -274,7 +274,7 @@ impl Store for Etcd {
         if !known {
             self.catch_up().await?;
         }
-        match (self.shared.memory.range(prefix, &options), options.at_revision) {
+        match (self.shared.memory.range(prefix, &options).await, options.at_revision) {
             // Zero is no revision; etcd takes it for the newest.
             (Err(Error::Compacted { .. }), Some(revision)) if revision > 0 => {
                 self.range_of_etcd(prefix, revision, &options).await
@@ -298,8 +298,7 @@ impl Store for Etcd {
             Precondition::Absent => 0,
             Precondition::Revision(0) => NEVER,
             Precondition::Revision(revision) => {
-                let view = self.shared.memory.view();
-                let known = view.tree.get(key).filter(|entry| entry.mod_revision == revision);
+                let known = self.shared.memory.get(key).filter(|entry| entry.mod_revision == revision);
                 created = known.map(|entry| entry.create_revision);
                 if created.is_none() {
                     // Memory is behind; etcd says when the key was made.

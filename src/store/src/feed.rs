@@ -95,7 +95,7 @@ impl Feed {
     }
 
     fn fan_out(&mut self, event: &Arc<Event>) {
-        let Some(Entry { key, .. }) = event.current.as_ref().or(event.previous.as_ref()) else { return };
+        let Some(key) = key_of(event) else { return };
         let mut emptied = Vec::new();
         for length in self.lengths.keys() {
             let Some(prefix) = key.get(..*length) else { continue };
@@ -199,7 +199,7 @@ fn key_of(event: &Event) -> Option<&str> {
 
 /// What an event holds on to: both values, since nobody else may hold them any more.
 pub(crate) fn cost_bytes(event: &Event) -> usize {
-    let value = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.value.len());
+    let value = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.value.len());
     let key = key_of(event).map_or(0, str::len);
     EVENT_OVERHEAD_BYTES + key + value(&event.current) + value(&event.previous)
 }

@@ -67,9 +67,9 @@ pub struct Event {
     /// The revision of the change.
     pub revision: u64,
     /// The value after the change; `None` for a deletion.
-    pub current: Option<Entry>,
+    pub current: Option<Arc<Entry>>,
     /// The value before the change; `None` for a creation.
-    pub previous: Option<Entry>,
+    pub previous: Option<Arc<Entry>>,
 }
 
 /// What a watch yields.
@@ -180,4 +180,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest revision that is visible to readers.
     async fn revision(&self) -> Result<u64, Error>;
+
+    /// Waits until the store has closed or given up, for good: reads show what there was, nothing can be written any
+    /// more. A store that recovers by itself never does.
+    async fn ended(&self) {
+        std::future::pending().await
+    }
 }

@@ -12,11 +12,37 @@ use crate::{Entry, Error, Event, Range, RangeOptions};
 /// Rebuilt snapshots that are kept: each holds on to the values that have changed since.
 const REBUILT_MAX: usize = 8;
 
+/// Changes that are made visible at once: readers wait as long.
+const PUBLISHED_AT_ONCE: usize = 64;
+/// Events that are undone where the reader runs; more would keep its thread from others.
+const UNDONE_AT_ONCE: usize = 512;
+
 /// The store at one revision.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) tree: Tree,
     pub(crate) revision: u64,
+}
+
+impl View {
+    /// Carries a change out; answers what it replaced.
+    fn apply(&mut self, event: &Event) -> Option<Arc<Entry>> {
+        self.revision = event.revision;
+        match (&event.current, &event.previous) {
+            (Some(entry), _) => self.tree.insert(entry.clone()),
+            (None, Some(previous)) => self.tree.remove(&previous.key),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes a change back, when every later one has been.
+    fn undo(&mut self, event: &Event) {
+        match (&event.previous, &event.current) {
+            (Some(previous), _) => drop(self.tree.insert(previous.clone())),
+            (None, Some(created)) => drop(self.tree.remove(&created.key)),
+            (None, None) => {}
+        }
+    }
 }
 
 /// What readers share with the one writer.
@@ -62,8 +88,38 @@ impl Memory {
         self.view.read().unwrap_or_else(PoisonError::into_inner).revision
     }
 
-    /// Makes durable changes visible: first to reads, then to watches, so that who saw an event reads it too.
-    pub(crate) fn publish(&self, view: View, events: Vec<Arc<Event>>) {
+    /// Reads the newest state in place; whoever publishes waits meanwhile.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The live entry of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<Entry> {
+        self.read(|view| view.tree.get(key).map(|entry| Entry::clone(entry)))
+    }
+
+    /// Makes durable changes visible, every one since the newest state: first to reads, then to watches, so that who
+    /// saw an event reads it too. The tree is changed in place; only what a snapshot still holds of it is copied.
+    pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
+        let mut feed = self.feed();
+        let now = Instant::now();
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let some: Vec<Arc<Event>> = events.by_ref().take(PUBLISHED_AT_ONCE).collect();
+            let mut replaced = Vec::with_capacity(some.len());
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            for event in &some {
+                replaced.push(view.apply(event));
+            }
+            let revision = view.revision;
+            drop(view);
+            drop(replaced);
+            feed.publish(some, revision, now);
+        }
+    }
+
+    /// Makes a newer state visible with the events that led to it.
+    pub(crate) fn publish_view(&self, view: View, events: Vec<Arc<Event>>) {
         let mut feed = self.feed();
         let revision = view.revision;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
@@ -86,10 +142,10 @@ impl Memory {
         self.feed().close();
     }
 
-    pub(crate) fn range(&self, prefix: &str, options: &RangeOptions) -> Result<Range, Error> {
+    pub(crate) async fn range(&self, prefix: &str, options: &RangeOptions) -> Result<Range, Error> {
         let view = match options.at_revision {
             None => self.view(),
-            Some(revision) => self.view_at(revision)?,
+            Some(revision) => self.view_at(revision).await?,
         };
         let (mut from, to) = bounds(&view.tree, prefix);
         if let Some(after) = &options.after {
@@ -109,48 +165,69 @@ impl Memory {
     }
 
     pub(crate) fn count(&self, prefix: &str) -> u64 {
-        let (from, to) = bounds(&self.view().tree, prefix);
+        let (from, to) = self.read(|view| bounds(&view.tree, prefix));
         (to - from) as u64
     }
 
     /// The store as it was at a revision, rebuilt by undoing the events since.
-    fn view_at(&self, revision: u64) -> Result<View, Error> {
-        let (newest, undo) = {
-            let feed = self.feed();
-            let newest = self.view();
-            if revision > newest.revision {
-                return Err(Error::Future { requested: revision, current: newest.revision });
-            }
-            let oldest = feed.readable_from(self.history, Instant::now());
-            if revision < oldest {
-                return Err(Error::Compacted { requested: revision, oldest });
-            }
-            if revision == newest.revision {
-                return Ok(newest);
-            }
-            let mut rebuilt = self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
-            rebuilt.retain(|view| view.revision >= oldest);
-            if let Some(view) = rebuilt.iter().find(|view| view.revision == revision) {
-                return Ok(view.clone());
-            }
-            (newest, feed.after(revision).rev().cloned().collect::<Vec<_>>())
+    async fn view_at(&self, revision: u64) -> Result<View, Error> {
+        let (mut view, events) = match self.known_at(revision)? {
+            Known::View(view) => return Ok(view),
+            Known::Since(newest, events) => (newest, events),
         };
-        let mut tree = newest.tree;
-        for event in undo {
-            match (&event.previous, &event.current) {
-                (Some(previous), _) => drop(tree.insert(Arc::new(previous.clone()))),
-                (None, Some(created)) => drop(tree.remove(&created.key)),
-                (None, None) => {}
-            }
-        }
-        let view = View { tree, revision };
+        let far = events.len() > UNDONE_AT_ONCE;
+        let undo = move || {
+            events.iter().rev().for_each(|event| view.undo(event));
+            view.revision = revision;
+            view
+        };
+        let view = match far {
+            true => tokio::task::spawn_blocking(undo)
+                .await
+                .map_err(|error| Error::Backend { doing: "rebuilding an earlier revision", source: error.into() })?,
+            false => undo(),
+        };
         let mut rebuilt = self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+        // Pages of one list may have been asked for together.
+        if let Some(other) = rebuilt.iter().find(|other| other.revision == revision) {
+            return Ok(other.clone());
+        }
         rebuilt.push_back(view.clone());
         if rebuilt.len() > REBUILT_MAX {
             rebuilt.pop_front();
         }
         Ok(view)
     }
+
+    /// What there is of a revision, without work.
+    fn known_at(&self, revision: u64) -> Result<Known, Error> {
+        let feed = self.feed();
+        let newest = self.view();
+        if revision > newest.revision {
+            return Err(Error::Future { requested: revision, current: newest.revision });
+        }
+        let oldest = feed.readable_from(self.history, Instant::now());
+        if revision < oldest {
+            return Err(Error::Compacted { requested: revision, oldest });
+        }
+        if revision == newest.revision {
+            return Ok(Known::View(newest));
+        }
+        let mut rebuilt = self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+        rebuilt.retain(|view| view.revision >= oldest);
+        if let Some(view) = rebuilt.iter().find(|view| view.revision == revision) {
+            return Ok(Known::View(view.clone()));
+        }
+        Ok(Known::Since(newest, feed.after(revision).cloned().collect()))
+    }
+}
+
+/// What there is of an earlier revision.
+enum Known {
+    /// All of it.
+    View(View),
+    /// The newest state, and what has happened since.
+    Since(View, Vec<Arc<Event>>),
 }
 
 /// The ranks of the first entry that begins with `prefix` and of the first behind the last.

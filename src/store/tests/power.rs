@@ -244,7 +244,7 @@ async fn events_lead_here(store: &Embedded, list: &store::Range, at: &str) {
                 low += 1;
                 assert_eq!(event.revision, low, "{at}: a gap in the events");
                 match (&event.current, &event.previous) {
-                    (Some(entry), _) => drop(state.insert(entry.key.clone(), entry.clone())),
+                    (Some(entry), _) => drop(state.insert(entry.key.clone(), Entry::clone(entry))),
                     (None, Some(entry)) => drop(state.remove(&entry.key)),
                     (None, None) => panic!("{at}: an event of nothing"),
                 }

@@ -302,7 +302,7 @@ impl Shaper {
     /// The line of a change; `None` where it is about no object that is meant. An object that comes to match is
     /// ADDED, and one that no longer does DELETED.
     fn event(&mut self, event: &Event) -> Result<Option<Bytes>> {
-        let matching = |entry: &Option<Entry>| match entry {
+        let matching = |entry: &Option<Arc<Entry>>| match entry {
             Some(entry) => self.selection.matches(&self.resource, entry),
             None => Ok(false),
         };

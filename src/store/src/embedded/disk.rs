@@ -1,20 +1,19 @@
 //! The log of record: one SQLite file in WAL mode, synced at every commit. Knows rows, not readers.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::layout::{self, Unusable};
 use super::rewrite;
-use super::row::{Row, signed, unsigned};
+use super::row::{self, Row, signed, unsigned};
 use super::scan::{self, Log, Superseded};
+use crate::Error;
 use crate::encryption::{Encryption, SealError};
 use crate::feed::FeedBounds;
-use crate::{Entry, Error, Event};
 
 /// Pages (of 4 KB) of the write-ahead log that are gathered before they are put in their place: each time costs two
 /// syncs, and reading the log again at the start costs a moment for each.
@@ -25,7 +24,7 @@ pub(super) const RESTORING: &str = ".restoring";
 /// Behind the store's name, with the time behind it: a store that a restore has set aside.
 pub(super) const REPLACED: &str = ".replaced-";
 
-/// Why a transaction did not happen.
+/// Why values were not kept anew.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommitError {
     #[error(transparent)]
@@ -43,14 +42,13 @@ pub(super) struct Disk {
     removed: i64,
     /// Every event after this revision is in the log.
     floor: u64,
-    encryption: Arc<Encryption>,
     /// Held for as long as the file is open.
     _lock: File,
 }
 
 impl Disk {
     /// Opens or makes the file, checks all of it, and reads what it holds; of the events as many as `bounds` says.
-    pub(super) fn open(path: &Path, encryption: Arc<Encryption>, bounds: &FeedBounds) -> Result<(Self, Log), Error> {
+    pub(super) fn open(path: &Path, encryption: &Encryption, bounds: &FeedBounds) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
         refuse_half_restored(path)?;
         make_private(path)?;
@@ -62,14 +60,14 @@ impl Disk {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
         layout::prepare(&mut connection, path)?;
-        let (mut log, stale) = load(&connection, path, &encryption, bounds)?;
+        let (mut log, stale) = load(&connection, path, encryption, bounds)?;
         log.removed =
-            rewrite::keep_anew(&mut connection, &encryption, &stale, log.removed).map_err(|error| match error {
+            rewrite::keep_anew(&mut connection, encryption, &stale, log.removed).map_err(|error| match error {
                 CommitError::Sqlite(error) => failed(error),
                 CommitError::Seal(error) => Error::Backend { doing: "encrypting the store anew", source: error.into() },
             })?;
         let (total, removed, floor) = (log.total, log.removed, log.floor);
-        Ok((Self { connection, total, removed, floor, encryption, _lock: lock }, log))
+        Ok((Self { connection, total, removed, floor, _lock: lock }, log))
     }
 
     /// The revision of the last commit, as the file has it.
@@ -79,42 +77,49 @@ impl Disk {
         Ok(unsigned(newest.unwrap_or_default().max(floor)))
     }
 
-    /// Writes `events` and takes the rows in `gone` out, in one transaction; durable when it answers.
-    pub(super) fn commit(&mut self, events: &[Arc<Event>], gone: &VecDeque<Superseded>) -> Result<(), CommitError> {
-        let (mut total, mut removed, mut floor) = (self.total, self.removed, self.floor);
-        let transaction = self.connection.transaction()?;
-        for event in events {
-            if let Some(mut row) = row_of(event) {
-                row.value = row.value.map(|value| self.encryption.seal(&row.key, &value)).transpose()?;
-                total = row.insert(&transaction, total)?;
-            }
+    /// Writes `rows` and takes those in `gone` out, in one transaction; durable when it answers.
+    pub(super) fn commit<'a>(
+        &mut self,
+        rows: &[Row],
+        gone: impl Iterator<Item = &'a Superseded>,
+    ) -> Result<(), rusqlite::Error> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let written = self.write(rows, gone).and_then(|sums| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(sums)
+        });
+        if written.is_err() && !self.connection.is_autocommit() {
+            // Where even that fails, the next transaction does, and the revision on disk is compared.
+            let _ = self.connection.execute_batch("ROLLBACK");
         }
-        if let Some(last) = gone.back() {
-            let mut delete = transaction.prepare_cached("DELETE FROM log WHERE revision = ?1 RETURNING checksum")?;
+        (self.total, self.removed, self.floor) = written?;
+        Ok(())
+    }
+
+    /// Answers the sums and the floor as they are with the transaction.
+    fn write<'a>(
+        &self,
+        rows: &[Row],
+        gone: impl Iterator<Item = &'a Superseded>,
+    ) -> Result<(i64, i64, u64), rusqlite::Error> {
+        let (mut total, mut removed, mut floor) = (self.total, self.removed, self.floor);
+        let mut insert = self.connection.prepare_cached(row::INSERT)?;
+        for row in rows {
+            total = row.insert(&mut insert, total)?;
+        }
+        let mut gone = gone.peekable();
+        if gone.peek().is_some() {
+            let mut delete =
+                self.connection.prepare_cached("DELETE FROM log WHERE revision = ?1 RETURNING checksum")?;
             for row in gone {
                 let checksum: i64 = delete.query_row(params![signed(row.revision)], |row| row.get(0))?;
                 removed = removed.wrapping_add(checksum);
+                floor = floor.max(row.at);
             }
-            layout::set_meta(&transaction, "removed", removed)?;
-            floor = floor.max(last.at);
-            layout::set_meta(&transaction, "floor", signed(floor))?;
+            layout::set_meta(&self.connection, "removed", removed)?;
+            layout::set_meta(&self.connection, "floor", signed(floor))?;
         }
-        transaction.commit()?;
-        (self.total, self.removed, self.floor) = (total, removed, floor);
-        Ok(())
-    }
-}
-
-/// The row of an event.
-pub(super) fn row_of(event: &Event) -> Option<Row> {
-    let revision = event.revision;
-    match (&event.current, &event.previous) {
-        (Some(Entry { key, value, create_revision, .. }), _) => {
-            let (key, value) = (key.clone(), Some(value.clone()));
-            Some(Row { revision, key, value, create_revision: *create_revision })
-        }
-        (None, Some(Entry { key, .. })) => Some(Row { revision, key: key.clone(), value: None, create_revision: 0 }),
-        (None, None) => None,
+        Ok((total, removed, floor))
     }
 }
 
@@ -131,10 +136,6 @@ fn load(
     bounds: &FeedBounds,
 ) -> Result<(Log, Vec<u64>), Error> {
     let failed = |error| failed(path, error);
-    let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
-    if check != "ok" {
-        return Err(Error::Corrupt { path: path.display().to_string(), detail: check });
-    }
     let (mut first, mut unreadable, mut stale) = (None, None, Vec::new());
     let mut wrong = |problem: String| {
         first = Some(problem);
@@ -152,12 +153,39 @@ fn load(
             Err(why)
         }
     };
-    let log = scan::scan(connection, Some(bounds), &mut decode, &mut wrong).map_err(failed)?;
+    // Each takes as long as the other.
+    let (checked, log) = std::thread::scope(|scope| {
+        let checking = scope.spawn(|| quick_check(path));
+        let log = scan::scan(connection, Some(bounds), &mut decode, &mut wrong);
+        (checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), log)
+    });
+    let checked = checked?;
+    if checked != "ok" {
+        return Err(Error::Corrupt { path: path.display().to_string(), detail: checked });
+    }
+    let log = log.map_err(failed)?;
     match (unreadable, first) {
         (Some(why), _) => Err(Error::Backend { doing: "decrypting the store", source: Unreadable(why).into() }),
         (None, Some(detail)) => Err(Error::Corrupt { path: path.display().to_string(), detail }),
         (None, None) => Ok((log, stale)),
     }
+}
+
+/// What SQLite finds wrong with its own structures; `ok` where nothing is.
+fn quick_check(path: &Path) -> Result<String, Error> {
+    let connection = open_beside(path)?;
+    let checked = connection.pragma_query_value(None, "quick_check", |row| row.get(0));
+    checked.map_err(|error| failed(path, error))
+}
+
+/// Opens a file to read it, which others may have open. SQLite may write to its -wal and -shm, never to the file
+/// itself.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(path, error))?;
+    let keep = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    keep.map_err(|error| failed(path, error))?;
+    Ok(connection)
 }
 
 /// Whether a failure of SQLite says that the file is damaged.

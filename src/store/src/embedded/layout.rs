@@ -108,9 +108,10 @@ fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
             transaction.prepare("SELECT mod_revision, key, value, create_revision FROM live ORDER BY mod_revision")?;
         let mut rows = live.query([])?;
         let mut total = 0;
+        let mut insert = transaction.prepare(row::INSERT)?;
         while let Some(row) = rows.next()? {
             let row = Row::read_unsummed(row)?;
-            total = row.insert(transaction, total)?;
+            total = row.insert(&mut insert, total)?;
         }
     }
     // What came before is known by its outcome alone.

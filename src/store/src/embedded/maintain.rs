@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, ffi};
 
-use super::disk::{REPLACED, RESTORING, beside, failed, folder_of, is_damage, lock, make_new};
+use super::disk::{REPLACED, RESTORING, beside, failed, folder_of, is_damage, lock, make_new, open_beside};
 use super::layout::{self, Unusable};
 use super::row::{signed, unsigned};
 use super::scan;
@@ -184,14 +183,10 @@ pub fn restore(from: &Path, path: &Path, overwrite: bool) -> Result<Restored, Er
     Ok(Restored { check, revision, kept })
 }
 
-/// Opens a file to read it. SQLite may write to its -wal and -shm, never to the file itself.
+/// Opens a file to read it; it must be there.
 fn open(path: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     fs::metadata(path).map_err(io("opening the store"))?;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(path, error))?;
-    let keep = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-    keep.map_err(|error| failed(path, error))?;
-    Ok(connection)
+    open_beside(path)
 }
 
 /// A file that must hold a store without damage; `named` is the one that a person knows.

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, params};
+use rusqlite::{Statement, params};
+
+/// Appends a row.
+pub(super) const INSERT: &str = "
+    INSERT INTO log (revision, key, value, create_revision, checksum, total) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 /// What a revision changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,23 +40,18 @@ impl Row {
         hasher.finalize()
     }
 
-    /// Appends the row; answers the new total of checksums.
-    pub(super) fn insert(&self, connection: &Connection, total: i64) -> Result<i64, rusqlite::Error> {
+    /// Appends the row with [`INSERT`]; answers the new total of checksums.
+    pub(super) fn insert(&self, insert: &mut Statement<'_>, total: i64) -> Result<i64, rusqlite::Error> {
         let checksum = i64::from(self.checksum());
         let total = total.wrapping_add(checksum);
-        connection
-            .prepare_cached(
-                "INSERT INTO log (revision, key, value, create_revision, checksum, total)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                signed(self.revision),
-                &*self.key,
-                self.value.as_deref(),
-                signed(self.create_revision),
-                checksum,
-                total
-            ])?;
+        insert.execute(params![
+            signed(self.revision),
+            &*self.key,
+            self.value.as_deref(),
+            signed(self.create_revision),
+            checksum,
+            total
+        ])?;
         Ok(total)
     }
 

@@ -70,16 +70,16 @@ impl Log {
             self.superseded.push_back(Superseded { at: revision, revision: previous.mod_revision });
         }
         let key = previous.as_ref().map_or(key, |previous| previous.key.clone());
-        let current = value.map(|value| Entry { key: key.clone(), value, create_revision, mod_revision: revision });
+        let entry = |value| Arc::new(Entry { key: key.clone(), value, create_revision, mod_revision: revision });
+        let current = value.map(entry);
         match &current {
-            Some(entry) => drop(self.tree.insert(Arc::new(entry.clone()))),
+            Some(entry) => drop(self.tree.insert(entry.clone())),
             None => {
                 self.tree.remove(&key);
                 self.superseded.push_back(Superseded { at: revision, revision });
             }
         }
         if known && let Some(bounds) = bounds {
-            let previous = previous.map(|entry| Entry::clone(&entry));
             self.remember(Event { revision, current, previous }, bounds);
         }
         impossible.map_or(Ok(()), Err)

@@ -74,7 +74,7 @@ async fn a_closed_store_refuses_writes_ends_watches_and_opens_again_where_it_was
     let event = next_event(&mut watch).await;
     assert_eq!((event.revision, event.previous.is_none()), (3, true));
     let event = next_event(&mut watch).await;
-    assert_eq!((event.revision, &event.current, &event.previous), (4, &None, &Some(dropped)));
+    assert_eq!((event.revision, event.current.as_deref(), event.previous.as_deref()), (4, None, Some(&dropped)));
     assert_eq!(create(&store, "/next", "").await.mod_revision, 5);
 }
 
@@ -190,7 +190,7 @@ async fn nothing_plain_is_left_on_disk_once_it_is_encrypted_and_revisions_stay()
     assert_eq!((found.wrong.len(), found.keys, found.revision), (0, 2, 4), "{found:?}");
     let store = open(&directory, options);
     let mut watch = store.watch("/s", Some(2)).await.expect("events are as they were");
-    assert_eq!(next_event(&mut watch).await.previous.as_ref(), Some(&first));
+    assert_eq!(next_event(&mut watch).await.previous.as_deref(), Some(&first));
 }
 
 fn sealing(providers: Vec<crate::encryption::Provider>) -> Arc<Encryption> {
@@ -227,6 +227,47 @@ async fn nothing_plain_is_left_of_values_that_were_compacted_before_they_were_en
     backup(&path, &copy).expect("a backup");
     assert_eq!(plain(&copy), 0);
     drop(store);
+}
+
+#[test]
+fn a_store_that_gives_up_says_so_on_whichever_thread_it_does() {
+    for flavour in ["the writer's", "the caller's"] {
+        let mut runtime = match flavour {
+            "the writer's" => tokio::runtime::Builder::new_current_thread(),
+            _ => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        let gives_up = async {
+            let (directory, store) = fresh(Options::default());
+            create(&store, "/a", "").await;
+            let mut watch = store.watch("/", None).await.expect("a watch");
+            let raw = rusqlite::Connection::open(directory.path().join("state.db")).expect("opens");
+            raw.execute_batch("ALTER TABLE log RENAME TO lost").expect("changed");
+            let ended = tokio::time::timeout(Duration::from_millis(20), store.ended()).await;
+            assert!(ended.is_err(), "nothing has happened yet");
+            let refused = store.put("/b", Bytes::new(), Precondition::Absent).await;
+            assert!(matches!(refused, Err(Error::Backend { .. })), "{refused:?}");
+            tokio::time::timeout(Duration::from_secs(10), store.ended()).await.expect("is told");
+            let closed = store.put("/c", Bytes::new(), Precondition::Absent).await;
+            assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+            while watch.next().await.is_ok() {}
+            assert!(store.get("/a").await.expect("read").is_some());
+        };
+        std::thread::spawn(move || runtime.block_on(gives_up)).join().expect(flavour);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_encrypted_is_refused_alone() {
+    let (_directory, store) = fresh(Options { encryption: sealing(vec![]), ..Options::default() });
+    let puts = (0..64).map(|number| {
+        let key = if number == 31 { "/s".to_string() } else { format!("/{number}") };
+        let store = &store;
+        async move { store.put(&key, Bytes::new(), Precondition::Absent).await.map(drop).map_err(|_| number) }
+    });
+    let refused: Vec<i32> = futures::future::join_all(puts).await.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused, [31]);
+    assert_eq!(store.revision().await.expect("a revision"), 64, "no revision is left out");
 }
 
 #[tokio::test]

@@ -1,128 +1,122 @@
-//! The one writer: group commit in order of arrival.
+//! One transaction: every write of a batch is checked against the newest state in order, all that hold are committed
+//! durably together, published, and only then answered.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
 
 use super::Done;
 use super::disk::Disk;
+use super::queue::{Answer, Operation, Request};
+use super::row::Row;
 use super::scan::Superseded;
-use crate::memory::{Memory, View};
+use crate::encryption::Encryption;
+use crate::memory::Memory;
+use crate::tree::Tree;
 use crate::{Entry, Error, Event, Precondition};
 
-/// Most bytes of values in one transaction, so that one fsync stays short.
-const BATCH_BYTES: usize = 8 << 20;
 /// So many rows that nobody needs are taken out together: one by one, each would cost a page of its own.
 const COMPACT_AT: usize = 512;
 /// Most rows that one transaction takes out, so that who waits for it hardly notices.
 const COMPACT_MAX: usize = 2048;
-
-/// A write that waits.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) operation: Operation,
-    pub(super) answer: oneshot::Sender<Result<Done, Error>>,
-}
-
-#[derive(Debug)]
-pub(super) enum Operation {
-    Put { key: Arc<str>, value: Bytes, precondition: Precondition },
-    Delete { key: Arc<str>, revision: u64 },
-}
-
-impl Operation {
-    fn size_bytes(&self) -> usize {
-        match self {
-            Self::Put { value, .. } => value.len(),
-            Self::Delete { .. } => 0,
-        }
-    }
-}
+/// SQLite takes a thousand million bytes for a value; with room for its encryption.
+const VALUE_BYTES_MAX: usize = 999_000_000;
 
 pub(super) struct Writer {
     disk: Disk,
-    view: View,
+    /// Of the last commit, which memory shows.
+    revision: u64,
     memory: Arc<Memory>,
-    batch_writes: usize,
+    encryption: Arc<Encryption>,
     /// Rows that go once their events have left the ring, oldest first.
     superseded: VecDeque<Superseded>,
+}
+
+/// What came of a batch.
+pub(super) struct Outcome {
+    pub(super) answers: Vec<Answer>,
+    /// Whether the disk can be trusted to hold what memory shows.
+    pub(super) sound: bool,
+}
+
+/// A batch as it will be: what is published stays as it is until all is durable.
+struct Batch<'a> {
+    published: &'a Tree,
+    /// What the batch has made of its keys so far; `None` where it has deleted them.
+    changed: HashMap<Arc<str>, Option<Arc<Entry>>>,
+    revision: u64,
+    encryption: &'a Encryption,
+    events: Vec<Arc<Event>>,
+    rows: Vec<Row>,
 }
 
 impl Writer {
     pub(super) fn new(
         disk: Disk,
-        view: View,
+        revision: u64,
         superseded: VecDeque<Superseded>,
         memory: Arc<Memory>,
-        batch_writes: usize,
+        encryption: Arc<Encryption>,
     ) -> Self {
-        Self { disk, view, memory, batch_writes, superseded }
+        Self { disk, revision, memory, encryption, superseded }
     }
 
-    /// Serves requests until every sender is gone, then closes the disk.
-    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            let mut bytes = first.operation.size_bytes();
-            let mut batch = vec![first];
-            while batch.len() < self.batch_writes && bytes < BATCH_BYTES {
-                let Ok(request) = requests.try_recv() else { break };
-                bytes += request.operation.size_bytes();
-                batch.push(request);
-            }
-            if !self.commit(batch) {
-                tracing::error!("the store on disk is not what was committed; the store stops");
-                break;
-            }
+    /// How many rows the next transaction takes out; none where they are too few to be worth it.
+    fn compactable(&self) -> usize {
+        if self.superseded.len() < COMPACT_AT {
+            return 0;
         }
-        self.memory.close();
-    }
-
-    /// The rows that the next transaction takes out; none where they are too few to be worth it.
-    fn compactable(&self) -> VecDeque<Superseded> {
         let floor = self.memory.floor();
         // The newest row stays: it says which revision the store is at.
-        let old = self.superseded.partition_point(|row| row.at <= floor && row.at < self.view.revision);
+        let old = self.superseded.partition_point(|row| row.at <= floor && row.at < self.revision);
         // Both rows of a deletion go together, or an event whose previous value is gone would be left.
         let mut count = if old < COMPACT_AT { 0 } else { old.min(COMPACT_MAX) };
         while count > 0 && count < old && self.superseded[count].at == self.superseded[count - 1].at {
             count += 1;
         }
-        self.superseded.iter().take(count).copied().collect()
+        count
     }
 
-    /// Carries out a batch; answers false where the disk can no longer be trusted to hold what memory shows.
-    fn commit(&mut self, batch: Vec<Request>) -> bool {
-        let mut view = self.view.clone();
-        let mut events = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        for Request { operation, answer } in batch {
-            answers.push((answer, apply(&mut view, &mut events, operation)));
+    /// Carries out a batch.
+    pub(super) fn commit(&mut self, batch: Vec<Request>) -> Outcome {
+        let (answers, events, rows) = self.memory.read(|view| self.check(&view.tree, batch));
+        let mut answers: Vec<Answer> = answers;
+        if events.is_empty() {
+            return Outcome { answers, sound: true };
         }
-        if !events.is_empty() {
-            let gone = self.compactable();
-            if let Err(failure) = self.disk.commit(&events, &gone) {
-                let failure = Arc::new(failure);
-                tracing::error!(error = %stdx::error::chain(&failure), "a transaction of the store failed");
-                for (answer, _) in answers {
-                    let source = Box::new(failure.clone());
-                    // Whoever no longer waits does not need the answer.
-                    let _ = answer.send(Err(Error::Backend { doing: "writing to the store", source }));
-                }
-                return self.disk.revision().is_ok_and(|revision| revision == self.view.revision);
+        let gone = self.compactable();
+        if let Err(failure) = self.disk.commit(&rows, self.superseded.iter().take(gone)) {
+            let failure = Arc::new(failure);
+            tracing::error!(error = %stdx::error::chain(&failure), "a transaction of the store failed");
+            for (_, outcome) in &mut answers {
+                let source = Box::new(failure.clone());
+                *outcome = Err(Error::Backend { doing: "writing to the store", source });
             }
-            self.superseded.drain(..gone.len());
-            for event in &events {
-                self.superseded.extend(supersedes(event));
-            }
-            self.view = view.clone();
-            self.memory.publish(view, events);
+            let sound = self.disk.revision().is_ok_and(|revision| revision == self.revision);
+            return Outcome { answers, sound };
         }
-        for (answer, outcome) in answers {
-            let _ = answer.send(outcome);
+        self.superseded.drain(..gone);
+        for event in &events {
+            self.superseded.extend(supersedes(event));
         }
-        true
+        self.revision += events.len() as u64;
+        self.memory.publish(events);
+        Outcome { answers, sound: true }
+    }
+
+    /// Carries a batch out against what is published: the answers if it becomes durable, the events and their rows.
+    fn check(&self, published: &Tree, batch: Vec<Request>) -> (Vec<Answer>, Vec<Arc<Event>>, Vec<Row>) {
+        let count = batch.len();
+        let mut done = Batch {
+            published,
+            changed: HashMap::with_capacity(count),
+            revision: self.revision,
+            encryption: &self.encryption,
+            events: Vec::with_capacity(count),
+            rows: Vec::with_capacity(count),
+        };
+        let apply = |Request { operation, reply }: Request| (reply, done.apply(operation));
+        let answers = batch.into_iter().map(apply).collect();
+        (answers, done.events, done.rows)
     }
 }
 
@@ -134,36 +128,66 @@ fn supersedes(event: &Event) -> impl Iterator<Item = Superseded> {
     previous.into_iter().chain(own).map(move |revision| Superseded { at, revision })
 }
 
-/// Checks one operation against the state before it and carries it out in memory.
-fn apply(view: &mut View, events: &mut Vec<Arc<Event>>, operation: Operation) -> Result<Done, Error> {
-    let revision = view.revision + 1;
-    let (done, event) = match operation {
-        Operation::Put { key, value, precondition } => {
-            let previous = view.tree.get(&key).cloned();
-            let holds = match (precondition, &previous) {
-                (Precondition::Absent, None) => true,
-                (Precondition::Revision(expected), Some(entry)) => entry.mod_revision == expected,
-                _ => false,
-            };
-            if !holds {
-                return Err(Error::Conflict { current: previous.map(|entry| Entry::clone(&entry)) });
-            }
-            let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
-            let key = previous.as_ref().map_or(key, |entry| entry.key.clone());
-            let entry = Arc::new(Entry { key, value, create_revision, mod_revision: revision });
-            view.tree.insert(entry.clone());
-            let previous = previous.map(|entry| Entry::clone(&entry));
-            (Done::Put(entry.clone()), Event { revision, current: Some(Entry::clone(&entry)), previous })
+/// SQLite would refuse it, and every other write of the transaction with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the value of {key} has {size_bytes} bytes, the store takes up to {VALUE_BYTES_MAX}")]
+struct TooLarge {
+    key: Arc<str>,
+    size_bytes: usize,
+}
+
+impl Batch<'_> {
+    /// What a key holds after the writes of the batch so far.
+    fn current(&self, key: &str) -> Option<&Arc<Entry>> {
+        // Most batches of one are looked up in one place.
+        match self.changed.is_empty() {
+            true => self.published.get(key),
+            false => self.changed.get(key).map_or_else(|| self.published.get(key), Option::as_ref),
         }
-        Operation::Delete { key, revision: expected } => match view.tree.get(&key).cloned() {
-            Some(entry) if entry.mod_revision == expected => {
-                view.tree.remove(&key);
-                (Done::Deleted(revision), Event { revision, current: None, previous: Some(Entry::clone(&entry)) })
+    }
+
+    /// Checks one operation against the state before it and carries it out in memory.
+    fn apply(&mut self, operation: Operation) -> Result<Done, Error> {
+        let revision = self.revision + 1;
+        let (done, event, kept) = match operation {
+            Operation::Put { key, value, precondition } => {
+                let doing = "writing to the store";
+                let size_bytes = value.len();
+                if size_bytes > VALUE_BYTES_MAX {
+                    return Err(Error::Backend { doing, source: TooLarge { key, size_bytes }.into() });
+                }
+                let previous = self.current(&key).cloned();
+                let holds = match (precondition, &previous) {
+                    (Precondition::Absent, None) => true,
+                    (Precondition::Revision(expected), Some(entry)) => entry.mod_revision == expected,
+                    _ => false,
+                };
+                if !holds {
+                    return Err(Error::Conflict { current: previous.map(|entry| Entry::clone(&entry)) });
+                }
+                let kept = self.encryption.seal(&key, &value);
+                let kept = kept.map_err(|error| Error::Backend { doing, source: error.into() })?;
+                let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
+                let key = previous.as_ref().map_or(key, |entry| entry.key.clone());
+                let entry = Arc::new(Entry { key, value, create_revision, mod_revision: revision });
+                self.changed.insert(entry.key.clone(), Some(entry.clone()));
+                let event = Event { revision, current: Some(entry.clone()), previous };
+                let row = Row { revision, key: entry.key.clone(), value: Some(kept), create_revision };
+                (Done::Put(entry), event, row)
             }
-            current => return Err(Error::Conflict { current: current.map(|entry| Entry::clone(&entry)) }),
-        },
-    };
-    view.revision = revision;
-    events.push(Arc::new(event));
-    Ok(done)
+            Operation::Delete { key, revision: expected } => match self.current(&key).cloned() {
+                Some(entry) if entry.mod_revision == expected => {
+                    self.changed.insert(entry.key.clone(), None);
+                    let event = Event { revision, current: None, previous: Some(entry.clone()) };
+                    let row = Row { revision, key: entry.key.clone(), value: None, create_revision: 0 };
+                    (Done::Deleted(revision), event, row)
+                }
+                current => return Err(Error::Conflict { current: current.map(|entry| Entry::clone(&entry)) }),
+            },
+        };
+        self.revision = revision;
+        self.events.push(Arc::new(event));
+        self.rows.push(kept);
+        Ok(done)
+    }
 }

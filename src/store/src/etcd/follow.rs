@@ -178,20 +178,21 @@ fn take(shared: &Shared, response: WatchResponse) -> Result<(), Unreadable> {
         let revision = unsigned(kv.mod_revision);
         let event = if *kind == EventType::Delete as i32 {
             let Some(previous) = shared.key(kv).and_then(|key| view.tree.remove(key)) else { continue };
-            Event { revision, current: None, previous: Some(Entry::clone(&previous)) }
+            Event { revision, current: None, previous: Some(previous) }
         } else {
             let Some((mut entry, _)) = shared.entry(kv)? else { continue };
             if let Some(previous) = view.tree.get(&entry.key) {
                 entry.key = previous.key.clone();
             }
-            let previous = view.tree.insert(Arc::new(entry.clone())).map(|previous| Entry::clone(&previous));
+            let entry = Arc::new(entry);
+            let previous = view.tree.insert(entry.clone());
             Event { revision, current: Some(entry), previous }
         };
         events.push(Arc::new(event));
     }
     view.revision = from.max(unsigned(newest));
     let revision = view.revision;
-    shared.memory.publish(view, events);
+    shared.memory.publish_view(view, events);
     shared.applied.send_replace(revision);
     Ok(())
 }

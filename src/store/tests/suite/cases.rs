@@ -198,7 +198,7 @@ pub async fn watches_of_keys_and_prefixes_of_any_length_get_only_what_is_theirs(
         made.push(create(&*store, key, "").await);
     }
     for entry in &made {
-        assert_eq!(next_event(&mut all).await.current.as_ref(), Some(entry));
+        assert_eq!(next_event(&mut all).await.current.as_deref(), Some(entry));
     }
     assert_eq!(next_event(&mut one).await.revision, made[2].mod_revision);
     assert_eq!(next_event(&mut namespace).await.revision, made[1].mod_revision);
