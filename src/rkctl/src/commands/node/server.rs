@@ -69,7 +69,7 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         .with_context(|| format!("create {}", config.data_dir.display()))?;
     let store = open_store(&config).await?;
     let plugins = policy::plugins(&settings(&config), store.clone()).await?;
-    let server = apiserver::Server::new(server_config(&config)?, store, plugins).await?;
+    let server = apiserver::Server::new(server_config(&config)?, store.clone(), plugins).await?;
 
     // Each acts by its role, which the server has seen to when it is ready. The controllers read together, and each
     // writes as its service account.
@@ -85,6 +85,7 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
     let mut parts = JoinSet::new();
     let ends = shutdown.clone();
     parts.spawn(async move { server.run(ends).await.context("the API server failed") });
+    parts.spawn(keep_to(store, shutdown.clone()));
     wait_until_ready(&health, &shutdown).await;
     notify::ready();
     let controller_config = controllers::Config {
@@ -125,6 +126,14 @@ async fn serve(config: ServerConfiguration, shutdown: CancellationToken) -> anyh
         shutdown.cancel();
     }
     outcome
+}
+
+/// A store that has given up takes no write any more, until the process is started anew and reads it again.
+async fn keep_to(store: Arc<dyn Store>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = store.ended() => anyhow::bail!("the store has given up; what was wrong is in the log above"),
+    }
 }
 
 /// Opens the store that the configuration names.
