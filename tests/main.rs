@@ -24,6 +24,7 @@ mod machine;
 mod nodes;
 mod old_kubectl;
 mod output;
+mod outside;
 mod recovery;
 mod reset;
 mod rollout;
@@ -60,6 +61,7 @@ const STAGES: &[Stage] = &[
             kubeconfig::DRILLS,
         ],
         alone: &[
+            outside::DRILLS,
             scheduling::DRILLS,
             faults::DRILLS,
             cut::DRILLS,

@@ -202,6 +202,11 @@ impl Cluster {
         self.status.addresses.get(host).unwrap_or_else(|| panic!("the lab has no host {host}"))
     }
 
+    /// This machine's address, as the hosts reach it.
+    pub fn gateway(&self) -> &str {
+        &self.status.gateway
+    }
+
     /// Runs a script on a host as root; it must succeed.
     #[track_caller]
     pub fn host(&self, host: &str, script: &str) -> String {

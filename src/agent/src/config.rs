@@ -66,7 +66,8 @@ pub struct Config {
     /// For the overlay; the agent itself does not use it.
     #[serde(default)]
     pub overlay: Option<serde_json::Value>,
-    /// The host's resolver configuration that pods inherit.
+    /// The host's resolver configuration that pods inherit; where it names only loopback addresses, the one that
+    /// systemd-resolved keeps beside it.
     #[serde(default = "resolv_conf")]
     pub resolv_conf: PathBuf,
     /// How many pods the node takes.

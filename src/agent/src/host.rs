@@ -63,7 +63,7 @@ impl Host {
 
     /// The host's resolver configuration as it is now.
     pub fn resolver(&self) -> HostResolver {
-        HostResolver::parse(&std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default())
+        HostResolver::read(&self.config.resolv_conf)
     }
 }
 

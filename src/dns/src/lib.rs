@@ -1,12 +1,13 @@
 //! Cluster DNS: the names of services and pods, from the API; every other name from the host's resolvers.
 //!
 //! Follows the Kubernetes DNS-based service discovery specification 1.1.0. `zone` decides what a name means and knows
-//! no network; `server` speaks DNS.
+//! no network; `server` speaks DNS; `upstream` chooses who is asked for the rest.
 
 mod fit;
 mod health;
 mod run;
 mod server;
+mod upstream;
 pub mod zone;
 
 pub use run::{Config, run};

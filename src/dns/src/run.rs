@@ -16,12 +16,17 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use crate::Error;
 use crate::server::Server;
+use crate::upstream;
 use crate::zone::{View, cluster_addresses, service_of};
 
 /// An idle TCP connection is closed after this long.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers that wait on one TCP connection.
 const TCP_BUFFERED: usize = 32;
+
+/// The cluster's own DNS, as every Kubernetes cluster calls it (`addons/dns/service.yaml`).
+const SYSTEM: &str = "kube-system";
+const SERVICE: &str = "kube-dns";
 
 /// What the DNS server needs to know.
 #[derive(Debug, Clone)]
@@ -42,10 +47,10 @@ pub struct Config {
 /// Where an address cannot be listened on or the configuration is wrong.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let zone = zone_name(&config.domain)?;
-    let resolver = resolver(&config)?;
     let view = Arc::new(Cluster::new(&context));
     let health = tokio::spawn(crate::health::serve(config.health_listen, view.clone(), context.shutdown.clone()));
     view.synced().await;
+    let resolver = resolver(&config, &view)?;
     let refused = |source| Error::Listen { address: config.listen, source };
     let mut server = DnsServer::new(Server::new(view.clone(), zone, resolver));
     server.register_socket(UdpSocket::bind(config.listen).await.map_err(refused)?);
@@ -69,25 +74,24 @@ fn zone_name(domain: &str) -> Result<Name, Error> {
 }
 
 /// The resolvers of the file; none where it names none, as on a host without a network beyond the cluster.
-fn resolver(config: &Config) -> Result<Option<TokioResolver>, Error> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Resolvers {
-        path: config.resolv_conf.display().to_string(),
-        source,
-    };
+fn resolver(config: &Config, view: &Cluster) -> Result<Option<TokioResolver>, Error> {
+    let path = config.resolv_conf.display();
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Resolvers { path: path.to_string(), source };
     let text = match std::fs::read_to_string(&config.resolv_conf) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(Box::new(error))),
     };
-    if !text.lines().any(|line| line.trim_start().starts_with("nameserver")) {
-        tracing::warn!(path = %config.resolv_conf.display(), "no name server; names outside of the cluster are refused");
-        return Ok(None);
+    let is_own = |address| upstream::is_here(address) || view.is_cluster_dns(address);
+    let upstream = upstream::read(&text, is_own).map_err(|error| failed(Box::new(error)))?;
+    if !upstream.refused.is_empty() {
+        tracing::warn!(%path, servers = ?upstream.refused, "not asked: these name servers are this one");
     }
-    let (parsed, mut options) =
-        hickory_resolver::system_conf::parse_resolv_conf(&text).map_err(|error| failed(Box::new(error)))?;
-    options.ndots = 0;
-    let builder = TokioResolver::builder_with_config(parsed, Default::default()).with_options(options);
-    builder.build().map(Some).map_err(|error| failed(Box::new(error)))
+    let resolver = upstream.resolver().map_err(|error| failed(Box::new(error)))?;
+    if resolver.is_none() {
+        tracing::warn!(%path, "no name server; names outside of the cluster are refused");
+    }
+    Ok(resolver)
 }
 
 /// The cluster as the informers see it.
@@ -126,6 +130,14 @@ impl Cluster {
     async fn synced(&self) {
         self.services.synced().await;
         self.slices.synced().await;
+    }
+
+    /// Whether it is the address of the service that leads to servers as this one.
+    fn is_cluster_dns(&self, address: IpAddr) -> bool {
+        let service = self.service_at(address);
+        service.is_some_and(|service| {
+            service.metadata.namespace.as_deref() == Some(SYSTEM) && service.metadata.name.as_deref() == Some(SERVICE)
+        })
     }
 
     fn set_ready(&self) {

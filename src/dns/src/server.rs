@@ -237,3 +237,6 @@ impl RequestHandler for Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

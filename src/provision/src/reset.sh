@@ -186,7 +186,7 @@ if [ "$status" = 0 ]; then
     else
         rm -rf /var/lib/rkctl
     fi
-    rm -rf /etc/rkctl /run/rkctl
+    rm -rf /etc/rkctl
     rm -f /usr/local/bin/rkctl
 fi
 systemctl daemon-reload

@@ -1,6 +1,7 @@
 //! The resolver configuration and the hosts file of pods.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use cri::v1;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
@@ -9,6 +10,11 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 const NAMESERVERS_MAX: usize = 3;
 /// Kubernetes' bound on search domains.
 const SEARCHES_MAX: usize = 32;
+/// Where systemd-resolved keeps the servers that it asks itself; `/etc/resolv.conf` names only its own address then.
+/// Source: systemd-resolved.service(8).
+const BEHIND_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+/// What a pod gets that has no server to ask: the runtime fills an empty configuration with the host's.
+const NO_SEARCH: &str = ".";
 
 /// The host's `resolv.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +28,20 @@ pub struct HostResolver {
 }
 
 impl HostResolver {
+    /// The host's configuration as it is now. Where it names only the host's own loopback, that of the servers behind
+    /// systemd-resolved: a pod's loopback is its own.
+    pub fn read(path: &Path) -> Self {
+        let parse = |path: &Path| std::fs::read_to_string(path).ok().map(|text| Self::parse(&text));
+        Self::choose(parse(path).unwrap_or_default(), || parse(Path::new(BEHIND_RESOLVED)))
+    }
+
+    fn choose(own: Self, behind: impl FnOnce() -> Option<Self>) -> Self {
+        if own.servers.is_empty() || !own.servers.iter().all(|server| is_loopback(server)) {
+            return own;
+        }
+        behind().filter(|behind| behind.servers.iter().any(|server| !is_loopback(server))).unwrap_or(own)
+    }
+
     /// Reads the text of a `resolv.conf`; the last `search` line wins, as in glibc.
     pub fn parse(text: &str) -> Self {
         let mut resolver = Self::default();
@@ -39,7 +59,7 @@ impl HostResolver {
     }
 }
 
-/// The resolver configuration of a pod. An empty one leaves the runtime to copy the host's.
+/// The resolver configuration of a pod; never an empty one, for which the runtime would copy the host's.
 pub fn dns_config(pod: &Pod, host: &HostResolver, cluster_dns: &[IpAddr], cluster_domain: &str) -> v1::DnsConfig {
     let Some(spec) = pod.spec.as_ref() else { return v1::DnsConfig::default() };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
@@ -59,7 +79,7 @@ pub fn dns_config(pod: &Pod, host: &HostResolver, cluster_dns: &[IpAddr], cluste
             }
         }
         _ => v1::DnsConfig {
-            servers: host.servers.clone(),
+            servers: reachable(spec, host),
             searches: host.searches.clone(),
             options: host.options.clone(),
         },
@@ -78,7 +98,22 @@ pub fn dns_config(pod: &Pod, host: &HostResolver, cluster_dns: &[IpAddr], cluste
     }
     unique(&mut dns.servers, NAMESERVERS_MAX);
     unique(&mut dns.searches, SEARCHES_MAX);
+    if dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty() {
+        dns.searches.push(NO_SEARCH.to_owned());
+    }
     dns
+}
+
+/// The host's servers that a pod reaches: those on the host's loopback only from the host's network.
+fn reachable(spec: &PodSpec, host: &HostResolver) -> Vec<String> {
+    let on_host = spec.host_network == Some(true);
+    host.servers.iter().filter(|server| on_host || !is_loopback(server)).cloned().collect()
+}
+
+/// Whether a server of a `resolv.conf` is this host itself; a link may follow an IPv6 address.
+fn is_loopback(server: &str) -> bool {
+    let address = server.split('%').next().unwrap_or_default().parse::<IpAddr>();
+    address.is_ok_and(|address| address.to_canonical().is_loopback() || address.is_unspecified())
 }
 
 fn effective_policy(spec: &PodSpec) -> &str {
@@ -174,6 +209,36 @@ mod tests {
             (none.servers, none.searches, none.options),
             (vec!["1.1.1.1".into()], vec!["a.b".into()], vec!["ndots:2".into()])
         );
+    }
+
+    #[test]
+    fn a_stub_resolver_on_the_hosts_loopback_is_no_server_of_pods() {
+        let stub = || HostResolver::parse("nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch example.org\n");
+        let behind = || HostResolver::parse("nameserver 9.9.9.9\nsearch example.org\n");
+        let only_itself = || HostResolver::parse("nameserver 127.0.0.1\n");
+        assert_eq!(HostResolver::choose(stub(), || Some(behind())), behind());
+        assert_eq!(HostResolver::choose(stub(), || Some(only_itself())), stub());
+        assert_eq!(HostResolver::choose(stub(), || None), stub());
+        let mixed = HostResolver::parse("nameserver 127.0.0.1\nnameserver 9.9.9.9\n");
+        assert_eq!(HostResolver::choose(mixed.clone(), || panic!("nobody asks")), mixed);
+
+        let dns = |spec: serde_json::Value, host: &str| {
+            let config = dns_config(&pod(spec), &HostResolver::parse(host), &[], "cluster.local");
+            (config.servers, config.searches, config.options)
+        };
+        let default = || json!({ "dnsPolicy": "Default" });
+        assert_eq!(dns(default(), "nameserver 127.0.0.1\nnameserver 9.9.9.9\n").0, ["9.9.9.9"]);
+        for host in
+            ["nameserver 127.0.0.53\n", "nameserver ::1\n", "nameserver ::ffff:127.0.0.1\n", "nameserver 0.0.0.0\n", ""]
+        {
+            assert_eq!(
+                dns(default(), host),
+                (vec![], vec![".".to_owned()], vec![]),
+                "{host:?}: not the host's own file"
+            );
+        }
+        // On the host's network its loopback is the pod's.
+        assert_eq!(dns(json!({ "hostNetwork": true }), "nameserver 127.0.0.53\n").0, ["127.0.0.53"]);
     }
 
     #[test]
