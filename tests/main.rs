@@ -8,6 +8,7 @@
 mod absent;
 mod access;
 mod apply;
+mod bare;
 mod cut;
 mod describe;
 mod dns;
@@ -66,6 +67,7 @@ const STAGES: &[Stage] = &[
             faults::DRILLS,
             cut::DRILLS,
             absent::DRILLS,
+            bare::DRILLS,
             left::DRILLS,
             up_again::DRILLS,
             recovery::DRILLS,

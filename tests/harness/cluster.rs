@@ -218,6 +218,12 @@ impl Cluster {
         self.hosts.ssh(host, script, b"")
     }
 
+    /// Runs a script on a host as root with `input` on its standard input; it must succeed.
+    #[track_caller]
+    pub fn host_with(&self, host: &str, script: &str, input: &[u8]) -> String {
+        self.hosts.ssh(host, script, input).ok()
+    }
+
     /// `reboot`, `cut`, `heal` or `kill` of a host.
     #[track_caller]
     pub fn host_verb(&self, verb: &str, host: &str) {

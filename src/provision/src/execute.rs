@@ -51,6 +51,9 @@ pub struct StepResult {
     pub outcome: Outcome,
     /// How long it took.
     pub elapsed_ms: u64,
+    /// What a person should know of it, though it is done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What came of a plan.
@@ -156,19 +159,20 @@ impl Run<'_> {
     async fn host(&self, host: &str, steps: &[&Step]) {
         for step in steps {
             if let Some(cause) = self.skipped(host, step) {
-                self.record(step, Outcome::Skipped { cause }, Duration::ZERO);
+                self.record(step, Outcome::Skipped { cause }, Duration::ZERO, Vec::new());
                 continue;
             }
             self.job.progress.begin(step);
             let began = Instant::now();
-            let outcome = match actions::carry_out(self.job, self.shared, step).await {
-                Ok(()) => Outcome::Done,
+            let (outcome, notes) = match actions::carry_out(self.job, self.shared, step).await {
+                Ok(notes) => (Outcome::Done, notes),
                 Err(error) => {
                     self.broken().insert(host.to_owned(), format!("`{}` failed on {host}", step.title));
-                    Outcome::Failed { remedy: actions::remedy(step, &error), cause: stdx::error::chain(&error) }
+                    let (remedy, cause) = (actions::remedy(step, &error), stdx::error::chain(&error));
+                    (Outcome::Failed { cause, remedy }, Vec::new())
                 }
             };
-            self.record(step, outcome, began.elapsed());
+            self.record(step, outcome, began.elapsed(), notes);
         }
     }
 
@@ -182,9 +186,9 @@ impl Run<'_> {
         broken.get(host).or(node).cloned()
     }
 
-    fn record(&self, step: &Step, outcome: Outcome, elapsed: Duration) {
+    fn record(&self, step: &Step, outcome: Outcome, elapsed: Duration, notes: Vec<String>) {
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let result = StepResult { step: step.clone(), outcome, elapsed_ms };
+        let result = StepResult { step: step.clone(), outcome, elapsed_ms, notes };
         self.job.progress.end(&result);
         self.results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(result);
     }

@@ -1,8 +1,6 @@
 # Leaves the host as it was before rkctl: what rkctl put here goes, what it put aside comes back.
-# Every part stands by itself, so that a second run finishes what the first could not.
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-LC_ALL=C
-export PATH LC_ALL
+# Every part stands by itself, so that a second run finishes what the first could not. What cannot be taken back is a
+# line that begins with `stays: `.
 original=/var/lib/rkctl/original
 status=0
 failed() { echo "$1" >&2; status=1; }
@@ -144,6 +142,30 @@ rm -f /etc/cni/net.d/10-rkctl.conflist /opt/cni/bin/rkctl-cni
 rm -f /var/lib/cni/results/rkctl-* /var/lib/cni/results/cni-loopback-*
 rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /var/lib/cni/results /var/lib/cni 2>/dev/null
 
+# Packages that were installed for the runtime and the network and that nobody else has come to need.
+goes='' stays='' needed=''
+if [ -s $original/packages ] && [ -s $original/package-manager ]; then
+    manager=$(cat $original/package-manager)
+    for package in $(installed "$manager" | sort -u | comm -12 - $original/packages); do
+        # Stopping its unit would take the host's firewall down.
+        if [ "$package" = nftables ] && systemctl is-enabled -q nftables 2>/dev/null; then
+            stays="$stays $package"
+            needed="$needed nftables.service"
+        else
+            goes="$goes $package"
+        fi
+    done
+    # One that goes may be what another needs that stays.
+    # shellcheck disable=SC2086
+    others=$(needs "$manager" $goes)
+    if [ -n "$others" ]; then
+        stays="$stays$goes" needed="$needed $others" goes=''
+    fi
+    # shellcheck disable=SC2086
+    [ -z "$stays" ] || echo "stays: the packages$stays are needed by" $needed
+fi
+has_word() { case " $1 " in *" $2 "*) true ;; *) false ;; esac }
+
 # The runtime's configuration as it was.
 if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
     if [ -e $original/containerd-config.toml ]; then
@@ -152,6 +174,8 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
         rm -f /etc/containerd/config.toml
     fi
     unit=$(cat $original/containerd-unit 2>/dev/null)
+    # What was installed for rkctl and is needed by something else now runs for that.
+    if has_word "$stays" containerd; then unit='active enabled'; fi
     case $unit in
     active*)
         systemctl stop containerd
@@ -170,6 +194,11 @@ if grep -qs '^# Written by rkctl' /etc/containerd/config.toml; then
         ;;
     esac
     case $unit in *disabled) systemctl disable -q containerd ;; esac
+fi
+if [ -n "$goes" ]; then
+    # shellcheck disable=SC2086
+    said=$(remove "$manager" $goes 2>&1 </dev/null) || failed "cannot remove the packages$goes: $(echo "$said" | tail -n 1)"
+    if has_word "$goes" containerd; then rmdir /var/lib/containerd 2>/dev/null; fi
 fi
 
 # Files; the binary last, since it may be called again until then.

@@ -42,9 +42,16 @@ mkdir -p /var/lib/rkctl
 printf '%s\\t%s\\n' \"$(stat -c '%i %s %Y %Z' \"$1\")\" \"$2\" >/var/lib/rkctl/binary.sha256";
 const JOURNAL: &str = "journalctl -u \"$1\" -n \"$2\" --no-pager -o cat 2>/dev/null";
 
-/// Carries a step out.
-pub(super) async fn carry_out(job: &Job<'_>, shared: &Shared, step: &Step) -> Result<(), Error> {
+/// Carries a step out. Answers what a person should know of it, though it is done.
+pub(super) async fn carry_out(job: &Job<'_>, shared: &Shared, step: &Step) -> Result<Vec<String>, Error> {
     let host = job.fleet.session(&step.host)?;
+    match &step.action {
+        Action::Reset => crate::reset::reset_host(host).await,
+        _ => act(job, shared, host, step).await.map(|()| Vec::new()),
+    }
+}
+
+async fn act(job: &Job<'_>, shared: &Shared, host: &dyn Remote, step: &Step) -> Result<(), Error> {
     match &step.action {
         Action::Run { script, args, input, timeout } => {
             let command = Command::new(*script).stdin(input.clone().into_bytes()).timeout(*timeout);
@@ -87,7 +94,7 @@ pub(super) async fn carry_out(job: &Job<'_>, shared: &Shared, step: &Step) -> Re
         }
         Action::AwaitAddons(names) => addons(host, "wait", names, ADDONS_READY).await,
         Action::RemoveNode { name, drain_timeout } => remove_node(job, host, name, *drain_timeout).await,
-        Action::Reset => crate::reset::reset_host(host).await,
+        Action::Reset => crate::reset::reset_host(host).await.map(drop),
     }
 }
 

@@ -13,34 +13,29 @@ const CONFIG: &str = "/etc/containerd/config.toml";
 /// Downloads from a distribution's mirror may be slow.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// `$1` is the package manager, the rest are packages.
-const INSTALL: &str = "set -eu
+/// `$1` is the package manager, the rest are packages. What was not there before is put down for `rkctl reset`: the
+/// packages that are asked for at once, those that came with them afterwards, whatever comes of it.
+const INSTALL: &str = concat!(
+    "set -eu
 manager=$1
 shift
-case $manager in
-apt-get)
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends \"$@\" >/dev/null
-    ;;
-dnf | yum) $manager install -y -q \"$@\" >/dev/null ;;
-zypper) zypper --non-interactive --quiet install --no-recommends \"$@\" >/dev/null ;;
-apk) apk add --quiet \"$@\" ;;
-pacman) pacman --sync --refresh --noconfirm --needed --quiet \"$@\" >/dev/null ;;
-esac";
+",
+    include_str!("../packages.sh"),
+    include_str!("runtime/remember.sh"),
+    include_str!("runtime/install.sh")
+);
 
 /// Keeps what was there before the first time, and puts standard input in its place in one step.
-const CONFIGURE: &str = "set -eu
+const CONFIGURE: &str = concat!(
+    "set -eu
 mkdir -p /etc/containerd /var/lib/rkctl/original /opt/cni/bin /etc/cni/net.d
 if [ -e \"$1\" ] && ! grep -q '^# Written by rkctl' \"$1\"; then cp -p \"$1\" /var/lib/rkctl/original/containerd-config.toml; fi
-state=/var/lib/rkctl/original/containerd-unit
-[ -e $state ] || {
-    echo \"$(systemctl is-active containerd) $(systemctl is-enabled containerd)\" >$state
-    [ -n \"$(ls -A /var/lib/containerd 2>/dev/null)\" ] || touch /var/lib/rkctl/original/containerd-empty
-}
-cat >\"$1.rkctl-new\"
+",
+    include_str!("runtime/remember.sh"),
+    "cat >\"$1.rkctl-new\"
 chmod 644 \"$1.rkctl-new\"
-mv -f \"$1.rkctl-new\" \"$1\"";
+mv -f \"$1.rkctl-new\" \"$1\""
+);
 
 pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> {
     let missing = missing_tools(view);

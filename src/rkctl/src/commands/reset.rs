@@ -52,7 +52,8 @@ pub fn run(args: Args) -> exit::Answer {
             .buffer_unordered(cluster.options.parallel);
         while let Some((name, result)) = resets.next().await {
             match result {
-                Ok(()) => output::print(&format!("{name}: as it was before rkctl\n"))?,
+                Ok(stays) if stays.is_empty() => output::print(&format!("{name}: as it was before rkctl\n"))?,
+                Ok(stays) => output::print(&format!("{name}: as it was before rkctl, but {}\n", stays.join("; ")))?,
                 Err(error) => {
                     failed = true;
                     eprintln!("{name}: not reset: {}; run it again to continue", stdx::error::chain(&error));

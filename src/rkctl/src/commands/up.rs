@@ -221,6 +221,9 @@ impl Summary<'_> {
     fn text(&self, name: &str, kubeconfig: Option<&PathBuf>, elapsed_ms: u64) -> String {
         let mut text = String::new();
         self.wrong.iter().for_each(|line| text.push_str(&format!("FAILED {line}\n")));
+        for result in &self.report.steps {
+            result.notes.iter().for_each(|note| text.push_str(&format!("NOTE {}: {note}\n", result.step.host)));
+        }
         self.skipped.iter().for_each(|line| text.push_str(&format!("SKIPPED {line}\n")));
         let done = self.report.steps.iter().filter(|result| result.outcome == Outcome::Done).count();
         let seconds = elapsed_ms as f64 / 1000.0;
@@ -255,7 +258,7 @@ mod tests {
         let (id, wave, action) = ("server-ready", Wave::Host, Action::AwaitServer);
         let step =
             Step { host, id, wave, title, action, reason: String::new(), before: String::new(), after: String::new() };
-        Report { steps: vec![StepResult { step, outcome, elapsed_ms: 1 }] }
+        Report { steps: vec![StepResult { step, outcome, elapsed_ms: 1, notes: vec![] }] }
     }
 
     #[test]
