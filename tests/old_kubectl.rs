@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get, on_a_terminal};
 
-drills![looks_and_changes, streams];
+drills![looks_and_changes, streams, attach_over_spdy];
 
 fn looks_and_changes(scene: &Scene) {
     let old = scene.cluster.old_kubectl().namespace(&scene.namespace);
@@ -27,10 +27,19 @@ fn looks_and_changes(scene: &Scene) {
     assert_eq!(diff.status.code(), Some(1), "{}", diff.report());
     let explained = old.ok("explain deployment.spec.strategy");
     assert!(explained.contains("rollingUpdate"), "{explained}");
+    // kubectl itself refuses it, by the schema that it has read.
     let refused = old.with_input("apply -f -", &deployment("web", 1, 1).replace("replicas: 1", "replicas: many")).err();
-    assert!(refused.contains("replicas"), "{refused}");
+    assert!(
+        refused.contains("error validating data: ValidationError(Deployment.spec.replicas): invalid type")
+            && refused.contains("--validate=false"),
+        "{refused}"
+    );
     old.ok("top nodes");
     old.ok("delete deployment web");
+}
+
+fn attach_over_spdy(scene: &Scene) {
+    crate::streams::attach(scene, &scene.cluster.old_kubectl().namespace(&scene.namespace));
 }
 
 fn streams(scene: &Scene) {

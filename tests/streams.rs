@@ -3,11 +3,31 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use testkit::eventually;
+use testkit::{Kubectl, eventually};
 
 use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, get, on_a_terminal, service};
 
-drills![exec_in_a_terminal, exec_hands_on_bytes_and_exit_codes, cp_both_ways, forward_ports];
+drills![
+    exec_in_a_terminal,
+    exec_hands_on_bytes_and_exit_codes,
+    attach_with_and_without_a_terminal,
+    cp_both_ways,
+    forward_ports
+];
+
+/// One that only speaks, one that answers, and a shell on a terminal of its own.
+const ATTACHED: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: attached}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: Never
+  containers:
+    - {name: speaks, image: 'rkctl.local/busybox:1', imagePullPolicy: Never, command: [sh, -c, 'while sleep 1; do echo tick; echo tock >&2; done']}
+    - {name: answers, image: 'rkctl.local/busybox:1', imagePullPolicy: Never, stdin: true, command: [sh, -c, 'while read line; do echo answer: $line; done; sleep 3600']}
+    - {name: shell, image: 'rkctl.local/busybox:1', imagePullPolicy: Never, stdin: true, tty: true, command: [sh]}
+";
 
 fn exec_in_a_terminal(scene: &Scene) {
     scene.apply(&busybox_pod("shell", None));
@@ -43,6 +63,47 @@ fn exec_hands_on_bytes_and_exit_codes(scene: &Scene) {
     assert_eq!(environment, "10.43.0.1:443\n");
     let missing = scene.kubectl.run(&["exec", "shell", "--", "no-such-program"]);
     assert!(!missing.status.success() && missing.stderr.contains("no-such-program"), "{}", missing.report());
+}
+
+fn attach_with_and_without_a_terminal(scene: &Scene) {
+    attach(scene, &scene.kubectl);
+}
+
+/// `attach`, `attach -i` and `attach -it` with some kubectl.
+pub fn attach(scene: &Scene, kubectl: &Kubectl) {
+    scene.apply(ATTACHED);
+    scene.ready("pod/attached");
+    let listening = Running::start(kubectl.command("attach attached --container speaks"));
+    listening.wait_for(PATIENCE, "both outputs", |said| (said.contains("tick") && said.contains("tock")).then_some(()));
+    listening.stop();
+
+    // The process goes on reading when one who spoke with it has gone.
+    for word in ["one", "two"] {
+        let mut talk = Running::start(kubectl.command("attach -i attached --container answers"));
+        let mut words = talk.stdin();
+        eventually(PATIENCE, "what is written is answered", || {
+            // Before the streams are there, nobody reads; the pod answers each line that came.
+            writeln!(words, "{word}").map_err(|error| error.to_string())?;
+            std::thread::sleep(Duration::from_millis(200));
+            if talk.said().contains(&format!("answer: {word}")) { Ok(()) } else { Err(talk.said()) }
+        });
+        talk.stop();
+    }
+
+    let mut session = Running::start(on_a_terminal(kubectl.command("attach -it attached --container shell")));
+    let mut keys = session.stdin();
+    eventually(PATIENCE, "the shell has a terminal", || {
+        writeln!(keys, "test -t 0 && test -t 1 && echo terminal-$((40 + 2))").map_err(|error| error.to_string())?;
+        std::thread::sleep(Duration::from_millis(200));
+        if session.said().contains("terminal-42") { Ok(()) } else { Err(session.said()) }
+    });
+    writeln!(keys, "exit 5").expect("it reads");
+    eventually(PATIENCE, "the session ends with the shell", || !session.runs());
+    let code = "get pod attached -o jsonpath={.status.containerStatuses[?(@.name=='shell')].state.terminated.exitCode}";
+    scene.until("the shell has ended as it was told", code, |said| (said == "5").then_some(()));
+    let others = scene.pod("attached")["status"]["containerStatuses"].clone();
+    let running = others.as_array().into_iter().flatten().filter(|status| status["state"]["running"].is_object());
+    assert_eq!(running.count(), 2, "nothing else has ended: {others:#}");
 }
 
 fn cp_both_ways(scene: &Scene) {
