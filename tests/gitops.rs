@@ -9,8 +9,11 @@ use crate::harness::{PATIENCE, Scene, drills};
 
 drills![follow_the_repository];
 
-/// Within this time of a commit the cluster is equal to it; the figure is printed, and 5 s after the interval of 2 s
-/// are what is aimed at. Busy machines get more.
+/// Within this time of a commit the cluster is equal to it, at the best of a few: a busy machine is not always busy.
+const AIM: Duration = Duration::from_secs(crate::harness::GIT_INTERVAL_S + 5);
+/// How many are tried.
+const TRIES: u32 = 4;
+/// At the worst.
 const APPLIED_BOUND: Duration = Duration::from_secs(30);
 /// Longer than two intervals: what was not done in this time, though it is looked after, is not done at all.
 const LOOKS: u32 = 3;
@@ -66,14 +69,19 @@ fn follow_the_repository(scene: &Scene) {
             ("elsewhere/d.yaml", Some(&map(scene, "d", "1"))),
         ],
     );
-    eprintln!(
-        "  gitops: a commit was applied after {:.1} s, the interval is 2 s",
-        applied(scene, &first).as_secs_f64()
-    );
+    let mut took = vec![applied(scene, &first)];
     let values = ["a", "b", "built-c", "d"].map(|name| value(scene, name));
     assert_eq!(values.each_ref().map(Option::as_deref), [Some("1"), Some("1"), Some("1"), None]);
 
+    while took.iter().all(|took| *took > AIM) && took.len() < TRIES as usize {
+        let text = map(scene, "a", &format!("1-{}", took.len()));
+        took.push(applied(scene, &git.commit("Another a", &[("cluster/a.yaml", Some(&text))])));
+    }
+    eprintln!("  gitops: commits were applied after {took:.1?}");
+    assert!(took.iter().any(|took| *took <= AIM), "the interval and 5 s are {AIM:?}: {took:?}");
+
     removed_files_are_pruned_and_drift_is_put_right(scene);
+    an_overlay_is_built(scene);
     a_broken_commit_changes_nothing(scene);
     suspend_sync_and_resume(scene);
     let last = git.commit("Nothing any more", &[("cluster/kustomization.yaml", Some("resources: []\n"))]);
@@ -94,6 +102,78 @@ fn removed_files_are_pruned_and_drift_is_put_right(scene: &Scene) {
     scene.kubectl.ok("delete configmap built-c");
     becomes(scene, "what was deleted is put back", "built-c", Some("1"));
     scene.kubectl.ok("create configmap own --from-literal=x=mine");
+}
+
+const BASE: &str = "resources: [deployment.yaml]\n";
+const OVERLAY: &str = "
+namespace: NAMESPACE
+resources: [base]
+images: [{name: rkctl.local/web, newTag: '2'}]
+patches:
+  - path: replicas.yaml
+  - target: {kind: Deployment, name: web}
+    patch: |
+      - {op: add, path: /spec/template/spec/containers/0/env, value: [{name: SIDE, value: front}]}
+configMapGenerator:
+  - {name: settings, literals: [color=COLOR], files: [page=page.txt]}
+secretGenerator:
+  - {name: words, envs: [words.env]}
+";
+const REPLICAS: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 2}\n";
+
+/// An overlay over a base: namespace, images, patches of both kinds, generators with names by their content.
+fn an_overlay_is_built(scene: &Scene) {
+    let git = scene.cluster.git();
+    let base = crate::harness::deployment("web", 1, 1).trim_start_matches("\n---\n").replace(
+        "          ports:",
+        "          envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: words}}]\n          ports:",
+    );
+    let overlay = |color: &str| OVERLAY.replace("NAMESPACE", &scene.namespace).replace("COLOR", color);
+    applied(
+        scene,
+        &git.commit(
+            "An overlay",
+            &[
+                ("cluster/kustomization.yaml", Some("resources: [a.yaml, built, overlay]\n")),
+                ("cluster/overlay/kustomization.yaml", Some(&overlay("green"))),
+                ("cluster/overlay/replicas.yaml", Some(REPLICAS)),
+                ("cluster/overlay/page.txt", Some("hello\n")),
+                ("cluster/overlay/words.env", Some("word=hidden\n")),
+                ("cluster/overlay/base/kustomization.yaml", Some(BASE)),
+                ("cluster/overlay/base/deployment.yaml", Some(&base)),
+            ],
+        ),
+    );
+    scene.rolled_out("deployment/web");
+    let told = |wanted: &str| {
+        let words = "exec deployment/web -- sh -c";
+        let words: Vec<&str> = words.split(' ').chain(["cat /version; echo $color $page $word $SIDE"]).collect();
+        scene.until(wanted, words.as_slice(), |said| said.contains(wanted).then_some(()));
+    };
+    told("green hello hidden front");
+    let web = scene.kubectl.json("get deployment web");
+    assert_eq!(web["spec"]["replicas"], 2, "{web:#}");
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "rkctl.local/web:2", "{web:#}");
+    let generated = || web_settings(scene);
+    let first = generated();
+    assert!(first.starts_with("settings-"), "{first}");
+
+    // Other content is another name: the Deployment rolls, and the old map is pruned.
+    applied(scene, &git.commit("Blue", &[("cluster/overlay/kustomization.yaml", Some(&overlay("blue")))]));
+    scene.rolled_out("deployment/web");
+    told("blue hello hidden front");
+    assert_ne!(generated(), first);
+    eventually(PATIENCE, "the old map is pruned", || {
+        let ran = scene.kubectl.run(&["get", "configmap", &first]);
+        if ran.status.success() { Err(ran.report()) } else { Ok(()) }
+    });
+    applied(scene, &git.commit("No overlay", &[("cluster/kustomization.yaml", Some("resources: [a.yaml, built]\n"))]));
+    assert!(!scene.kubectl.run("get deployment web").status.success(), "what it made is pruned");
+}
+
+/// The map that the overlay's Deployment names.
+fn web_settings(scene: &Scene) -> String {
+    scene.kubectl.ok("get deployment web -o jsonpath={.spec.template.spec.containers[0].envFrom[0].configMapRef.name}")
 }
 
 fn a_broken_commit_changes_nothing(scene: &Scene) {
