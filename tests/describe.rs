@@ -40,7 +40,9 @@ fn show_what_nodes_and_pods_use(scene: &Scene) {
         assert!(words.len() == 5 && is_figure(words[1], "m") && is_figure(words[3], "Mi"), "{nodes}");
     }
     scene.until("the figures of the drill's pod", "top pods", |said| {
-        said.lines().any(|line| line.starts_with("busy ") && line.ends_with("Mi") || line.contains("Mi ")).then_some(())
+        // NAME CPU(cores) MEMORY(bytes)
+        let is_it = |line: &str| line.starts_with("busy ") && line.trim_end().ends_with("Mi");
+        said.lines().any(is_it).then_some(())
     });
     let containers = scene.kubectl.ok("top pods --containers --namespace kube-system");
     assert!(containers.lines().any(|line| line.contains("dns")), "{containers}");

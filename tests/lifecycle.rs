@@ -1,5 +1,7 @@
 //! Pods from their first to their last second: init containers, probes, restarts, grace.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::harness::{PATIENCE, Running, Scene, busybox_pod, deployment, drills, names};
@@ -10,6 +12,7 @@ drills![
     run_what_they_are_told,
     restart_when_they_are_not_alive,
     get_their_grace,
+    are_called_at_their_start_and_end,
 ];
 
 /// `kill -9` of a container's first process on its host.
@@ -73,7 +76,7 @@ spec:
     - name: about
       downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}
     - name: all
-      projected: {sources: [{configMap: {name: settings}}, {secret: {name: secret, items: [{key: word, path: deep/word}]}}]}
+      projected: {sources: [{configMap: {name: settings}}, {secret: {name: secret, items: [{key: word, path: deep/word}]}}, {downwardAPI: {items: [{path: note, fieldRef: {fieldPath: 'metadata.annotations[''note'']'}}, {path: limit, resourceFieldRef: {containerName: shell, resource: limits.cpu, divisor: 1m}}]}}]}
   initContainers:
     - {name: one, image: 'rkctl.local/busybox:1', imagePullPolicy: Never, command: [sh, -c, 'echo one >>/shared/order'], volumeMounts: [{name: shared, mountPath: /shared}]}
     - {name: two, image: 'rkctl.local/busybox:1', imagePullPolicy: Never, command: [sh, -c, 'echo two >>/shared/order'], volumeMounts: [{name: shared, mountPath: /shared}]}
@@ -90,7 +93,7 @@ spec:
         - {name: WORD, valueFrom: {secretKeyRef: {name: secret, key: word}}}
         - {name: LIMIT, valueFrom: {resourceFieldRef: {resource: limits.memory}}}
         - {name: WHO, value: by-$(COLOR)}
-      envFrom: [{configMapRef: {name: settings}, prefix: MAP_}]
+      envFrom: [{configMapRef: {name: settings}, prefix: MAP_}, {secretRef: {name: secret}}]
       resources: {limits: {memory: 32Mi, cpu: 100m}}
       volumeMounts:
         - {name: shared, mountPath: /shared}
@@ -109,6 +112,8 @@ fn run_what_they_are_told(scene: &Scene) {
         ("cat /shared/said", "started by-green\n".to_owned()),
         ("echo $NODE $ADDRESS", format!("{} {}\n", text(&pod["spec"]["nodeName"]), text(&pod["status"]["podIP"]))),
         ("echo $COLOR $WORD $MAP_color $LIMIT", format!("green hidden green {}\n", 32 << 20)),
+        ("echo $word", "hidden\n".to_owned()),
+        ("cat /all/note; echo; cat /all/limit", "kept\n100".to_owned()),
         ("cat /secret/word; stat -L -c ' %a' /secret/word", "hidden 400\n".to_owned()),
         ("cat /about/labels; echo", "app=\"told\"\n".to_owned()),
         ("cat /all/color /all/deep/word", "greenhidden".to_owned()),
@@ -177,4 +182,57 @@ fn get_their_grace(scene: &Scene) {
         let left = scene.cluster.try_host(&node, &format!("ls -d /var/lib/kubelet/pods/{uid}"));
         if left.status.code() == Some(2) { Ok(()) } else { Err(left.report()) }
     });
+}
+
+/// Writes a line for each request.
+const LISTENS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: listens}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: httpd
+      image: rkctl.local/busybox:1
+      imagePullPolicy: Never
+      command: [sh, -c, 'mkdir -p /www && cd /www && echo >started && echo >stopping && exec httpd -f -vv -p 8080 -h /www']
+      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+";
+
+const CALLED: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: called}
+spec:
+  terminationGracePeriodSeconds: 20
+  containers:
+    - name: calls
+      image: rkctl.local/busybox:1
+      imagePullPolicy: Never
+      command: [sh, -c, \"trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done\"]
+      lifecycle:
+        postStart: {httpGet: {host: ADDRESS, port: 8080, path: /started}}
+        preStop: {httpGet: {host: ADDRESS, port: 8080, path: /stopping}}
+    - name: sleeps
+      image: rkctl.local/busybox:1
+      imagePullPolicy: Never
+      command: [sh, -c, \"trap 'echo asked; exit 0' TERM; while :; do sleep 3600 & wait $!; done\"]
+      lifecycle: {preStop: {sleep: {seconds: 3}}}
+";
+
+fn are_called_at_their_start_and_end(scene: &Scene) {
+    scene.apply(LISTENS);
+    scene.ready("pod/listens");
+    let address = scene.pod("listens")["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+    scene.apply(&CALLED.replace("ADDRESS", &address));
+    scene.ready("pod/called");
+    scene.until("the hook at the start was called", "logs listens", |said| said.contains("/started").then_some(()));
+    assert!(!scene.kubectl.ok("logs listens").contains("/stopping"), "nothing ends yet");
+    let follow = Running::start(scene.kubectl.command("logs --follow called --container sleeps"));
+    let began = Instant::now();
+    scene.kubectl.ok("delete pod called --timeout=60s");
+    let seconds = began.elapsed().as_secs_f64();
+    assert!((3.0..20.0).contains(&seconds), "the signal waits for the hook, and the grace for neither: {seconds} s");
+    follow.wait_for(PATIENCE, "it is asked to end after its sleep", |said| said.contains("asked").then_some(()));
+    scene.until("the hook at the end was called", "logs listens", |said| said.contains("/stopping").then_some(()));
 }

@@ -9,7 +9,7 @@ use testkit::eventually;
 
 use crate::harness::{HOSTS, PATIENCE, Scene, busybox_pod, drills, get_many, names, service};
 
-drills![answer_from_pods_on_both_workers, have_several_ports, carry_udp_from_outside, keep_a_client_on_one_pod];
+drills![answer_from_pods_on_both_workers, have_several_ports, carry_udp, keep_a_client_on_one_pod];
 
 /// So many requests that a pod which is chosen by lot is missed about once in ten million runs.
 const REQUESTS: usize = 60;
@@ -153,7 +153,7 @@ metadata: {name: NAME, namespace: kube-system}
 spec:
   type: NodePort
   selector: {k8s-app: kube-dns}
-  ports: [{name: dns, port: 5300, protocol: UDP, targetPort: dns}]
+  ports: [{name: dns, port: 53, protocol: UDP, targetPort: dns}]
 ";
 
 /// The service of another namespace goes with the drill.
@@ -165,7 +165,7 @@ impl Drop for Removed<'_> {
     }
 }
 
-fn carry_udp_from_outside(scene: &Scene) {
+fn carry_udp(scene: &Scene) {
     let system = scene.cluster.kubectl().namespace("kube-system");
     let _removed = Removed(scene);
     system.apply(&UDP.replace("NAME", &scene.namespace));
@@ -173,6 +173,18 @@ fn carry_udp_from_outside(scene: &Scene) {
     for host in HOSTS {
         let address = format!("{}:{port}", scene.cluster.address(host));
         eventually(PATIENCE, &format!("a question is answered at {address}/UDP"), || ask(&address));
+    }
+    // From a pod on each worker, at the service's own address.
+    let address = system.ok(&["get", "service", &scene.namespace, "-o", "jsonpath={.spec.clusterIP}"]);
+    for node in &HOSTS[1..] {
+        let pod = format!("on-{node}");
+        scene.apply(&busybox_pod(&pod, Some(node)));
+        scene.ready(&format!("pod/{pod}"));
+        let question = format!("nslookup -type=a kubernetes.default.svc.cluster.local {address}");
+        eventually(PATIENCE, &format!("a question of {node} is answered at {address}/UDP"), || {
+            let ran = scene.sh(&pod, &question);
+            if ran.stdout.contains("Address: 10.43.0.1") { Ok(()) } else { Err(ran.report()) }
+        });
     }
 }
 
