@@ -19,14 +19,15 @@ drills![
 const LOOK: Duration = Duration::from_secs(60);
 
 /// A user of the host, taken away with the drill.
-struct User<'a> {
+pub struct User<'a> {
     scene: &'a Scene,
-    name: &'static str,
+    /// As whom to log in.
+    pub name: &'static str,
 }
 
 impl<'a> User<'a> {
     /// With the lab's key, the password `open sesame`, and the given line for sudoers.
-    fn add(scene: &'a Scene, name: &'static str, sudoers: &str) -> Self {
+    pub fn add(scene: &'a Scene, name: &'static str, sudoers: &str) -> Self {
         let script = format!(
             "set -e\nuseradd --create-home --shell /bin/bash {name}\necho '{name}:open sesame' | chpasswd\n\
              install -d -m 700 -o {name} -g {name} /home/{name}/.ssh\n\

@@ -1,5 +1,5 @@
 //! A host without the container runtime and the programs of the network: `up` installs the host's own packages, and
-//! `reset` takes them away again. On the host that is in no cluster, with a source of packages in its own files.
+//! `reset` takes them away again; as a user with sudo and a password. On the host that is in no cluster, with a source of packages in its own files.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::access::User;
 use crate::harness::{SPARE, Scene, differences, drills, on_a_shared_disk};
 
 drills![installs_what_is_missing_and_takes_it_back];
@@ -90,28 +91,29 @@ fn source(folder: &Path, packages: &[&str]) -> Vec<u8> {
     run(Command::new("sh").args(["-c", "exec tar -c Packages *.deb"]).current_dir(folder))
 }
 
-/// A cluster of the host alone.
-fn inventory(scene: &Scene) -> String {
+/// A cluster of the host alone, made by this user.
+fn inventory(scene: &Scene, user: &str) -> String {
     let ssh = json!({
-        "user": "root", "identityFile": scene.cluster.key(),
+        "user": user, "identityFile": scene.cluster.key(),
         "hostKeys": { "policy": "strict", "file": scene.cluster.known_hosts() },
     });
     let host = json!({ "name": SPARE, "role": "single", "address": scene.cluster.address(SPARE), "ssh": ssh,
+        "become": if user == "root" { json!({}) } else { json!({ "password": "cmd:echo open sesame" }) },
         "agent": on_a_shared_disk() });
     json!({ "metadata": { "name": "bare" }, "spec": { "hosts": [host] } }).to_string()
 }
 
 /// `up` of the host alone; answers the step that installed packages.
-fn up(scene: &Scene) -> Option<Value> {
+fn up(scene: &Scene, user: &str) -> Option<Value> {
     let kubeconfig = scene.cluster.file("bare.kubeconfig");
     let words = ["--output", "json", "--kubeconfig", &kubeconfig.to_string_lossy()];
-    let said = scene.cluster.rkctl_with("up", &inventory(scene), &words, BOUND).ok();
+    let said = scene.cluster.rkctl_with("up", &inventory(scene, user), &words, BOUND).ok();
     let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
     report["steps"].as_array()?.iter().find(|step| step["id"] == "packages").cloned()
 }
 
-fn reset(scene: &Scene) -> String {
-    scene.cluster.rkctl_with("reset", &inventory(scene), &["--yes"], BOUND).ok()
+fn reset(scene: &Scene, user: &str) -> String {
+    scene.cluster.rkctl_with("reset", &inventory(scene, user), &["--yes"], BOUND).ok()
 }
 
 fn installs_what_is_missing_and_takes_it_back(scene: &Scene) {
@@ -119,7 +121,9 @@ fn installs_what_is_missing_and_takes_it_back(scene: &Scene) {
     let before = scene.cluster.host(SPARE, STATE);
     assert!(!before.contains("containerd") && !before.contains("bin/nft"), "{before}");
 
-    let step = up(scene).expect("packages are installed");
+    // A user whom sudo asks for a password does all of it.
+    let operator = User::add(scene, "operator1", "ALL=(ALL) ALL");
+    let step = up(scene, operator.name).expect("packages are installed");
     assert!(
         step["title"].as_str().is_some_and(|title| title.contains("containerd, runc, nftables, conntrack")),
         "{step}"
@@ -127,14 +131,15 @@ fn installs_what_is_missing_and_takes_it_back(scene: &Scene) {
     assert_eq!(step["outcome"], "done", "{step}");
     let units = scene.cluster.host(SPARE, "systemctl is-active containerd rkctl-server rkctl-agent");
     assert_eq!(units.lines().collect::<Vec<_>>(), ["active"; 3]);
-    assert_eq!(reset(scene).trim(), format!("{SPARE}: as it was before rkctl"));
+    assert_eq!(reset(scene, operator.name).trim(), format!("{SPARE}: as it was before rkctl"));
     let now = scene.cluster.host(SPARE, STATE);
     assert!(now == before, "{}", differences(&before, &now));
 
+    drop(operator);
     // What somebody else has come to need meanwhile stays, and runs for them.
-    assert!(up(scene).is_some());
+    assert!(up(scene, "root").is_some());
     scene.cluster.host(SPARE, "apt-get install -y -qq needs-runtime >/dev/null");
-    let said = reset(scene);
+    let said = reset(scene, "root");
     let wanted = format!("{SPARE}: as it was before rkctl, but the packages ");
     assert!(
         said.starts_with(&wanted) && said.contains(" containerd") && said.contains("needed by needs-runtime"),
