@@ -20,7 +20,9 @@ impl Drop for GivenBack<'_> {
         let _left = cluster.try_up();
         cluster.set_worker(SPARE, false);
         cluster.change_spec(|spec| _ = spec.as_object_mut().and_then(|spec| spec.remove("options")));
-        cluster.change_host("w1", |host| host["labels"] = serde_json::json!({}));
+        for worker in ["w1", "w2"] {
+            cluster.change_host(worker, |host| host["labels"] = serde_json::json!({}));
+        }
     }
 }
 
@@ -41,11 +43,16 @@ fn a_host_that_is_cut_off_is_skipped_and_a_dead_one_leaves(scene: &Scene) {
     cluster.set_worker(SPARE, true);
     // It will not answer: nobody needs to wait for it for long.
     cluster.change_host(SPARE, |host| host["ssh"] = serde_json::json!({ "connectTimeout": "3s" }));
-    cluster.change_host("w1", |host| host["labels"] = serde_json::json!({ "example.test/rack": "a" }));
 
     cluster.host_verb("cut", SPARE);
     let failed = cluster.rkctl("plan", &[], PATIENCE);
     assert_eq!(failed.status.code(), Some(3), "without the option it is a failure: {}", failed.report());
+    cluster.change_host("w2", |host| host["labels"] = serde_json::json!({ "example.test/rack": "b" }));
+    let failed = cluster.try_up();
+    assert_eq!(failed.status.code(), Some(3), "and so it is of up: {}", failed.report());
+    assert!(failed.stdout.contains("w3: cannot be reached: "), "{}", failed.report());
+    assert_eq!(scene.kubectl.ok("get nodes -l example.test/rack=b -o name"), "node/w2\n", "others are finished");
+    cluster.change_host("w1", |host| host["labels"] = serde_json::json!({ "example.test/rack": "a" }));
     cluster.change_spec(|spec| spec["options"] = serde_json::json!({ "unreachable": "skip" }));
     let report = cluster.up();
     assert_eq!(ids(&report, SPARE), Vec::<String>::new(), "{report:#}");

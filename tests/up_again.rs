@@ -48,9 +48,31 @@ fn sets_a_label_in_one_step(scene: &Scene) {
     assert_eq!(scene.kubectl.ok("get nodes -l example.test/disk -o name"), "");
 }
 
+/// A file where the new host is to have a folder: its step fails, those of others are done.
+fn fails_beside_others_that_are_finished(scene: &Scene) {
+    scene.cluster.host(SPARE, "echo in the way >/opt/cni");
+    scene.cluster.change_host("w1", |host| host["labels"] = serde_json::json!({ "example.test/row": "1" }));
+    let ran = scene.cluster.try_up();
+    scene.cluster.host(SPARE, "rm /opt/cni");
+    assert_eq!(ran.status.code(), Some(3), "{}", ran.report());
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.report()));
+    let all = report["steps"].as_array().cloned().unwrap_or_default();
+    let of = |outcome: &str| all.iter().filter(|step| step["outcome"] == outcome).cloned().collect::<Vec<_>>();
+    let failed = of("failed");
+    assert!(failed.len() == 1 && failed[0]["host"] == SPARE, "{report:#}");
+    let remedy = failed[0]["remedy"].as_str().unwrap_or_default();
+    assert!(failed[0]["cause"].to_string().contains("/opt/cni") && remedy.contains("to continue"), "{report:#}");
+    let skipped = of("skipped");
+    assert!(skipped.iter().any(|step| step["id"] == "agent" && step["host"] == SPARE), "{report:#}");
+    assert!(of("done").iter().any(|step| step["id"] == "node-settings"), "{report:#}");
+    assert_eq!(scene.kubectl.ok("get nodes -l example.test/row=1 -o name"), "node/w1\n", "others are finished");
+    assert_eq!(scene.kubectl.ok("get nodes -o name").lines().count(), HOSTS.len(), "the host has not joined");
+}
+
 fn adds_and_removes_a_host(scene: &Scene) {
     let (before, bare) = (processes(scene), scene.cluster.snapshot(SPARE));
     scene.cluster.set_worker(SPARE, true);
+    fails_beside_others_that_are_finished(scene);
     let report = scene.cluster.up();
     let done = steps(&report);
     assert!(!done.is_empty() && done.iter().all(|(host, _)| host == SPARE), "only the new host is changed: {done:?}");
@@ -77,6 +99,8 @@ fn adds_and_removes_a_host(scene: &Scene) {
     });
     assert_eq!(steps(&scene.cluster.up()), [], "and nothing is left to do");
     scene.cluster.set_worker(SPARE, false);
+    scene.cluster.change_host("w1", |host| host["labels"] = serde_json::json!({}));
+    scene.cluster.up();
     scene.kubectl.ok("delete deployment/web");
     eventually(PATIENCE, "what ran before runs still, and nothing else", || {
         let now = processes(scene);
