@@ -63,6 +63,8 @@ impl Drop for Bare<'_> {
 dpkg --purge needs-runtime 2>/dev/null
 apt-get update -qq; apt-get install -y -qq --no-install-recommends {WANTED} >/dev/null
 systemctl disable -q --now containerd
+rm -rf --one-file-system /etc/cni /opt/cni /opt/containerd /run/containerd
+find /var/lib/containerd -mindepth 1 -xdev -delete
 rm -rf {SOURCE} /etc/apt/sources.list; mv /etc/apt/aside/* /etc/apt/; rmdir /etc/apt/aside"
         );
         let _unreachable = self.0.cluster.try_host(SPARE, &script);
