@@ -4,6 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
+use inventory::Unreachable;
+use provision::Fleet;
 
 use crate::exit::Usage;
 use crate::{exit, output, runtime};
@@ -25,6 +27,40 @@ pub struct Args {
     /// Only this host; may be given again. Its node stays in the cluster: `state: absent` removes both.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: output::Format,
+}
+
+/// What came of a host.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+enum Outcome {
+    /// It is as it was before rkctl.
+    Reset {
+        /// But for this, which was installed for the cluster and is needed by something else now.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        stays: Vec<String>,
+    },
+    /// It could not be reached, which the inventory lets be.
+    Skipped {
+        /// Why.
+        cause: String,
+    },
+    /// It is not as it was.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// A host and what came of it.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    host: String,
+    #[serde(flatten)]
+    outcome: Outcome,
 }
 
 pub fn run(args: Args) -> exit::Answer {
@@ -40,28 +76,60 @@ pub fn run(args: Args) -> exit::Answer {
     }
     runtime::operator(async {
         let fleet = provision::connect(&cluster).await;
-        let mut failed = false;
+        let can_skip = cluster.options.unreachable == Unreachable::Skip && answers(&cluster, &fleet);
+        let mut done = Vec::new();
         let mut resets = futures::stream::iter(&cluster.hosts)
             .map(|host| {
                 let fleet = &fleet;
-                async move {
-                    let reset = async { provision::reset_host(fleet.session(&host.name)?).await };
-                    (&host.name, reset.await)
-                }
+                async move { Done { host: host.name.clone(), outcome: reset(fleet, &host.name, can_skip).await } }
             })
             .buffer_unordered(cluster.options.parallel);
-        while let Some((name, result)) = resets.next().await {
-            match result {
-                Ok(stays) if stays.is_empty() => output::print(&format!("{name}: as it was before rkctl\n"))?,
-                Ok(stays) => output::print(&format!("{name}: as it was before rkctl, but {}\n", stays.join("; ")))?,
-                Err(error) => {
-                    failed = true;
-                    eprintln!("{name}: not reset: {}; run it again to continue", stdx::error::chain(&error));
-                }
+        while let Some(one) = resets.next().await {
+            if args.output == output::Format::Text {
+                tell(&one)?;
             }
+            done.push(one);
         }
+        if args.output == output::Format::Json {
+            output::print_json(&serde_json::json!({ "cluster": cluster.name, "hosts": done }))?;
+        }
+        let failed = done.iter().any(|one| matches!(one.outcome, Outcome::Failed { .. }));
         Ok(if failed { exit::PARTIAL } else { exit::DONE })
     })
+}
+
+/// Whether any host can be reached: where none can, nothing is done, whatever the inventory lets be.
+fn answers(cluster: &inventory::Cluster, fleet: &Fleet) -> bool {
+    cluster.hosts.iter().any(|host| fleet.session(&host.name).is_ok())
+}
+
+async fn reset(fleet: &Fleet, host: &str, can_skip: bool) -> Outcome {
+    let session = match fleet.session(host) {
+        Ok(session) => session,
+        Err(error) if can_skip => return Outcome::Skipped { cause: stdx::error::chain(&error) },
+        Err(error) => return Outcome::Failed { cause: stdx::error::chain(&error) },
+    };
+    match provision::reset_host(session).await {
+        Ok(stays) => Outcome::Reset { stays },
+        Err(error) => Outcome::Failed { cause: stdx::error::chain(&error) },
+    }
+}
+
+fn tell(done: &Done) -> anyhow::Result<()> {
+    let host = &done.host;
+    match &done.outcome {
+        Outcome::Reset { stays } if stays.is_empty() => output::print(&format!("{host}: as it was before rkctl\n")),
+        Outcome::Reset { stays } => {
+            output::print(&format!("{host}: as it was before rkctl, but {}\n", stays.join("; ")))
+        }
+        Outcome::Skipped { cause } => {
+            output::print(&format!("{host}: skipped: {cause}; run it again when the host answers\n"))
+        }
+        Outcome::Failed { cause } => {
+            eprintln!("{host}: not reset: {cause}; run it again to continue");
+            Ok(())
+        }
+    }
 }
 
 fn confirm(cluster: &inventory::Cluster) -> anyhow::Result<()> {

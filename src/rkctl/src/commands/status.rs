@@ -1,7 +1,9 @@
 //! `rkctl status`
 
-use inventory::{Cluster, Host};
-use provision::cluster_facts::GitOpsFacts;
+use std::collections::BTreeMap;
+
+use inventory::{Cluster, Host, Unreachable};
+use provision::cluster_facts::{ClusterFacts, GitOpsFacts};
 use provision::{HostFacts, Observation};
 
 use super::cluster::{Prepared, print_findings};
@@ -24,11 +26,7 @@ pub fn run(args: Args) -> exit::Answer {
         let prepared = Prepared::new(&cluster).await?;
         let plan = prepared.plan()?;
         let facts = cluster.controllers().find_map(|host| answered(&prepared, host)?.cluster.as_ref());
-        let healthy = facts.is_some_and(|facts| {
-            facts.ready
-                && facts.dns_answers != Some(false)
-                && cluster.present().all(|host| facts.nodes.get(&host.name).is_some_and(|node| node.ready))
-        });
+        let healthy = facts.is_some_and(|facts| is_healthy(&cluster, facts, &prepared.unreachable()));
         if args.output == output::Format::Json {
             output::print_json(&serde_json::json!({
                 "cluster": cluster.name, "healthy": healthy, "facts": facts, "unreachable": prepared.unreachable(),
@@ -39,6 +37,14 @@ pub fn run(args: Args) -> exit::Answer {
         }
         Ok(if healthy { exit::DONE } else { exit::PARTIAL })
     })
+}
+
+/// Whether all is as it should be. What hosts that do not answer are is left aside where the inventory lets it.
+fn is_healthy(cluster: &Cluster, facts: &ClusterFacts, unreachable: &BTreeMap<String, String>) -> bool {
+    let is_skipped =
+        |host: &&Host| cluster.options.unreachable == Unreachable::Skip && unreachable.contains_key(&host.name);
+    let is_ready = |host: &Host| facts.nodes.get(&host.name).is_some_and(|node| node.ready);
+    facts.ready && facts.dns_answers != Some(false) && cluster.present().filter(|host| !is_skipped(host)).all(is_ready)
 }
 
 fn answered<'a>(prepared: &'a Prepared<'_>, host: &Host) -> Option<&'a HostFacts> {
@@ -113,9 +119,10 @@ fn to_do(plan: &provision::Plan, unreachable: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use provision::cluster_facts::NodeFacts;
     use provision::{Finding, Plan};
 
-    use super::{GitOpsFacts, repository, to_do};
+    use super::*;
 
     #[test]
     fn a_repository_that_is_not_applied_is_told_with_its_cause() {
@@ -123,6 +130,26 @@ mod tests {
         assert_eq!(repository(&facts(true, false, "commit 1 (A)")), "repository: commit 1 (A)\n");
         assert_eq!(repository(&facts(false, false, "a.yaml: wrong")), "repository: not applied: a.yaml: wrong\n");
         assert_eq!(repository(&facts(true, true, "commit 1 (A)")), "repository: suspended\n");
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_decides_only_where_the_inventory_wants_it() {
+        let cluster = |unreachable: &str| {
+            let text = format!(
+                "spec:\n  options: {{unreachable: {unreachable}}}\n  hosts:\n    - {{name: cp1, role: controller, \
+                 address: 192.0.2.1}}\n    - {{name: w1, address: 192.0.2.2}}\n"
+            );
+            inventory::parse(&text, std::path::Path::new("hosts.yaml")).unwrap()
+        };
+        let ready = |ready| NodeFacts { ready, ..NodeFacts::default() };
+        let nodes = BTreeMap::from([("cp1".to_owned(), ready(true)), ("w1".to_owned(), ready(false))]);
+        let facts = ClusterFacts { ready: true, nodes, ..ClusterFacts::default() };
+        let silent = BTreeMap::from([("w1".to_owned(), "no answer".to_owned())]);
+        assert!(is_healthy(&cluster("skip"), &facts, &silent));
+        assert!(!is_healthy(&cluster("fail"), &facts, &silent));
+        assert!(!is_healthy(&cluster("skip"), &facts, &BTreeMap::new()), "it answers, and its node is not Ready");
+        let lost = ClusterFacts { ready: false, ..facts };
+        assert!(!is_healthy(&cluster("skip"), &lost, &silent));
     }
 
     #[test]
