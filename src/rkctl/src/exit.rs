@@ -8,7 +8,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line or the inventory is wrong; nothing was begun.
 pub const USAGE: u8 = 2;
-/// Some hosts could not be finished; the others were. Running again continues.
+/// Some hosts could not be finished; the others were. Running again continues. `status`: not healthy.
 pub const PARTIAL: u8 = 3;
 /// `plan --detailed-exitcode`: there is something to do.
 pub const CHANGES: u8 = 4;
@@ -18,7 +18,7 @@ pub const HELP: &str = "Exit codes:
   0  done
   1  failed
   2  the command line or the inventory is wrong; nothing was begun
-  3  some hosts could not be finished, the others were; run it again to continue
+  3  some hosts could not be finished, the others were; run it again to continue. `status`: not healthy
   4  `plan --detailed-exitcode`: there is something to do";
 
 /// What a command answers: the exit code, or an error that is told and becomes [`FAILED`] or [`USAGE`].
