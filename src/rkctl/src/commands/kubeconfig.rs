@@ -26,6 +26,9 @@ pub struct Args {
     /// Add to the file what is not there instead of replacing it.
     #[arg(long)]
     merge: bool,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: output::Format,
 }
 
 pub fn run(args: Args) -> exit::Answer {
@@ -40,7 +43,12 @@ pub fn run(args: Args) -> exit::Answer {
             Some(text) => file::write(&path, &text)?,
             None => file::replace(&path, &fresh).await?,
         }
-        output::print(&format!("export KUBECONFIG={}\n", path.display()))?;
+        match args.output {
+            output::Format::Text => output::print(&format!("export KUBECONFIG={}\n", path.display()))?,
+            output::Format::Json => output::print_json(&serde_json::json!({
+                "cluster": cluster.name, "server": cluster.api_url(), "kubeconfig": path,
+            }))?,
+        }
         Ok(exit::DONE)
     })
 }

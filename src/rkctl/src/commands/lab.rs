@@ -39,10 +39,13 @@ enum Command {
         /// A folder that gets inventory, key and known_hosts too.
         #[arg(long, value_name = "FOLDER")]
         export: Option<PathBuf>,
+        /// How the lab is printed.
+        #[arg(long, value_enum, default_value_t)]
+        output: output::Format,
     },
     /// Remove the lab and everything in it.
     Down {
-        /// Remove the cached base file systems too.
+        /// Remove the cached base file systems in /var/cache/rkctl-lab too, which no lab uses any more.
         #[arg(long)]
         purge: bool,
     },
@@ -89,8 +92,8 @@ pub fn run(args: Args) -> exit::Answer {
     }
     runtime::operator(async {
         match args.command {
-            Command::Up { hosts, packages, network, export } => {
-                up(&lab, &Options { hosts, packages, network, export }).await?;
+            Command::Up { hosts, packages, network, export, output } => {
+                up(&lab, &Options { hosts, packages, network, export }, output).await?;
             }
             Command::Down { purge } => {
                 let was_there = lab.down().await?;
@@ -112,8 +115,11 @@ pub fn run(args: Args) -> exit::Answer {
     })
 }
 
-async fn up(lab: &Lab, options: &Options) -> anyhow::Result<()> {
+async fn up(lab: &Lab, options: &Options, format: output::Format) -> anyhow::Result<()> {
     let report = lab.up(options, &|event| eprintln!("{event}")).await?;
+    if format == output::Format::Json {
+        return output::print_json(&report.lab);
+    }
     print_labs(std::slice::from_ref(&report.lab))?;
     output::print(&format!("inventory: {}\n", report.lab.inventory_path.display()))
 }
