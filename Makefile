@@ -28,7 +28,7 @@ build: ## Build the static release binary
 up: setup build ## Make a lab of three hosts and a cluster on it
 	@src/xtask/demo.sh up $(RKCTL) $(LAB)
 
-down: ## Remove the lab
+down: ## Remove the lab; its cached base in /var/cache/rkctl-lab goes with `rkctl lab down --purge`
 	@src/xtask/demo.sh down $(RKCTL) $(LAB)
 
 check: ## The fast loop: format, lints, unit tests of what has changed
@@ -36,7 +36,7 @@ check: ## The fast loop: format, lints, unit tests of what has changed
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@cargo test --workspace --lib --bins --locked --quiet
 
-test: ## Everything there is: format, lints, unit, integration, end to end in a lab of its own
+test: ## Format, lints, unit, integration, end to end in labs of their own (all but e2e-vm and crash)
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/test.sh
 
