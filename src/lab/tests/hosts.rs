@@ -84,6 +84,40 @@ async fn two_hosts_from_nothing_to_nothing() {
     drop(guard);
 }
 
+/// Labs of the same host names share nothing: neither networks, nor faults, nor their end.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_labs_side_by_side() {
+    let [one, two] = ["a", "b"].map(|suffix| Lab::named(&format!("two-{}-{suffix}", std::process::id())).unwrap());
+    let guards = [Guard(one.clone()), Guard(two.clone())];
+    let options = Options { hosts: vec!["cp1".into()], ..Options::default() };
+    let quiet = |_: lab::Event| {};
+    // At once, so that both look for the first network that is free.
+    let (first, second) = tokio::join!(one.up(&options, &quiet), two.up(&options, &quiet));
+    let (first, second) = (first.unwrap().lab, second.unwrap().lab);
+    assert_ne!((&first.network, &first.bridge), (&second.network, &second.bridge));
+    assert_ne!(first.hosts[0].address, second.hosts[0].address);
+    let listed = lab::list().unwrap();
+    assert!(listed.contains(&first) && listed.contains(&second), "{listed:?}");
+    for lab in [&one, &two] {
+        let session = session(lab, "cp1").await;
+        run(&session, &format!("echo {} >/root/whose", lab.name())).await;
+    }
+    // Each lab's key lets into its own hosts alone.
+    let mut stranger = target(&two, "cp1");
+    stranger.auth = vec![Auth::Key(KeyFile::new(&first.key_path))];
+    assert!(ssh::connect(&stranger).await.is_err(), "the other lab's key");
+
+    one.cut("cp1").await.unwrap();
+    assert_eq!(run(&session(&two, "cp1").await, "cat /root/whose").await.trim(), two.name());
+    assert!(one.down().await.unwrap());
+    assert_eq!(one.traces().unwrap(), Vec::<String>::new());
+    assert_eq!(two.up(&Options::default(), &quiet).await.unwrap().hosts[0].outcome, Outcome::Unchanged);
+    assert_eq!(run(&session(&two, "cp1").await, "cat /root/whose").await.trim(), two.name());
+    assert!(two.down().await.unwrap());
+    assert_eq!(two.traces().unwrap(), Vec::<String>::new());
+    drop(guards);
+}
+
 async fn again_changes_nothing(lab: &Lab) {
     let report = lab.up(&Options::default(), &|event| panic!("{event}")).await.unwrap();
     assert!(report.hosts.iter().all(|host| host.outcome == Outcome::Unchanged), "{report:?}");
