@@ -1,14 +1,15 @@
 //! A host without the container runtime and the programs of the network: `up` installs the host's own packages, and
-//! `reset` takes them away again; as a user with sudo and a password. On the host that is in no cluster, with a source of packages in its own files.
+//! `reset` takes them away again; as a user with sudo and a password, with values of its own. On the host that is in no cluster, with a source of packages in its own files.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::{Kubectl, eventually};
 
 use crate::access::User;
-use crate::harness::{SPARE, Scene, differences, drills, on_a_shared_disk};
+use crate::harness::{PATIENCE, SPARE, Scene, busybox_pod, differences, drills, on_a_shared_disk};
 
 drills![installs_what_is_missing_and_takes_it_back];
 
@@ -17,6 +18,9 @@ const BOUND: Duration = Duration::from_secs(300);
 const WANTED: &str = "containerd runc conntrack nftables";
 /// Where the host's own source of packages is.
 const SOURCE: &str = "/srv/packages";
+
+/// What the runtime makes for itself, beside its data.
+const MADE: &str = "/run/containerd /etc/cni /opt/cni /opt/containerd";
 
 /// Installed packages, units that systemd knows, and programs.
 const STATE: &str = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | sort
@@ -52,7 +56,7 @@ echo 'deb [trusted=yes] file:{SOURCE} ./' >/etc/apt/sources.list"
 
     fn purge(&self) {
         let purge = "DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq --auto-remove";
-        self.0.cluster.host(SPARE, &format!("{purge} {WANTED} >/dev/null; rm -rf /run/containerd /etc/containerd"));
+        self.0.cluster.host(SPARE, &format!("{purge} {WANTED} >/dev/null; rm -rf {MADE}"));
     }
 }
 
@@ -63,7 +67,7 @@ impl Drop for Bare<'_> {
 dpkg --purge needs-runtime 2>/dev/null
 apt-get update -qq; apt-get install -y -qq --no-install-recommends {WANTED} >/dev/null
 systemctl disable -q --now containerd
-rm -rf --one-file-system /etc/cni /opt/cni /opt/containerd /run/containerd
+rm -rf --one-file-system {MADE}
 find /var/lib/containerd -mindepth 1 -xdev -delete
 rm -rf {SOURCE} /etc/apt/sources.list; mv /etc/apt/aside/* /etc/apt/; rmdir /etc/apt/aside"
         );
@@ -99,10 +103,18 @@ fn inventory(scene: &Scene, user: &str) -> String {
         "user": user, "identityFile": scene.cluster.key(),
         "hostKeys": { "policy": "strict", "file": scene.cluster.known_hosts() },
     });
-    let host = json!({ "name": SPARE, "role": "single", "address": scene.cluster.address(SPARE), "ssh": ssh,
+    let host = json!({ "name": SPARE, "role": "single", "groups": ["edge"], "address": scene.cluster.address(SPARE), "ssh": ssh,
         "become": if user == "root" { json!({}) } else { json!({ "password": "cmd:echo open sesame" }) },
         "agent": on_a_shared_disk() });
-    json!({ "metadata": { "name": "bare" }, "spec": { "hosts": [host] } }).to_string()
+    // No value that could be taken for the default.
+    let spec = json!({
+        "groups": { "edge": { "labels": { "tier": "edge" }, "taints": ["dedicated=edge:PreferNoSchedule"] } },
+        "hosts": [host],
+        "api": { "sans": ["api.shop.example"] },
+        "network": { "podCIDR": "10.52.0.0/16", "serviceCIDR": "10.53.0.0/16", "clusterDomain": "shop.example" },
+        "addons": { "metrics": { "enabled": false } },
+    });
+    json!({ "metadata": { "name": "bare" }, "spec": spec }).to_string()
 }
 
 /// `up` of the host alone; answers the step that installed packages.
@@ -112,6 +124,36 @@ fn up(scene: &Scene, user: &str) -> Option<Value> {
     let said = scene.cluster.rkctl_with("up", &inventory(scene, user), &words, BOUND).ok();
     let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
     report["steps"].as_array()?.iter().find(|step| step["id"] == "packages").cloned()
+}
+
+/// Networks, domain, names, labels and addons are those of the inventory, from the API server to the pods.
+fn is_made_of_the_inventorys_values(scene: &Scene) {
+    let kubectl = Kubectl::new(scene.cluster.file("bare.kubeconfig")).namespace("default");
+    let node = kubectl.json(&["get", "node", SPARE]);
+    assert!(node["spec"]["podCIDR"].as_str().is_some_and(|cidr| cidr.starts_with("10.52.")), "{node:#}");
+    assert_eq!(node["metadata"]["labels"]["tier"], "edge", "{node:#}");
+    let taint = json!({ "key": "dedicated", "value": "edge", "effect": "PreferNoSchedule" });
+    assert_eq!(node["spec"]["taints"], json!([taint]), "{node:#}");
+    assert_eq!(kubectl.ok("get service kubernetes -o jsonpath={.spec.clusterIP}"), "10.53.0.1");
+    let addons = kubectl.ok("get deployments --namespace kube-system -o name");
+    assert_eq!(addons, "deployment.apps/dns\n", "metrics is left out");
+    assert_eq!(kubectl.ok("get --raw /readyz --tls-server-name api.shop.example"), "ok");
+    let other = kubectl.run("get --raw /readyz --tls-server-name api.other.example").err();
+    assert!(other.contains("certificate"), "{other}");
+
+    scene.cluster.import_images_on(SPARE);
+    eventually(PATIENCE, "pods can be made", || kubectl.run("get serviceaccount default").status.success());
+    kubectl.apply(&busybox_pod("client", None));
+    kubectl.ok("wait --for=condition=Ready pod/client --timeout=60s");
+    let inside = |script: &str| kubectl.run(&["exec", "client", "--", "sh", "-c", script]);
+    let resolv = inside("cat /etc/resolv.conf").ok();
+    let search = "search default.svc.shop.example svc.shop.example shop.example";
+    assert!(resolv.contains(search) && resolv.contains("nameserver 10.53.0.10"), "{resolv}");
+    eventually(PATIENCE, "the service has its name in the domain", || {
+        let ran = inside("nslookup -type=a kubernetes.default.svc.shop.example");
+        if ran.stdout.contains("Address: 10.53.0.1") { Ok(()) } else { Err(ran.report()) }
+    });
+    assert!(inside("ip address show eth0").ok().contains(" 10.52."), "the pod has an address of its network");
 }
 
 fn reset(scene: &Scene, user: &str) -> String {
@@ -131,6 +173,7 @@ fn installs_what_is_missing_and_takes_it_back(scene: &Scene) {
         "{step}"
     );
     assert_eq!(step["outcome"], "done", "{step}");
+    is_made_of_the_inventorys_values(scene);
     let units = scene.cluster.host(SPARE, "systemctl is-active containerd rkctl-server rkctl-agent");
     assert_eq!(units.lines().collect::<Vec<_>>(), ["active"; 3]);
     assert_eq!(reset(scene, operator.name).trim(), format!("{SPARE}: as it was before rkctl"));
