@@ -18,7 +18,8 @@ pub const HELP: &str = "Exit codes:
   0  done
   1  failed
   2  the command line or the inventory is wrong; nothing was begun
-  3  some hosts could not be finished, the others were; run it again to continue. `status`: not healthy
+  3  some hosts could not be finished, the others were; run it again to continue;
+     of `status`: not healthy
   4  `plan --detailed-exitcode`: there is something to do";
 
 /// What a command answers: the exit code, or an error that is told and becomes [`FAILED`] or [`USAGE`].
