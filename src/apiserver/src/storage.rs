@@ -15,6 +15,10 @@ const METADATA: &[u8] = b"\"metadata\":{";
 /// `apiVersion` and `kind` come before; a longer head is no object of ours.
 const HEAD_BYTES_MAX: usize = 1024;
 
+/// An object nested deeper is not kept. A body has at most 100 levels, and what is known of its managers some more;
+/// what reads stored objects takes 127, and lists, watches and reviews are some levels around them.
+pub const DEPTH_MAX: usize = 110;
+
 /// The prefix of a resource's keys, of one namespace or (empty) of all: `/registry/apps/deployments/default/`.
 pub fn prefix(resource: &Resource, namespace: &str) -> String {
     let group = resource.storage.as_ref().unwrap_or(&resource.group_version).group.as_str();
@@ -157,6 +161,20 @@ pub fn failure(error: Error) -> Status {
     }
 }
 
+/// An object that could be read again wherever it comes is nested no deeper than [`DEPTH_MAX`].
+///
+/// # Errors
+/// 422.
+pub fn check_depth(object: &Value) -> Result<()> {
+    match machinery::strict::depth(object) {
+        levels if levels > DEPTH_MAX => {
+            let text = format!("the object is nested {levels} levels deep, exceeding the limit {DEPTH_MAX}");
+            Err(Status::new(422, "Invalid", text))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,5 +209,17 @@ mod tests {
         splice(&mut out, &encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": {}})), 3);
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(value["metadata"]["resourceVersion"], "3");
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        let nested = |levels: usize| (2..levels).fold(json!({}), |inner, _| json!({"n": inner}));
+        let object = |levels: usize| json!({"apiVersion": "v1", "kind": "X", "metadata": {}, "x": nested(levels)});
+        assert!(check_depth(&object(DEPTH_MAX)).is_ok());
+        let refused = check_depth(&object(DEPTH_MAX + 1)).expect_err("too deep");
+        assert_eq!((refused.code(), refused.reason()), (422, "Invalid"));
+        // Lists, watches and reviews put the object some levels deeper, and their readers take no more than 127.
+        let list = json!({"items": [{"object": {"object": object(DEPTH_MAX)}}]}).to_string();
+        assert!(serde_json::from_str::<Value>(&list).is_ok());
     }
 }

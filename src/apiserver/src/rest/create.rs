@@ -156,7 +156,7 @@ async fn finish_insert(
             None => Ok(Written::Dry(object)),
         };
     }
-    match target.put(&key, target.to_bytes(&object), Precondition::Absent, holds).await {
+    match target.put(&key, target.to_bytes(&object)?, Precondition::Absent, holds).await {
         Ok(entry) => {
             promise.keep();
             Ok(Written::Stored(entry))

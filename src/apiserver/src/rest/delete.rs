@@ -150,7 +150,7 @@ async fn carry_out(
             Err(error) => Err(storage::failure(error)),
         },
         Step::Mark(marked) => {
-            match store.put(&entry.key, target.to_bytes(&marked), Precondition::Revision(entry.mod_revision)).await {
+            match store.put(&entry.key, target.to_bytes(&marked)?, Precondition::Revision(entry.mod_revision)).await {
                 Ok(stored) => Ok(Some(Deleted::Waiting(target.present(&stored)?))),
                 Err(Error::Conflict { .. }) => Ok(None),
                 Err(error) => Err(storage::failure(error)),

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use machinery::schema::{Definitions, Schema, Type};
+use machinery::strict;
 use serde_json::{Map, Value};
 
 use crate::status::{Result, Status};
@@ -84,7 +85,12 @@ pub fn decode(bytes: &[u8]) -> Result<Value> {
     decoder.message(&message_name(name), schema, raw, &mut object, 0).map_err(|why| refused(&why))?;
     object.insert("apiVersion".to_string(), api_version.into());
     object.insert("kind".to_string(), kind.into());
-    Ok(Value::Object(object))
+    let object = Value::Object(object);
+    // Messages, lists, maps and JSON within them together.
+    if strict::depth(&object) > strict::MAX_DEPTH {
+        return Err(refused(&format!("exceeded max depth of {}", strict::MAX_DEPTH)));
+    }
+    Ok(object)
 }
 
 /// The name of a schema in the table.

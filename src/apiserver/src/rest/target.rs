@@ -132,11 +132,15 @@ impl<'a> Target<'a> {
     }
 
     /// An object of the URL's version as stored bytes.
-    pub fn to_bytes(&self, object: &Value) -> bytes::Bytes {
-        match &self.resource.storage {
+    ///
+    /// # Errors
+    /// 422 for one that is nested too deep to be read again.
+    pub fn to_bytes(&self, object: &Value) -> Result<bytes::Bytes> {
+        storage::check_depth(object)?;
+        Ok(match &self.resource.storage {
             Some(_) => storage::encode(&self.resource.behaviour.to_stored(object.clone())),
             None => storage::encode(object),
-        }
+        })
     }
 
     /// Asks every admission plugin to change the object.

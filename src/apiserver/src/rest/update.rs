@@ -216,7 +216,7 @@ async fn step(
     if options.dry_run {
         return Ok(Some(Written::Dry(object)));
     }
-    let bytes = target.to_bytes(&object);
+    let bytes = target.to_bytes(&object)?;
     if bytes == entry.value || managed::changes_nothing(&object, old) {
         // Nothing changed: no new revision, no event.
         return Ok(Some(Written::Stored(entry.clone())));

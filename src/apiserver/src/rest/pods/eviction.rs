@@ -82,7 +82,7 @@ async fn mark(pods: &Target<'_>, deletion: &DeleteOptions) -> Result<()> {
         let pod = pods.present(&entry)?;
         delete::check_preconditions(pods, &pod, pods.name, deletion)?;
         let marked = disrupted(pod, Timestamp::now());
-        match store.put(&entry.key, pods.to_bytes(&marked), Precondition::Revision(entry.mod_revision)).await {
+        match store.put(&entry.key, pods.to_bytes(&marked)?, Precondition::Revision(entry.mod_revision)).await {
             Ok(_) => return Ok(()),
             Err(Error::Conflict { .. }) => {}
             Err(error) => return Err(storage::failure(error)),

@@ -73,6 +73,18 @@ fn every_message_of_the_registry_is_in_the_table() {
 }
 
 #[test]
+fn json_within_a_message_nests_no_deeper_than_a_body_may() {
+    let revision = |levels: usize| {
+        let nested = "[".repeat(levels) + &"]".repeat(levels);
+        decode(&body("apps/v1", "ControllerRevision", &bytes(2, &bytes(1, nested.as_bytes()))))
+    };
+    assert!(revision(99).is_ok());
+    for levels in [100, 126, 127, 100_000] {
+        assert_eq!(revision(levels).expect_err("too deep").code(), 400, "{levels}");
+    }
+}
+
+#[test]
 fn damaged_bodies_are_refused() {
     let whole = body("v1", "ConfigMap", &bytes(1, &bytes(1, b"settings")));
     for end in 0..whole.len() {

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use machinery::schema::Type;
+use machinery::strict;
 use serde_json::{Number, Value};
 
 /// Fields whose type in Go is a pointer: a zero in them is a zero.
@@ -210,7 +211,9 @@ pub fn text(bytes: &[u8]) -> Result<String, String> {
 pub fn raw(bytes: &[u8]) -> Result<Value, String> {
     for field in Reader::new(bytes) {
         if let (1, Field::Bytes(json)) = field? {
-            return serde_json::from_slice(json).map_err(|error| error.to_string());
+            return strict::decode_json(json, json.len())
+                .map(|decoded| decoded.value)
+                .map_err(|error| error.to_string());
         }
     }
     Ok(Value::Null)
