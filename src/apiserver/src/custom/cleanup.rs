@@ -19,12 +19,27 @@ use crate::storage;
 const FIRST_LOOK_AFTER: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Whether there can be objects of a definition: it has been served, and what it is called is nothing of this server's
+/// own. A definition that asks for the name of something else takes nothing of it along when it goes.
+pub fn has_objects(definition: &Value, is_established: bool) -> bool {
+    is_established && !is_built_in(definition)
+}
+
+fn is_built_in(definition: &Value) -> bool {
+    let (group, plural) = (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
+    api::registry().resources().iter().any(|own| own.group_version.group == group && own.plural == plural)
+}
+
 /// Works until the definition is gone, or is not held by this any more.
-pub async fn run(state: Arc<State>, client: kube::Client, definition: Arc<Value>) {
+pub async fn run(state: Arc<State>, client: kube::Client, definition: Arc<Value>, has_objects: bool) {
     let mut backoff = stdx::backoff::Backoff::new(FIRST_LOOK_AFTER, LOOK_EVERY);
     let name = meta::name(&definition);
     loop {
-        match round(&state, &client, &definition).await {
+        let round = match has_objects {
+            true => round(&state, &client, &definition).await,
+            false => release(&client, &definition).await,
+        };
+        match round {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => tracing::warn!("removing the objects of {name}: {error}; trying again"),
@@ -41,7 +56,7 @@ async fn round(state: &State, client: &kube::Client, definition: &Value) -> std:
     }
     let Some(version) = served_version(definition) else {
         // Nobody sees them any more, their finalizers' owners neither.
-        return remove_unseen(state, left).await.map(|()| false).map_err(|status| status.to_string());
+        return remove_unseen(state, definition, left).await.map(|()| false).map_err(|status| status.to_string());
     };
     let (group, plural) = (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
     let is_namespaced = text(definition, "/spec/scope") == "Namespaced";
@@ -59,12 +74,18 @@ async fn round(state: &State, client: &kube::Client, definition: &Value) -> std:
 
 /// The keys of the objects that are left.
 async fn left(state: &State, definition: &Value) -> Result<Vec<String>> {
+    if is_built_in(definition) {
+        return Ok(Vec::new());
+    }
     let prefix = live::prefix(text(definition, "/spec/group"), text(definition, "/spec/names/plural"), "");
     let range = state.store.range(&prefix, RangeOptions::default()).await.map_err(storage::failure)?;
     Ok(range.entries.into_iter().map(|entry| entry.key.to_string()).collect())
 }
 
-async fn remove_unseen(state: &State, keys: Vec<String>) -> Result<()> {
+async fn remove_unseen(state: &State, definition: &Value, keys: Vec<String>) -> Result<()> {
+    if is_built_in(definition) {
+        return Ok(());
+    }
     for key in keys {
         if let Some(entry) = state.store.get(&key).await.map_err(storage::failure)? {
             match state.store.delete(&key, entry.mod_revision).await {

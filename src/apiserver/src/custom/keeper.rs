@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{FINALIZER, GROUP, PLURAL, cleanup};
+use super::{FINALIZER, GROUP, PLURAL, cleanup, conditions};
 use crate::live;
 use crate::state::State;
 
@@ -74,10 +74,11 @@ impl Keeper {
         let writes = judged.iter().filter(|(object, status)| object["status"] != *status);
         let written = join_all(writes.map(|(object, status)| write(client, object, status))).await;
         self.cleaning.retain(|_, task| !task.is_finished());
-        for (object, _) in &judged {
+        for (object, status) in &judged {
             let is_held = meta::finalizers(object).any(|finalizer| finalizer == FINALIZER);
             if meta::is_terminating(object) && is_held && !self.cleaning.contains_key(meta::uid(object)) {
-                let work = cleanup::run(self.state.clone(), self.client.clone(), object.clone());
+                let has_objects = cleanup::has_objects(object, conditions::is_true(status, "Established"));
+                let work = cleanup::run(self.state.clone(), self.client.clone(), object.clone(), has_objects);
                 self.cleaning.insert(meta::uid(object).to_string(), tokio::spawn(work));
             }
         }

@@ -256,3 +256,24 @@ async fn what_is_not_done_is_refused() {
     assert!(refused.contains("x-kubernetes-validations: Forbidden: rules are not evaluated"), "{refused}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_never_got_its_names_takes_nothing_with_it() {
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let server = start().await;
+    server.create(LEASES, json!({"metadata": {"name": "kept"}, "spec": {}})).await;
+    let text = CRONTABS
+        .replace(
+            "{name: crontabs.stable.example.com}",
+            "{name: leases.coordination.k8s.io, annotations: {api-approved.kubernetes.io: unapproved}}",
+        )
+        .replace("stable.example.com", "coordination.k8s.io")
+        .replace("plural: crontabs", "plural: leases");
+    let file = server.file("leases.yaml", &text);
+    server.kubectl(&["create", "-f", &file]).await;
+    let waits = ["wait", "--for=condition=NamesAccepted=false", "crd/leases.coordination.k8s.io", "--timeout=20s"];
+    server.kubectl(&waits).await;
+    server.kubectl(&["delete", "crd", "leases.coordination.k8s.io", "--timeout=20s"]).await;
+    assert_eq!(server.get(&format!("{LEASES}/kept")).await.0, 200);
+    server.stop().await;
+}
