@@ -45,7 +45,7 @@ pub async fn serve(context: &Context, request: Request<Body>, running: Option<Lo
     if let Some(subresource) = target.subresource {
         return serve_subresource(&target, subresource.name, request, running).await;
     }
-    if !target.resource.has_verb(&context.info.verb) {
+    if !target.resource.has_verb(&context.info.verb) || !fits_name(&context.info.verb, target.name) {
         return Err(not_allowed());
     }
     if target.resource.verbs == ["create"] {
@@ -114,6 +114,16 @@ async fn serve_subresource(
         }
         ("status" | "ephemeralcontainers" | "resize" | "approval", "patch") => patch::patch(target, request).await,
         _ => Err(not_allowed()),
+    }
+}
+
+/// What is made has its name in the body, whatever a right to make things of one name says; what is changed has it in
+/// the URL.
+fn fits_name(verb: &str, name: &str) -> bool {
+    match verb {
+        "create" => name.is_empty(),
+        "update" | "patch" | "delete" => !name.is_empty(),
+        _ => true,
     }
 }
 

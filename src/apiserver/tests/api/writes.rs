@@ -208,3 +208,46 @@ async fn many_writers_of_one_object_lose_nothing() {
     assert_eq!(object["data"].as_object().map(serde_json::Map::len), Some(20));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_needs_a_name_or_may_have_none_is_not_allowed_otherwise() {
+    let server = start().await;
+    let body = json!({"metadata": {"name": "b"}}).to_string();
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x";
+    for (method, path, body) in [
+        ("POST", format!("{CONFIG_MAPS}/a"), &body),
+        ("POST", "/api/v1/namespaces/a".to_string(), &body),
+        ("POST", reviews.to_string(), &review),
+        ("PUT", CONFIG_MAPS.to_string(), &body),
+        ("PATCH", CONFIG_MAPS.to_string(), &body),
+    ] {
+        let media_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (code, status) = server.json(method, &path, media_type, body).await;
+        assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{method} {path}: {status}");
+    }
+    assert_eq!(server.get(&format!("{CONFIG_MAPS}/b")).await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_nests_too_deep_is_refused() {
+    let server = start().await;
+    let path = &format!("{CONFIG_MAPS}/a");
+    server.create(CONFIG_MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let chain = (0..90).fold(json!({}), |inner, _| json!({"n": inner}));
+    let steps: Vec<Value> = (0..2000)
+        .flat_map(|_| {
+            [
+                json!({"op": "add", "path": "/b", "value": chain}),
+                json!({"op": "move", "from": "/data", "path": format!("/b{}/a", "/n".repeat(90))}),
+                json!({"op": "move", "from": "/b", "path": "/data"}),
+            ]
+        })
+        .collect();
+    let patch = Value::Array(steps).to_string();
+    let (code, status) = server.json("PATCH", path, "application/json-patch+json", &patch).await;
+    assert_eq!((code, &status["reason"]), (422, &json!("Invalid")), "{status}");
+    assert_eq!(server.get(path).await.1["data"], json!({"k": "v"}));
+    server.stop().await;
+}
