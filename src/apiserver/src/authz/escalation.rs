@@ -13,6 +13,9 @@ use crate::request::{Attributes, User};
 use crate::status::{Result, Status};
 use std::sync::Arc;
 
+/// A longer list of what somebody lacks is cut.
+const REFUSAL_CHARS_MAX: usize = 16 << 10;
+
 /// Refuses roles and bindings that would give more than the user has.
 pub struct Escalation {
     /// What users have.
@@ -38,17 +41,35 @@ impl Admission for Escalation {
         else {
             return Ok(());
         };
-        let unchanged = |fields: &[&str]| {
-            request.old.is_some_and(|old| fields.iter().all(|field| old.get(field) == object.get(field)))
-        };
+        if request.old.is_some_and(|old| is_for_collector(object, old)) {
+            return Ok(());
+        }
         match request.resource {
-            "roles" | "clusterroles" if !unchanged(&["rules", "aggregationRule"]) => self.role(request, object).await,
-            "rolebindings" | "clusterrolebindings" if !unchanged(&["subjects", "roleRef"]) => {
-                self.binding(request, object).await
-            }
+            "roles" | "clusterroles" => self.role(request, object).await,
+            "rolebindings" | "clusterrolebindings" => self.binding(request, object).await,
             _ => Ok(()),
         }
     }
+}
+
+/// Nothing is changed but what the garbage collector needs to change: owners and finalizers. Labels count, since roles
+/// are gathered by them.
+fn is_for_collector(object: &Value, old: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        if let Some(metadata) = rest.get_mut("metadata").and_then(Value::as_object_mut) {
+            for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion", "selfLink"] {
+                metadata.remove(field);
+            }
+        }
+        rest
+    };
+    rest(object) == rest(old)
+}
+
+/// The role has the rules of others, whichever they are.
+fn gathers(role: &Value) -> bool {
+    role.pointer("/aggregationRule/clusterRoleSelectors").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
 }
 
 impl Escalation {
@@ -72,8 +93,7 @@ impl Escalation {
             return Ok(());
         }
         let mut wanted = read_rules(object);
-        let selects = object.pointer("/aggregationRule/clusterRoleSelectors").is_some();
-        if selects && request.old.is_none_or(|old| old.get("aggregationRule") != object.get("aggregationRule")) {
+        if gathers(object) || request.old.is_some_and(gathers) {
             // What a selector will gather cannot be known: it is worth everything.
             let all = || vec!["*".to_string()];
             wanted.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
@@ -111,11 +131,19 @@ impl Escalation {
 
 fn refusal(user: &User, lacking: &[Rule]) -> String {
     let groups: Vec<String> = user.groups.iter().map(|group| format!("{group:?}")).collect();
-    let lines: Vec<String> = lacking.iter().map(Rule::to_string).collect();
-    format!(
-        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+    let mut text = format!(
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:",
         user.name,
-        groups.join(" "),
-        lines.join("\n")
-    )
+        groups.join(" ")
+    );
+    for (told, rule) in lacking.iter().enumerate() {
+        let line = rule.to_string();
+        if text.len() + line.len() > REFUSAL_CHARS_MAX {
+            text.push_str(&format!("\nand {} more", lacking.len() - told));
+            break;
+        }
+        text.push('\n');
+        text.push_str(&line);
+    }
+    text
 }

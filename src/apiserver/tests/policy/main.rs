@@ -54,6 +54,39 @@ async fn users_see_kubernetes_own_refusals_until_a_binding_lets_them() {
     cluster.stop().await;
 }
 
+/// By its labels a role gives its rules to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_changes_roles_and_bindings_of_rights_that_they_do_not_have() {
+    let cluster = Cluster::start().await;
+    let (admin, ann) = (cluster.certificate("admin", &["system:masters"]), cluster.certificate("ann", &[]));
+    let rights = "--resource=clusterroles,clusterrolebindings";
+    for arguments in [
+        &["create", "clusterrole", "labeller", "--verb=get,patch", rights][..],
+        &["create", "clusterrole", "strong", "--verb=get", "--resource=secrets"],
+        &["create", "clusterrolebinding", "strong", "--clusterrole=strong", "--user=bob"],
+        &["create", "clusterrolebinding", "labeller", "--clusterrole=labeller", "--user=ann"],
+    ] {
+        cluster.succeeds(&admin, arguments).await;
+    }
+    let own = ["label", "clusterrole", "labeller", "a=b"];
+    eventually("ann may label her role", || async { cluster.output(&ann, &own).await.2.then_some(()) }).await;
+    let aggregated = "rbac.authorization.k8s.io/aggregate-to-view=true";
+    for arguments in [["label", "clusterrole", "strong", aggregated], ["label", "clusterrolebinding", "strong", "a=b"]]
+    {
+        let refused = cluster.fails(&ann, &arguments).await;
+        assert!(refused.contains("not currently held"), "{arguments:?}: {refused}");
+    }
+    // The roles that gather others are worth everything, whatever changes of them.
+    let gathering = cluster.fails(&ann, &["label", "clusterrole", "view", "a=b"]).await;
+    assert!(gathering.contains("not currently held"), "{gathering}");
+    // What the garbage collector changes is nobody's gain.
+    let finalizers = r#"{"metadata":{"finalizers":["example.com/x"]}}"#;
+    for resource in ["clusterrole", "clusterrolebinding"] {
+        cluster.succeeds(&ann, &["patch", resource, "strong", "-p", finalizers]).await;
+    }
+    cluster.stop().await;
+}
+
 /// What a request turns out to be counts, and not its method alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn patches_and_updates_create_for_those_who_may_create() {
