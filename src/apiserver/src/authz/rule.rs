@@ -1,10 +1,14 @@
 //! One rule of a role: what it matches, and whether rules cover other rules. Pure.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::request::Attributes;
+
+/// Rules are taken apart into no more parts than this at a time; each is held against every rule that a user has.
+const PARTS_MAX: usize = 10_000;
 
 /// A PolicyRule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -81,6 +85,27 @@ impl Rule {
             && urls(&small.non_resource_urls)
     }
 
+    fn without_repetitions(&self) -> Rule {
+        let once = |list: &[String]| {
+            let mut seen = HashSet::new();
+            list.iter().filter(|item| seen.insert(item.as_str())).cloned().collect()
+        };
+        Rule {
+            api_groups: once(&self.api_groups),
+            non_resource_urls: once(&self.non_resource_urls),
+            resource_names: once(&self.resource_names),
+            resources: once(&self.resources),
+            verbs: once(&self.verbs),
+        }
+    }
+
+    /// How many rules [`Rule::break_down`] makes.
+    fn parts(&self) -> usize {
+        let names = self.resource_names.len().max(1);
+        let resources = self.api_groups.len().saturating_mul(self.resources.len()).saturating_mul(names);
+        self.verbs.len().saturating_mul(self.non_resource_urls.len().saturating_add(resources))
+    }
+
     /// Rules of one verb and one group, resource and name, or one URL, that together allow the same.
     fn break_down(&self) -> Vec<Rule> {
         let mut parts = Vec::new();
@@ -114,10 +139,24 @@ fn url_covers(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// What of `wanted` is not allowed by `owned`, in parts of one verb and one resource.
+/// What of `wanted` is not allowed by `owned`, in parts of one verb and one resource. A rule that names too much to be
+/// taken apart is allowed as a whole by one rule, or not at all.
 pub fn uncovered(owned: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
-    let parts = wanted.iter().flat_map(Rule::break_down);
-    parts.filter(|part| !owned.iter().any(|own| own.covers(part))).collect()
+    let is_covered = |rule: &Rule| owned.iter().any(|own| own.covers(rule));
+    let mut left = PARTS_MAX;
+    let mut lacking = Vec::new();
+    let mut seen = HashSet::new();
+    for rule in wanted.iter().map(Rule::without_repetitions).filter(|rule| !is_covered(rule)) {
+        let parts = rule.parts();
+        if parts > left {
+            lacking.push(rule);
+            continue;
+        }
+        left -= parts;
+        let parts = rule.break_down().into_iter().filter(|part| !is_covered(part));
+        lacking.extend(parts.filter(|part| seen.insert(part.to_string())));
+    }
+    lacking
 }
 
 impl fmt::Display for Rule {
@@ -223,6 +262,13 @@ pub(crate) mod tests {
         }
         let everything = [rule("*", "*", "*", "")];
         assert!(uncovered(&everything, &owned).is_empty());
+        // What names very much is judged as a whole, and what says a thing twice once.
+        let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>().join(" ");
+        let huge = rule(&many(1000), &many(1000), &many(1000), &many(1000));
+        assert_eq!(uncovered(&owned, std::slice::from_ref(&huge)), std::slice::from_ref(&huge));
+        assert!(uncovered(&everything, &[huge]).is_empty());
+        let twice = rule("get get", "core core", "nodes nodes", "");
+        assert_eq!(uncovered(&owned, &[twice.clone(), twice]).len(), 1);
         let urls = |list: &str| [Rule { verbs: split("get"), non_resource_urls: split(list), ..Rule::default() }];
         assert!(uncovered(&urls("/api/*"), &urls("/api/v1 /api/*")).is_empty());
         assert_eq!(uncovered(&urls("/api/v1"), &urls("/api/*")).len(), 1);
