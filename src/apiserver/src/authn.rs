@@ -24,7 +24,7 @@ use crate::request::User;
 use crate::status::{Result, Status};
 
 /// The WebSocket subprotocol in which browsers, which cannot set headers, carry a token.
-const PROTOCOL_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+pub(crate) const PROTOCOL_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// What a token says of its bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::connect::Trust;
 use super::place::is_proxyable;
+use crate::authn::PROTOCOL_PREFIX;
 use crate::body::{self, Body, BoxError};
 use crate::handler::LongRunning;
 use crate::state::State;
@@ -282,6 +283,7 @@ fn passed_on(headers: &HeaderMap, to: SocketAddr, upgrades: bool) -> HeaderMap {
     own.iter().for_each(|name| drop(passed.remove(name)));
     passed.remove(AUTHORIZATION);
     passed.remove(COOKIE);
+    drop_tokens(&mut passed);
     if !upgrades {
         passed.remove(CONNECTION);
         passed.remove(UPGRADE);
@@ -290,6 +292,23 @@ fn passed_on(headers: &HeaderMap, to: SocketAddr, upgrades: bool) -> HeaderMap {
         passed.insert(HOST, host);
     }
     passed
+}
+
+/// Browsers put the bearer's token among the protocols of a WebSocket; it is for this server alone.
+fn drop_tokens(headers: &mut HeaderMap) {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let protocols: Vec<&[u8]> =
+        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect();
+    let is_token = |protocol: &&[u8]| protocol.starts_with(PROTOCOL_PREFIX.as_bytes());
+    if !protocols.iter().any(is_token) {
+        return;
+    }
+    let left: Vec<&[u8]> = protocols.iter().copied().filter(|protocol| !is_token(protocol)).collect();
+    let joined = (!left.is_empty()).then(|| HeaderValue::from_bytes(&left.join(&b", "[..])).ok()).flatten();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if let Some(joined) = joined {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, joined);
+    }
 }
 
 #[cfg(test)]
@@ -314,6 +333,26 @@ mod tests {
         assert_eq!(passed["upgrade"], "SPDY/3.1");
         assert_eq!(passed["x-stream-protocol-version"], "v4.channel.k8s.io");
         assert_eq!(passed["host"], "10.0.0.1:10250");
+    }
+
+    #[test]
+    fn tokens_in_websocket_protocols_stay_here() {
+        let passed = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("sec-websocket-protocol", HeaderValue::from_static(value));
+            }
+            let passed = passed_on(&headers, "10.0.0.1:10250".parse().expect("an address"), true);
+            let left = passed.get_all("sec-websocket-protocol").iter();
+            left.map(|value| value.to_str().expect("text").to_string()).collect::<Vec<_>>()
+        };
+        let token = "base64url.bearer.authorization.k8s.io.YWJj";
+        assert_eq!(passed(&[token]), Vec::<String>::new());
+        assert_eq!(passed(&["v5.channel.k8s.io"]), ["v5.channel.k8s.io"]);
+        assert_eq!(
+            passed(&["base64url.bearer.authorization.k8s.io.YWJj,a", "b, base64url.bearer.authorization.k8s.io.x ,c"]),
+            ["a, b, c"]
+        );
     }
 
     #[test]
