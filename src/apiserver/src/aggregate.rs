@@ -46,9 +46,10 @@ pub async fn services(state: &State) -> Result<Vec<Value>> {
 /// # Errors
 /// What the store answers.
 pub async fn find(context: &Context) -> Result<Option<Value>> {
-    let segments: Vec<&str> = context.info.path.split('/').skip(1).take(3).collect();
+    // The same segments as those by which the request was judged.
+    let segments: Vec<&str> = context.info.segments.iter().take(3).map(String::as_str).collect();
     let ["apis", group, version] = segments.as_slice() else { return Ok(None) };
-    if group.is_empty() || version.is_empty() || context.served.of_version(group, version).next().is_some() {
+    if context.served.of_version(group, version).next().is_some() {
         return Ok(None);
     }
     let Some(resource) = api::registry().get("apiregistration.k8s.io", "v1", "apiservices") else { return Ok(None) };
@@ -60,13 +61,17 @@ pub async fn find(context: &Context) -> Result<Option<Value>> {
 /// Passes a request on to the server of an APIService.
 ///
 /// # Errors
-/// 503 where it is not there, 502 where it is not reachable or not who it should be.
+/// 400 for a path that the other server may take for another; 503 where it is not there, 502 where it is not reachable
+/// or not who it should be.
 pub async fn serve(
     context: &Context,
     service: &Value,
     request: Request<Body>,
     running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
+    if !context.info.is_clear() {
+        return Err(Status::bad_request("encoded slashes and relative segments are not passed on to other servers"));
+    }
     let mut path_and_query = context.raw_path.clone();
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);

@@ -103,6 +103,8 @@ pub struct RequestInfo {
     pub subresource: String,
     /// Empty for collections; from a `metadata.name=` field selector where a list names one.
     pub name: String,
+    /// The segments of the path, each decoded by itself; empty ones are left out.
+    pub segments: Vec<String>,
     /// The path segments from the resource on: `["pods", "web-0", "proxy", "a", "b"]`.
     pub parts: Vec<String>,
     /// The label selector of a list, watch or deletecollection, as the client wrote it.
@@ -116,13 +118,13 @@ impl RequestInfo {
     pub fn parse(method: &Method, path: &str, query: &Query) -> Self {
         let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
         let lower = method.as_str().to_ascii_lowercase();
-        let mut info = Self { verb: lower, path: decoded, ..Self::default() };
         // Segments are decoded one by one, so that an encoded slash stays within its segment.
         let segments: Vec<String> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
             .collect();
+        let mut info = Self { verb: lower, path: decoded, segments: segments.clone(), ..Self::default() };
         let (group, version, mut rest) = match segments.first().map(String::as_str) {
             Some("api") if segments.len() >= 3 => ("", &segments[1], &segments[2..]),
             Some("apis") if segments.len() >= 4 => (segments[1].as_str(), &segments[2], &segments[3..]),
@@ -195,6 +197,12 @@ impl RequestInfo {
                 self.name = name;
             }
         }
+    }
+
+    /// Whether every server takes the path for what it is here, which is what is judged: none of its segments has an
+    /// encoded slash, and none leads elsewhere.
+    pub fn is_clear(&self) -> bool {
+        !self.segments.iter().any(|segment| segment.contains('/') || matches!(segment.as_str(), "." | ".."))
     }
 
     /// What an authorizer judges.

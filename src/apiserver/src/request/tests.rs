@@ -9,6 +9,26 @@ fn parse(method: &str, uri: &str) -> RequestInfo {
 type Expected = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 #[test]
+fn what_is_passed_on_is_understood_as_it_was_judged() {
+    for (path, clear) in [
+        ("/apis/g.io/v1/namespaces/n/pods/x", true),
+        ("/apis//g.io/v1/pods/", true),
+        ("/apis/g.io/v1/pods/a%20b", true),
+        ("/apis%2Fg.io/v1/pods", false),
+        ("/apis/g.io%2Fv1/pods/x", false),
+        ("/apis/g.io/v1/namespaces/n/pods%2Fx", false),
+        ("/apis/g.io/v1/namespaces/n/../m/pods", false),
+        ("/apis/g.io/v1/namespaces/n/%2e%2E/m/pods", false),
+        ("/apis/g.io/v1/./pods", false),
+    ] {
+        let info = RequestInfo::parse(&Method::GET, path, &Query::default());
+        assert_eq!(info.is_clear(), clear, "{path}");
+    }
+    let info = RequestInfo::parse(&Method::GET, "/apis%2Fg.io/v1/pods", &Query::default());
+    assert_eq!(info.segments, ["apis/g.io", "v1", "pods"]);
+}
+
+#[test]
 fn resource_paths_are_understood() {
     let cases: &[(&str, &str, Expected)] = &[
         ("GET", "/api/v1/namespaces", ("list", "", "v1", "", "namespaces", "", "")),
