@@ -45,6 +45,7 @@ pub async fn connect(
     if !wants_upgrade(&target.context.headers) {
         return Err(Status::bad_request("Upgrade request required"));
     }
+    check_streams(name, query)?;
     let speak = websocket::choose(name, &target.context.headers)?;
     let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = if name == "portforward" { String::new() } else { container(&pod, query.get("container"))? };
@@ -103,6 +104,17 @@ async fn streams(
         }
     });
     Ok(answer)
+}
+
+/// A command or a container is attached to by one stream at least.
+fn check_streams(name: &str, query: &Query) -> Result<()> {
+    let is_any = ["stdin", "stdout", "stderr"].iter().any(|stream| query.flag(stream));
+    match name {
+        "exec" | "attach" if !is_any => {
+            Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The streams that a client asks for. Whether a container that runs has a terminal is its own matter.
@@ -289,6 +301,20 @@ mod tests {
             with_query(agent_path("log", "n", "p", "c"), agent_query("log", &query)),
             "/containerLogs/n/p/c?follow=true&tailLines=5"
         );
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_at_least() {
+        for (name, query, expected) in [
+            ("exec", "command=ls", false),
+            ("exec", "command=ls&stdout=false&stdin=0", false),
+            ("exec", "command=ls&stderr=1", true),
+            ("attach", "stdin=true", true),
+            ("attach", "tty=true", false),
+            ("portforward", "", true),
+        ] {
+            assert_eq!(check_streams(name, &Query::parse(query)).is_ok(), expected, "{name} {query}");
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ async fn exec_passes_bytes_between_client_and_agent() {
     assert_eq!(&echoed, b"ping");
     let websocket = |protocol: &str| {
         format!(
-            "GET /api/v1/namespaces/default/pods/p/exec?command=ls HTTP/1.1\nHost: a\nConnection: Upgrade\n\
+            "GET /api/v1/namespaces/default/pods/p/exec?command=ls&stdout=1 HTTP/1.1\nHost: a\nConnection: Upgrade\n\
              Upgrade: websocket\nSec-WebSocket-Protocol: {protocol}\n\n"
         )
     };
