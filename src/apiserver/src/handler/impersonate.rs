@@ -1,6 +1,7 @@
 //! `Impersonate-*` headers: a user who may acts as another.
 
 use http::HeaderMap;
+use machinery::names;
 
 use crate::plugin::Decision;
 use crate::request::{Attributes, User};
@@ -63,8 +64,7 @@ fn needed(user: &User) -> Vec<Attributes> {
         is_resource: true,
         ..Attributes::default()
     };
-    let account = user.name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
-    let mut needed = vec![match account {
+    let mut needed = vec![match service_account(&user.name) {
         Some((namespace, name)) => one("", "serviceaccounts", "", namespace, name),
         None => one("", "users", "", "", &user.name),
     }];
@@ -78,19 +78,64 @@ fn needed(user: &User) -> Vec<Attributes> {
     needed
 }
 
+/// Namespace and name of the service account that is called so; of others the name is a user's.
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+    let is_one = names::dns1123_label(namespace).is_empty() && names::dns1123_subdomain(name).is_empty();
+    is_one.then_some((namespace, name))
+}
+
+/// The groups that follow from the name: all of a service account's where none are named, and whether it is somebody,
+/// unless that is named too.
 fn add_implied_groups(user: &mut User) {
-    let mut add = |group: String| {
-        if !user.groups.contains(&group) {
-            user.groups.push(group);
-        }
-    };
-    if let Some((namespace, _)) = user.name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':')) {
-        add("system:serviceaccounts".to_string());
-        add(format!("system:serviceaccounts:{namespace}"));
+    let everybodys = ["system:authenticated", "system:unauthenticated"];
+    let is_told = user.groups.iter().any(|group| everybodys.contains(&group.as_str()));
+    if let (true, Some((namespace, _))) = (user.groups.is_empty(), service_account(&user.name)) {
+        user.groups = vec!["system:serviceaccounts".to_string(), format!("system:serviceaccounts:{namespace}")];
     }
-    if user.name == "system:anonymous" {
-        add("system:unauthenticated".to_string());
-    } else {
-        add("system:authenticated".to_string());
+    if !is_told {
+        let is_anonymous = user.name == "system:anonymous";
+        user.groups.push(everybodys[usize::from(is_anonymous)].to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, groups: &[&str]) -> User {
+        User { name: name.to_string(), groups: groups.iter().map(ToString::to_string).collect(), ..User::default() }
+    }
+
+    #[test]
+    fn a_service_account_is_named_by_its_namespace_and_name() {
+        for (name, resource, namespace, asked) in [
+            ("system:serviceaccount:ns:a", "serviceaccounts", "ns", "a"),
+            ("system:serviceaccount:ns:a.b", "serviceaccounts", "ns", "a.b"),
+            ("system:serviceaccount:ns:a:b", "users", "", "system:serviceaccount:ns:a:b"),
+            ("system:serviceaccount:ns:", "users", "", "system:serviceaccount:ns:"),
+            ("system:serviceaccount:ns", "users", "", "system:serviceaccount:ns"),
+            ("system:serviceaccount:n.s:a", "users", "", "system:serviceaccount:n.s:a"),
+            ("jane", "users", "", "jane"),
+        ] {
+            let first = needed(&user(name, &[])).remove(0);
+            assert_eq!((&*first.resource, &*first.namespace, &*first.name), (resource, namespace, asked), "{name}");
+        }
+    }
+
+    #[test]
+    fn groups_follow_from_a_name_where_none_are_given() {
+        let of = |name: &str, groups: &[&str]| {
+            let mut user = user(name, groups);
+            add_implied_groups(&mut user);
+            user.groups
+        };
+        let account = "system:serviceaccount:ns:a";
+        let own = ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"];
+        assert_eq!(of(account, &[]), own);
+        assert_eq!(of(account, &["g"]), ["g", "system:authenticated"]);
+        assert_eq!(of("system:serviceaccount:ns:a:b", &[]), ["system:authenticated"]);
+        assert_eq!(of("jane", &["system:unauthenticated"]), ["system:unauthenticated"]);
+        assert_eq!(of("system:anonymous", &[]), ["system:unauthenticated"]);
     }
 }
