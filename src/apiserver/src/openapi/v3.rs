@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use api::definitions::openapi::{Dialect, PublishedKind, component, list_component};
 use api::resource::Resource;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use machinery::schema::Definitions;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -69,7 +68,7 @@ pub fn components(resources: &[&Resource], dialect: Dialect) -> BTreeMap<String,
     for resource in resources {
         kinds.entry(&resource.schema_name).or_default().push(published(resource, &resource.kind));
     }
-    let list_meta = api::definitions::closure(LIST_META, api::definitions::generate::<ListMeta>);
+    let list_meta = api::definitions::closure(LIST_META);
     let every: Vec<&Definitions> =
         resources.iter().map(|resource| resource.definitions()).chain([&list_meta]).collect();
     let mut components = BTreeMap::new();

@@ -2,11 +2,7 @@
 
 use std::sync::LazyLock;
 
-use api::definitions::{closure, generate};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::autoscaling::v1::Scale;
-use k8s_openapi::api::policy::v1::Eviction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Status};
+use api::definitions::closure;
 use machinery::gvk::GroupVersion;
 use machinery::schema::Definitions;
 
@@ -26,11 +22,11 @@ const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 static BODIES: LazyLock<Bodies> = LazyLock::new(|| Bodies {
-    scale: closure(SCALE, generate::<Scale>),
-    eviction: closure(EVICTION, generate::<Eviction>),
-    token_request: closure(TOKEN_REQUEST, generate::<TokenRequest>),
-    delete_options: closure(DELETE_OPTIONS, generate::<DeleteOptions>),
-    status: closure(STATUS, generate::<Status>),
+    scale: closure(SCALE),
+    eviction: closure(EVICTION),
+    token_request: closure(TOKEN_REQUEST),
+    delete_options: closure(DELETE_OPTIONS),
+    status: closure(STATUS),
 });
 
 /// The definitions of a Status, the metadata of lists among them.
