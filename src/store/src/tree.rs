@@ -3,10 +3,12 @@
 //! A clone is a snapshot and costs one reference count; a change copies only the nodes on its way that a snapshot
 //! still holds. Knows keys and their order, never revisions' meaning, disks or watchers.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::Entry;
+use slots::{Keyed, Slots};
+
+mod slots;
 
 /// Most entries of a leaf and most children of an inner node: a copied node stays within a few cache lines.
 const NODE_MAX: usize = 32;
@@ -21,8 +23,8 @@ pub(crate) struct Tree {
 
 #[derive(Debug, Clone)]
 enum Node {
-    Leaf(Vec<Arc<Entry>>),
-    Inner(Vec<Child>),
+    Leaf(Slots<Arc<Entry>>),
+    Inner(Slots<Child>),
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +36,22 @@ struct Child {
     node: Arc<Node>,
 }
 
+impl Keyed for Arc<Entry> {
+    const FIRST: usize = 0;
+
+    fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+}
+
+impl Keyed for Child {
+    const FIRST: usize = 1;
+
+    fn key(&self) -> &Arc<str> {
+        &self.low
+    }
+}
+
 impl Child {
     fn of(low: Arc<str>, node: Node) -> Self {
         Self { low, len: node.len(), node: Arc::new(node) }
@@ -42,7 +60,7 @@ impl Child {
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { root: Arc::new(Node::Leaf(Vec::new())) }
+        Self { root: Arc::new(Node::Leaf(Slots::from(Vec::new()))) }
     }
 }
 
@@ -57,7 +75,7 @@ impl Tree {
         let mut node = &*self.root;
         loop {
             match node {
-                Node::Leaf(entries) => return find(entries, key).ok().map(|at| &entries[at]),
+                Node::Leaf(entries) => return entries.find(key.as_bytes()).ok().map(|at| &entries[at]),
                 Node::Inner(children) => node = &children[child_of(children, key.as_bytes())].node,
             }
         }
@@ -68,7 +86,7 @@ impl Tree {
         let (replaced, split) = Arc::make_mut(&mut self.root).insert(entry);
         if let Some(right) = split {
             let left = Child { low: Arc::from(""), len: self.root.len(), node: self.root.clone() };
-            self.root = Arc::new(Node::Inner(vec![left, right]));
+            self.root = Arc::new(Node::Inner(Slots::from(vec![left, right])));
         }
         replaced
     }
@@ -79,7 +97,7 @@ impl Tree {
         self.get(key)?;
         let removed = Arc::make_mut(&mut self.root).remove(key);
         if let Node::Inner(children) = &*self.root
-            && let [only] = children.as_slice()
+            && let [only] = &**children
         {
             self.root = only.node.clone();
         }
@@ -93,7 +111,7 @@ impl Tree {
         loop {
             match node {
                 Node::Leaf(entries) => {
-                    return smaller + entries.partition_point(|entry| entry.key.as_bytes() < bound);
+                    return smaller + entries.before(bound);
                 }
                 Node::Inner(children) => {
                     let at = child_of(children, bound);
@@ -128,8 +146,8 @@ impl Node {
 
     fn insert(&mut self, entry: Arc<Entry>) -> (Option<Arc<Entry>>, Option<Child>) {
         let replaced = match self {
-            Self::Leaf(entries) => match find(entries, &entry.key) {
-                Ok(at) => Some(std::mem::replace(&mut entries[at], entry)),
+            Self::Leaf(entries) => match entries.find(entry.key.as_bytes()) {
+                Ok(at) => Some(entries.replace(at, entry)),
                 Err(at) => {
                     entries.insert(at, entry);
                     None
@@ -137,7 +155,7 @@ impl Node {
             },
             Self::Inner(children) => {
                 let at = child_of(children, entry.key.as_bytes());
-                let child = &mut children[at];
+                let child = children.get_mut(at);
                 let (replaced, split) = Arc::make_mut(&mut child.node).insert(entry);
                 child.len = child.len + usize::from(replaced.is_none()) - split.as_ref().map_or(0, |right| right.len);
                 if let Some(right) = split {
@@ -166,10 +184,10 @@ impl Node {
 
     fn remove(&mut self, key: &str) -> Option<Arc<Entry>> {
         match self {
-            Self::Leaf(entries) => find(entries, key).ok().map(|at| entries.remove(at)),
+            Self::Leaf(entries) => entries.find(key.as_bytes()).ok().map(|at| entries.remove(at)),
             Self::Inner(children) => {
                 let at = child_of(children, key.as_bytes());
-                let child = &mut children[at];
+                let child = children.get_mut(at);
                 let removed = Arc::make_mut(&mut child.node).remove(key)?;
                 child.len -= 1;
                 if child.node.width() < NODE_MIN && children.len() > 1 {
@@ -185,7 +203,7 @@ impl Node {
             Self::Leaf(entries) => entries.iter().skip(rank).all(visit),
             Self::Inner(children) => {
                 let mut skip = rank;
-                for child in children {
+                for child in children.iter() {
                     if skip >= child.len {
                         skip -= child.len;
                     } else if !child.node.visit_from(std::mem::take(&mut skip), visit) {
@@ -199,14 +217,14 @@ impl Node {
 }
 
 /// Joins the children at `at` and `at + 1`, and parts them evenly again where they are too many for one node.
-fn join(children: &mut Vec<Child>, at: usize) {
+fn join(children: &mut Slots<Child>, at: usize) {
     let mut right = children.remove(at + 1);
-    let left = &mut children[at];
+    let left = children.get_mut(at);
     let node = Arc::make_mut(&mut left.node);
     match (&mut *node, Arc::make_mut(&mut right.node)) {
         (Node::Leaf(into), Node::Leaf(from)) => into.append(from),
         (Node::Inner(into), Node::Inner(from)) => {
-            from[0].low = right.low;
+            from.get_mut(0).low = right.low;
             into.append(from);
         }
         _ => unreachable!("every leaf of a B+ tree is at the same depth"),
@@ -219,14 +237,9 @@ fn join(children: &mut Vec<Child>, at: usize) {
     }
 }
 
-fn find(entries: &[Arc<Entry>], key: &str) -> Result<usize, usize> {
-    entries.binary_search_by(|entry| (*entry.key).cmp(key))
-}
-
-fn child_of(children: &[Child], key: &[u8]) -> usize {
-    let behind = children[1..].partition_point(|child| child.low.as_bytes().cmp(key) != Ordering::Greater);
-    debug_assert!(behind < children.len());
-    behind
+/// The child below which a key is or would be: the last whose low is not greater.
+fn child_of(children: &Slots<Child>, key: &[u8]) -> usize {
+    children.up_to(key) - 1
 }
 
 /// The smallest bytes that are greater than everything that begins with `prefix`; `None` where nothing is.

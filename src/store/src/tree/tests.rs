@@ -21,7 +21,7 @@ fn check(node: &Node, root: bool) -> usize {
             assert!(children.len() > 1 || !root);
             let depths: Vec<usize> = children.iter().map(|child| check(&child.node, false)).collect();
             assert!(depths.iter().all(|depth| *depth == depths[0]));
-            for child in children {
+            for child in children.iter() {
                 assert_eq!(child.len, child.node.len());
             }
             depths[0] + 1
@@ -36,6 +36,19 @@ fn all(tree: &Tree) -> Vec<(String, u64)> {
         true
     });
     found
+}
+
+/// Keys short and long, that begin alike for long or not at all, that others begin with, with zeros behind or not.
+fn name(number: u16) -> String {
+    let rest = number / 6;
+    match number % 6 {
+        0 => format!("/k/{rest}"),
+        1 => format!("/k/{rest}\0"),
+        2 => format!("/k/{}{rest:05}", "like".repeat(20)),
+        3 => format!("/k/{}\0{rest}", "like".repeat(usize::from(rest % 4))),
+        4 => "ä".repeat(usize::from(rest % 30)),
+        _ => format!("/registry/configmaps/bench/{:04}-{:08}", rest % 7, rest),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -66,12 +79,12 @@ proptest! {
             let revision = revision as u64;
             match step {
                 Step::Insert(key) => {
-                    let key = format!("/k/{key}");
+                    let key = name(key);
                     let replaced = tree.insert(entry(&key, revision)).map(|entry| entry.mod_revision);
                     prop_assert_eq!(replaced, model.insert(key, revision));
                 }
                 Step::Remove(key) => {
-                    let key = format!("/k/{key}");
+                    let key = name(key);
                     let removed = tree.remove(&key).map(|entry| entry.mod_revision);
                     prop_assert_eq!(removed, model.remove(&key));
                 }
@@ -80,7 +93,7 @@ proptest! {
         }
         check(&tree.root, true);
         snapshots.push((tree, model));
-        let bound = format!("/k/{bound}");
+        let bound = name(bound);
         for (tree, model) in snapshots {
             prop_assert_eq!(tree.len(), model.len());
             prop_assert_eq!(tree.get(&bound).map(|entry| entry.mod_revision), model.get(&bound).copied());
