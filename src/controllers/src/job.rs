@@ -210,11 +210,12 @@ impl Controller {
 
     async fn carry_out(&self, job: &Arc<Job>, key: &Key, plan: &Plan) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        if !plan.delete.is_empty() {
-            let uids = plan.delete.iter().map(|pod| owners::uid(&pod.metadata).to_string());
+        if !plan.delete.is_empty() || !plan.remove.is_empty() {
+            let uids = plan.delete.iter().chain(&plan.remove).map(|pod| owners::uid(&pod.metadata).to_string());
             self.expectations.expect(key, 0, uids);
             let deletions = join_all(plan.delete.iter().map(|pod| self.delete(&api, job, key, pod))).await;
-            return deletions.into_iter().collect();
+            let removals = join_all(plan.remove.iter().map(|pod| self.remove(&api, job, key, pod))).await;
+            return deletions.into_iter().chain(removals).collect();
         }
         if plan.create.is_empty() {
             return Ok(());
@@ -247,11 +248,23 @@ impl Controller {
         }
     }
 
+    /// Deletes a pod that nobody is to count.
+    async fn remove(&self, api: &Api<Pod>, job: &Arc<Job>, key: &Key, pod: &Pod) -> Result<(), Error> {
+        if is_tracked(pod) {
+            let released = release(api, pod).await;
+            if !matches!(released, Ok(true)) {
+                self.expectations.deleted(key, owners::uid(&pod.metadata));
+                return released.map(drop);
+            }
+        }
+        self.delete(api, job, key, pod).await
+    }
+
     /// Takes the finalizer off pods that are counted.
     async fn release(&self, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
         let released = join_all(pods.iter().map(|pod| release(&api, pod))).await;
-        released.into_iter().collect()
+        released.into_iter().try_for_each(|released| released.map(drop))
     }
 
     /// Lets go of a pod whose job is gone.
@@ -283,7 +296,8 @@ impl Controller {
     }
 }
 
-async fn release(api: &Api<Pod>, pod: &Pod) -> Result<(), Error> {
+/// Takes the finalizer off a pod. `false` where the pod is gone or was changed since it was read.
+async fn release(api: &Api<Pod>, pod: &Pod) -> Result<bool, Error> {
     let name = pod.name_any();
     let left: Vec<&String> =
         pod.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != pod::TRACKING).collect();
@@ -291,8 +305,8 @@ async fn release(api: &Api<Pod>, pod: &Pod) -> Result<(), Error> {
     let patch = json!({"metadata": {"uid": pod.uid(), "resourceVersion": pod.resource_version(), "finalizers": left}});
     match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
         // What changed meanwhile is seen and released then.
-        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => Ok(()),
-        other => other.map(drop).map_err(doing(format!("let go of pod {name}"))),
+        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => Ok(false),
+        other => other.map(|_| true).map_err(doing(format!("let go of pod {name}"))),
     }
 }
 

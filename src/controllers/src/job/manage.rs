@@ -24,7 +24,7 @@ pub fn next_at(failures: Failures) -> Option<Timestamp> {
     Some(failures.last? + (PAUSE_FIRST * factor).min(PAUSE_LONGEST))
 }
 
-/// Plans deletions of pods that are too many, or creations.
+/// Plans removals of pods that are too many, or creations.
 pub fn manage(counts: &Counts<'_>, plan: &mut Plan) {
     let spec = counts.spec;
     let parallelism = spec.parallelism.unwrap_or(1).max(0);
@@ -35,8 +35,8 @@ pub fn manage(counts: &Counts<'_>, plan: &mut Plan) {
         None => parallelism,
     };
     let wanted = usize::try_from(wanted).unwrap_or(0);
-    plan.delete = surplus(counts, wanted);
-    if !plan.delete.is_empty() {
+    plan.remove = surplus(counts, wanted);
+    if !plan.remove.is_empty() {
         return;
     }
     let waited_for = if replaces_failed_only(spec) { counts.leaving } else { 0 };
@@ -110,7 +110,9 @@ fn create_indexes(counts: &Counts<'_>, room: usize, plan: &mut Plan) {
 
 /// The pod of an index that failed last, and the failures of the index with it.
 fn last_failed<'a>(counts: &Counts<'a>, index: i32) -> Option<(&'a Arc<Pod>, (i32, i32))> {
-    let of_index = counts.observed.pods.iter().filter(|pod| pod::index(pod) == Some(index) && !pods::is_active(pod));
+    // One without its finalizer is counted, or was asked for no more: its successor, or nobody, remembers.
+    let ended = counts.observed.pods.iter().filter(|pod| is_tracked(pod) && !pods::is_active(pod));
+    let of_index = ended.filter(|pod| pod::index(pod) == Some(index));
     let failed = of_index.filter(|pod| pods::phase(pod) != "Succeeded").map(|pod| {
         let (counted, ignored) = pod::failures(pod);
         match policy::action(counts.spec.pod_failure_policy.as_ref(), pod) {

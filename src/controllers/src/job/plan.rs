@@ -46,7 +46,10 @@ pub struct Plan {
     pub status: JobStatus,
     /// Once the status is written.
     pub failures: Failures,
+    /// Pods of a job that ends: they keep their finalizer until they have gone, and count.
     pub delete: Vec<Arc<Pod>>,
+    /// Pods that are asked for no more: their finalizer comes off before they are deleted, since they are no failures.
+    pub remove: Vec<Arc<Pod>>,
     pub create: Vec<New>,
     /// Pods that are counted, or need no counting: their finalizer comes off.
     pub release: Vec<Arc<Pod>>,
@@ -114,7 +117,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
             plan.delete = counts.active.clone();
             finish(&mut counts, target);
         }
-        None if spec.suspend == Some(true) => plan.delete = counts.active.clone(),
+        None if spec.suspend == Some(true) => plan.remove = counts.active.clone(),
         None => manage::manage(&counts, &mut plan),
     }
     plan.release = tracked().filter(|pod| is_counted(pod, &counts, target.is_some())).collect();

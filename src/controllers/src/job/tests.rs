@@ -68,7 +68,7 @@ fn as_many_pods_run_as_are_wanted_and_needed() {
     let running = |count: usize| -> Vec<Arc<Pod>> {
         (0..count).map(|number| pod(&format!("p{number}"), "Running", None, true)).collect()
     };
-    for (spec, succeeded, active, created, deleted) in [
+    for (spec, succeeded, active, created, removed) in [
         (json!({}), 0, 0, 1, 0),
         (json!({"parallelism": 3, "completions": 5}), 0, 1, 2, 0),
         (json!({"parallelism": 3, "completions": 5}), 3, 1, 1, 0),
@@ -79,8 +79,31 @@ fn as_many_pods_run_as_are_wanted_and_needed() {
         (json!({"parallelism": 3, "suspend": true}), 0, 2, 0, 2),
     ] {
         let plan = look(&job(spec.clone(), json!({"succeeded": succeeded})), &running(active));
-        assert_eq!((plan.create.len(), plan.delete.len()), (created, deleted), "{spec} {succeeded} {active}");
+        assert_eq!((plan.create.len(), plan.remove.len()), (created, removed), "{spec} {succeeded} {active}");
+        assert!(plan.delete.is_empty(), "{spec} {succeeded} {active}");
     }
+}
+
+#[test]
+fn pods_that_are_asked_for_no_more_are_no_failures_and_those_of_a_job_that_ends_are() {
+    let pods = [pod("a", "Running", None, true), pod("b", "Running", None, true)];
+    for spec in [json!({"suspend": true, "backoffLimit": 0}), json!({"parallelism": 0, "backoffLimit": 0})] {
+        let first = job(spec.clone(), json!({}));
+        let plan = look(&first, &pods);
+        assert_eq!((plan.remove.len(), plan.delete.len()), (2, 0), "{spec}");
+        // They have lost their finalizer before they were deleted.
+        let gone = ["a", "b"].map(|name| leaving(&pod(name, "Running", None, false)));
+        let second = look(&after(&first, &plan), &gone);
+        assert_eq!((second.status.failed, second.failures.count), (None, 0), "{spec}");
+        assert!(!holds(&second.status, "FailureTarget"), "{spec}");
+    }
+    let late = job(json!({"activeDeadlineSeconds": 60}), json!({"startTime": "2026-01-01T11:00:00Z"}));
+    let plan = look(&late, &pods);
+    assert_eq!((plan.remove.len(), plan.delete.len()), (0, 2));
+    let gone: Vec<_> = pods.iter().map(leaving).collect();
+    let second = look(&after(&late, &plan), &gone);
+    let uncounted = second.status.uncounted_terminated_pods.unwrap();
+    assert_eq!(uncounted.failed, Some(vec!["a".into(), "b".into()]));
 }
 
 #[test]
@@ -171,7 +194,7 @@ fn indexes_are_given_out_kept_and_written_once() {
     ];
     let plan = look(&first, &pods);
     assert_eq!((plan.status.completed_indexes.as_deref(), plan.status.succeeded), (Some("0"), Some(1)));
-    assert_eq!((names(&plan.delete).len(), names(&plan.release)), (2, vec!["a".to_string()]));
+    assert_eq!((names(&plan.remove).len(), names(&plan.release)), (2, vec!["a".to_string()]));
     let second = after(&first, &plan);
     let made: Vec<_> = look(&second, &pods[..2]).create.iter().map(|new| new.index).collect();
     assert_eq!(made, [Some(2), Some(3)]);

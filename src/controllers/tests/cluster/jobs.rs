@@ -63,6 +63,22 @@ async fn a_job_that_fails_is_told_why_and_one_that_is_suspended_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pods_of_a_suspended_or_smaller_job_are_no_failures() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    cluster.apply(job("resting", "v1", json!({"backoffLimit": 0, "parallelism": 2, "completions": 2}))).await;
+    cluster.until(&field("resting", ".status.ready"), |out| out == "2").await;
+    cluster.kubectl("patch job resting --type=merge -p {\"spec\":{\"parallelism\":1}}").await;
+    cluster.until("get pods -l job-name=resting -o name", |out| out.lines().count() == 1).await;
+    cluster.kubectl("patch job resting --type=merge -p {\"spec\":{\"suspend\":true}}").await;
+    cluster.until("get pods -l job-name=resting -o name", str::is_empty).await;
+    cluster.kubectl("patch job resting --type=merge -p {\"spec\":{\"suspend\":false}}").await;
+    cluster.until(&field("resting", ".status.ready"), |out| out == "1").await;
+    let told = field("resting", ".status.failed}/{.status.conditions[?(@.status==\"True\")].type");
+    assert_eq!(cluster.kubectl(&told).await, "/");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cron_job_makes_jobs_by_its_schedule() {
     let cluster = start().await;
     cluster.node("w1").await;
