@@ -159,7 +159,7 @@ impl Controller {
         owners::settle(&self.client, job.as_ref(), &claims).await?;
         claims.owned.append(&mut claims.adopt);
         let now = Timestamp::now();
-        let failures = self.lock().get(&id).copied().unwrap_or_default();
+        let failures = self.lock().get(&id).cloned().unwrap_or_default();
         let plan = plan::plan(&Observed { job: &job, pods: &claims.owned, failures, now });
         self.write_status(&job, key, &plan.status).await?;
         self.remember(id, &plan);
@@ -186,7 +186,7 @@ impl Controller {
         if is_finished(&plan.status) || plan.failures == Failures::default() {
             self.lock().remove(&id);
         } else {
-            self.lock().insert(id, plan.failures);
+            self.lock().insert(id, plan.failures.clone());
         }
     }
 

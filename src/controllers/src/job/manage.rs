@@ -18,7 +18,7 @@ const PAUSE_FIRST: SignedDuration = SignedDuration::from_secs(10);
 const PAUSE_LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// When the next pod may come after so many failures.
-pub fn next_at(failures: Failures) -> Option<Timestamp> {
+pub fn next_at(failures: &Failures) -> Option<Timestamp> {
     let doublings = failures.count.checked_sub(1)?;
     let factor = 1_i32.checked_shl(doublings).filter(|factor| *factor > 0 && *factor <= 64).unwrap_or(64);
     Some(failures.last? + (PAUSE_FIRST * factor).min(PAUSE_LONGEST))
@@ -45,7 +45,7 @@ pub fn manage(counts: &Counts<'_>, plan: &mut Plan) {
         return;
     }
     if spec.backoff_limit_per_index.is_none()
-        && let Some(at) = next_at(plan.failures).filter(|at| *at > counts.observed.now)
+        && let Some(at) = next_at(&plan.failures).filter(|at| *at > counts.observed.now)
     {
         return plan.again(at);
     }
@@ -97,8 +97,10 @@ fn create_indexes(counts: &Counts<'_>, room: usize, plan: &mut Plan) {
         let last = last_failed(counts, index).filter(|_| limited);
         if let Some((_, failures)) = &last {
             let ended = last.as_ref().map(|(pod, _)| pod::ended_at(pod, counts.observed.now));
-            let failed = Failures { count: u32::try_from(failures.0).unwrap_or(0), last: ended };
-            if let Some(at) = next_at(failed).filter(|at| *at > counts.observed.now) {
+            // Those that are ignored count for no limit, but the pod that comes next waits for them too.
+            let count = u32::try_from(failures.0.saturating_add(failures.1)).unwrap_or(0);
+            let failed = Failures { count, last: ended, ..Failures::default() };
+            if let Some(at) = next_at(&failed).filter(|at| *at > counts.observed.now) {
                 plan.again(at);
                 continue;
             }

@@ -4,7 +4,7 @@
 //! taken off; and when it is seen without one, or is gone, the uid makes way for a count. Whatever is interrupted goes
 //! on from the status. Indexes need no uids: an index that has succeeded is written once however often it is seen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,12 +23,22 @@ use crate::common::pods;
 const COUNTED_AT_ONCE: usize = 500;
 
 /// Failures in a row, for the pause before the next pod.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures {
     /// Since the last success.
     pub count: u32,
     /// When the last pod failed.
     pub last: Option<Timestamp>,
+    /// Pods (uids) that are in the count though the job ignores their failure, while they have their finalizer: the
+    /// status does not tell of them.
+    pub ignored: BTreeSet<String>,
+}
+
+impl Failures {
+    fn add(&mut self, ended: Timestamp) {
+        self.count = self.count.saturating_add(1);
+        self.last = self.last.max(Some(ended));
+    }
 }
 
 /// What is seen of a job.
@@ -103,7 +113,7 @@ pub struct Counts<'a> {
 pub fn plan(observed: &Observed<'_>) -> Plan {
     let job = observed.job;
     let old = job.status.clone().unwrap_or_default();
-    let mut plan = Plan { failures: observed.failures, ..Plan::default() };
+    let mut plan = Plan { failures: observed.failures.clone(), ..Plan::default() };
     let Some(spec) = job.spec.as_ref() else { return plan };
     let tracked = || observed.pods.iter().filter(|pod| is_tracked(pod)).cloned();
     if is_finished(&old) || job.metadata.deletion_timestamp.is_some() {
@@ -147,6 +157,7 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
     let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
     let tracked: HashSet<&str> =
         observed.pods.iter().filter(|pod| is_tracked(pod)).map(|pod| uid(&pod.metadata)).collect();
+    plan.failures.ignored.retain(|id| tracked.contains(id.as_str()));
     settle(&mut uncounted.succeeded, &tracked, &mut status.succeeded);
     settle(&mut uncounted.failed, &tracked, &mut status.failed);
     let (succeeded, failed) = (uncounted.succeeded.get_or_insert_default(), uncounted.failed.get_or_insert_default());
@@ -162,7 +173,7 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
             continue;
         }
         if pods::phase(pod) == "Succeeded" {
-            plan.failures = Failures::default();
+            (plan.failures.count, plan.failures.last) = (0, None);
             match index.filter(|_| indexed) {
                 Some(index) => completed.insert(index),
                 None => succeeded.push(id),
@@ -177,11 +188,12 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
                 failed_indexes.insert(index);
             }
         }
+        let ended = pod::ended_at(pod, observed.now);
         if action != Action::Ignore {
-            let ended = pod::ended_at(pod, observed.now);
-            plan.failures.count += 1;
-            plan.failures.last = plan.failures.last.max(Some(ended));
+            plan.failures.add(ended);
             failed.push(id);
+        } else if plan.failures.ignored.insert(id) {
+            plan.failures.add(ended);
         }
         if let Action::FailJob(why) = action {
             fail_job.get_or_insert(why);

@@ -144,14 +144,15 @@ fn a_job_ends_when_everything_is_counted() {
 
 #[test]
 fn failures_pause_and_too_many_end_the_job() {
-    let failures = |count, second| Failures { count, last: Timestamp::from_second(second).ok() };
+    let failures =
+        |count, second| Failures { count, last: Timestamp::from_second(second).ok(), ..Failures::default() };
     for (failures, expected) in [
         (Failures::default(), None),
         (failures(1, 100), Some(110)),
         (failures(3, 100), Some(140)),
         (failures(40, 100), Some(700)),
     ] {
-        assert_eq!(next_at(failures).map(|at| at.as_second()), expected, "{failures:?}");
+        assert_eq!(next_at(&failures).map(|at| at.as_second()), expected, "{failures:?}");
     }
     let first = job(json!({"backoffLimit": 1}), json!({}));
     let once = look(&first, &[pod("a", "Failed", None, true)]);
@@ -237,6 +238,15 @@ fn an_index_fails_by_its_own_limit_and_its_last_pod_remembers_how_often() {
 }
 
 #[test]
+fn an_index_whose_failures_are_ignored_waits_all_the_same() {
+    let rules = json!({"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}}]});
+    let spec = json!({"completionMode": "Indexed", "parallelism": 1, "completions": 1, "backoffLimitPerIndex": 1,
+        "podFailurePolicy": rules, "podReplacementPolicy": "Failed"});
+    let plan = look(&job(spec, json!({})), &[pod("a", "Failed", Some(0), true)]);
+    assert_eq!((plan.create.len(), plan.again_at), (0, Some(now() + jiff::SignedDuration::from_secs(10))));
+}
+
+#[test]
 fn policies_decide_about_failures_and_success() {
     let of_codes =
         |action: &str| json!({"rules": [{"action": action, "onExitCodes": {"operator": "In", "values": [1]}}]});
@@ -246,8 +256,18 @@ fn policies_decide_about_failures_and_success() {
     let ignored = look(&policy("Ignore"), &failed);
     assert_eq!(
         (ignored.status.failed, ignored.create.len(), names(&ignored.release)),
-        (None, 1, vec!["a".to_string()])
+        (None, 0, vec!["a".to_string()])
     );
+    assert_eq!(ignored.again_at, Some(now() + jiff::SignedDuration::from_secs(10)), "the next pod waits all the same");
+    let with = |failures: &Failures, pods: &[Arc<Pod>], seconds| {
+        let now = now() + jiff::SignedDuration::from_secs(seconds);
+        plan::plan(&Observed { job: &policy("Ignore"), pods, failures: failures.clone(), now })
+    };
+    let again = with(&ignored.failures, &failed, 1);
+    assert_eq!(again.failures, ignored.failures, "one pod is one failure however often it is seen");
+    let more = with(&ignored.failures, &[pod("b", "Failed", None, true)], 11);
+    assert_eq!((more.failures.count, more.create.len()), (2, 0));
+    assert_eq!(with(&ignored.failures, &[], 11).create.len(), 1);
     assert_eq!(conditions(&look(&policy("FailJob"), &failed)), said(&[("FailureTarget", "PodFailurePolicy")]));
     let spec = json!({"completionMode": "Indexed", "parallelism": 2, "completions": 9,
         "successPolicy": {"rules": [{"succeededIndexes": "0"}]}});
