@@ -51,7 +51,7 @@ const MANAGER: &str = "kubernetes.io/job-controller";
 enum Task {
     /// A job.
     Job(Key),
-    /// A pod whose job is gone, and that nobody counts any more.
+    /// A pod that no job has, and that nobody counts any more.
     Orphan(Key),
 }
 
@@ -97,6 +97,9 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
     if !ready(context, async { tokio::join!(jobs.synced(), all_pods.synced()) }).await {
         return Ok(());
     }
+    // Pods that were told of before the jobs were.
+    let left = all_pods.list(None).into_iter().filter(|pod| is_tracked(pod) && is_left(pod, &jobs));
+    left.for_each(|pod| queue.add(Task::Orphan(Key::of(&pod.metadata))));
     let work = move |task| {
         let controller = controller.clone();
         async move {
@@ -113,6 +116,9 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
 fn pod_changed(change: &Change<Pod>, jobs: &Informer<Job>, expectations: &Expectations, queue: &WorkQueue<Task>) {
     let pod = change.object();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    if is_tracked(pod) && jobs.is_synced() && is_left(pod, jobs) {
+        queue.add(Task::Orphan(Key::of(&pod.metadata)));
+    }
     let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job") else {
         // One that nobody has may be adopted.
         if controller_of(&pod.metadata).is_none() && !matches!(change, Change::Deleted(_)) {
@@ -129,15 +135,16 @@ fn pod_changed(change: &Change<Pod>, jobs: &Informer<Job>, expectations: &Expect
         _ if pods::is_terminating(pod) => expectations.deleted(&key, owners::uid(&pod.metadata)),
         _ => {}
     }
-    if is_tracked(pod) && jobs.is_synced() && !jobs.get(namespace, &owner.name).is_some_and(|job| is(&job, &owner.uid))
-    {
-        queue.add(Task::Orphan(Key::of(&pod.metadata)));
-    }
     queue.add(Task::Job(key));
 }
 
-fn is(job: &Job, uid: &str) -> bool {
-    owners::uid(&job.metadata) == uid
+/// Whether the pod is nobody's, or a job's that is gone.
+fn is_left(pod: &Pod, jobs: &Informer<Job>) -> bool {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    controller_of(&pod.metadata).is_none_or(|owner| {
+        let job = jobs.get(namespace, &owner.name);
+        owner.kind == "Job" && job.is_none_or(|job| owners::uid(&job.metadata) != owner.uid)
+    })
 }
 
 fn selector(job: &Job) -> Option<Selector> {
@@ -156,7 +163,7 @@ impl Controller {
         let id = owners::uid(&job.metadata).to_string();
         let mut claims = owners::claim(&job.metadata, &selector, self.pods.candidates(&key.namespace, &id));
         claims.adopt.retain(|pod| pods::is_active(pod));
-        owners::settle(&self.client, job.as_ref(), &claims).await?;
+        owners::settle_holding(&self.client, job.as_ref(), &claims, Some(pod::TRACKING)).await?;
         claims.owned.append(&mut claims.adopt);
         let now = Timestamp::now();
         let failures = self.lock().get(&id).cloned().unwrap_or_default();
@@ -267,14 +274,12 @@ impl Controller {
         released.into_iter().try_for_each(|released| released.map(drop))
     }
 
-    /// Lets go of a pod whose job is gone.
+    /// Lets go of a pod that no job has.
     async fn let_go(&self, key: &Key) -> Result<Outcome, Error> {
         let Some(pod) = self.all_pods.get(&key.namespace, &key.name).filter(|pod| is_tracked(pod)) else {
             return Ok(Outcome::Done);
         };
-        let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job");
-        let job = owner.and_then(|owner| self.jobs.get(&key.namespace, &owner.name).filter(|job| is(job, &owner.uid)));
-        if job.is_none() {
+        if is_left(&pod, &self.jobs) {
             release(&Api::namespaced(self.client.clone(), &key.namespace), &pod).await?;
         }
         Ok(Outcome::Done)

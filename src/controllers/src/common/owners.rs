@@ -11,7 +11,7 @@ use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{Selector, SelectorExt};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::{Error, doing};
 
@@ -109,6 +109,21 @@ where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     K: Object + Resource<Scope = NamespaceResourceScope>,
 {
+    settle_holding(client, owner, claims, None).await
+}
+
+/// As [`settle`], for an owner that holds what it has by a finalizer: what is taken in gets it, what is let go loses
+/// it.
+pub async fn settle_holding<O, K>(
+    client: &kube::Client,
+    owner: &O,
+    claims: &Claims<K>,
+    finalizer: Option<&str>,
+) -> Result<(), Error>
+where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Object + Resource<Scope = NamespaceResourceScope>,
+{
     let namespace = owner.meta().namespace.as_deref().unwrap_or_default();
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     if !claims.adopt.is_empty() {
@@ -119,13 +134,13 @@ where
         for object in claims.adopt.iter().filter(|_| same) {
             let mut owners = object.meta().owner_references.clone().unwrap_or_default();
             owners.push(controller_reference(owner));
-            set_owners(&api, object.meta(), owners, "adopt").await?;
+            set_owners(&api, object.meta(), owners, finalizer, "adopt").await?;
         }
     }
     for object in &claims.release {
         let mut owners = object.meta().owner_references.clone().unwrap_or_default();
         owners.retain(|other| other.uid != uid(owner.meta()));
-        match set_owners(&api, object.meta(), owners, "release").await {
+        match set_owners(&api, object.meta(), owners, finalizer, "release").await {
             Err(Error::Api(error)) if error.code() == Some(404) => {}
             other => other?,
         }
@@ -133,16 +148,58 @@ where
     Ok(())
 }
 
-async fn set_owners<K>(api: &Api<K>, object: &ObjectMeta, owners: Vec<OwnerReference>, verb: &str) -> Result<(), Error>
+async fn set_owners<K>(
+    api: &Api<K>,
+    object: &ObjectMeta,
+    owners: Vec<OwnerReference>,
+    finalizer: Option<&str>,
+    verb: &str,
+) -> Result<(), Error>
 where
     K: Object,
 {
     let name = object.name.as_deref().unwrap_or_default();
-    let owners = if owners.is_empty() { json!(null) } else { json!(owners) };
-    let patch = json!({"metadata": {"uid": object.uid, "resourceVersion": object.resource_version,
-        "ownerReferences": owners}});
+    let patch = references(object, owners, finalizer, verb == "adopt");
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .map_err(doing(format!("{verb} {} {name}", K::kind(&()))))?;
     Ok(())
+}
+
+/// The patch that changes an object's owners, and with them the finalizer that its owner holds it by.
+fn references(object: &ObjectMeta, owners: Vec<OwnerReference>, finalizer: Option<&str>, adopted: bool) -> Value {
+    let list = |empty: bool, list: Value| if empty { Value::Null } else { list };
+    let mut metadata = json!({"uid": object.uid, "resourceVersion": object.resource_version,
+        "ownerReferences": list(owners.is_empty(), json!(owners))});
+    if let Some(finalizer) = finalizer {
+        let mut all: Vec<&str> = object.finalizers.iter().flatten().map(String::as_str).collect();
+        all.retain(|other| *other != finalizer);
+        if adopted {
+            all.push(finalizer);
+        }
+        metadata["finalizers"] = list(all.is_empty(), json!(all));
+    }
+    json!({ "metadata": metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finalizer_comes_and_goes_with_the_owner() {
+        let finalizers = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let object = |all: &[&str]| ObjectMeta { finalizers: finalizers(all), ..ObjectMeta::default() };
+        for (has, adopted, wanted) in [
+            (["a"].as_slice(), true, json!(["a", "f"])),
+            (&["f"], true, json!(["f"])),
+            (&["f", "a"], false, json!(["a"])),
+            (&["f"], false, json!(null)),
+        ] {
+            let patch = references(&object(has), Vec::new(), Some("f"), adopted);
+            assert_eq!(patch["metadata"]["finalizers"], wanted, "{has:?} {adopted}");
+        }
+        let without = references(&object(&["a"]), Vec::new(), None, true);
+        assert_eq!(without["metadata"].get("finalizers"), None);
+    }
 }

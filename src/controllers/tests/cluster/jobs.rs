@@ -79,6 +79,36 @@ async fn pods_of_a_suspended_or_smaller_job_are_no_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_held_by_the_job_that_has_it_and_by_no_other() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    let finalizers = |pod: &str| format!("get {pod} -o jsonpath={{.metadata.finalizers}}");
+    cluster.apply(job("letting-go", "v1", json!({"parallelism": 2, "completions": 2}))).await;
+    let pods = "get pods -l job-name=letting-go -o name";
+    let pods = cluster.until(pods, |out| out.lines().count() == 2).await;
+    let pods: Vec<&str> = pods.lines().collect();
+    assert!(cluster.kubectl(&finalizers(pods[0])).await.contains("job-tracking"));
+    // Selected no more, and so nobody's.
+    cluster.kubectl(&format!("label {} batch.kubernetes.io/controller-uid-", pods[0])).await;
+    cluster.until(&finalizers(pods[0]), str::is_empty).await;
+    cluster.kubectl("delete job letting-go --cascade=orphan").await;
+    cluster.until(&finalizers(pods[1]), str::is_empty).await;
+    let template = json!({"containers": [{"name": "c", "image": "v1"}], "restartPolicy": "Never"});
+    let bare = |name: &str, label: &str, tracked: bool| {
+        let finalizers = if tracked { json!(["batch.kubernetes.io/job-tracking"]) } else { json!([]) };
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": template.clone(),
+            "metadata": {"name": name, "labels": {"of": label}, "finalizers": finalizers}})
+    };
+    cluster.apply(bare("nobodys", "nobody", true)).await;
+    cluster.until(&finalizers("pod/nobodys"), str::is_empty).await;
+    cluster.apply(bare("found", "taker", false)).await;
+    let mut taker = job("taker", "v1", json!({"manualSelector": true, "selector": {"matchLabels": {"of": "taker"}}}));
+    taker["spec"]["template"]["metadata"] = json!({"labels": {"of": "taker"}});
+    cluster.apply(taker).await;
+    cluster.until(&finalizers("pod/found"), |out| out.contains("job-tracking")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cron_job_makes_jobs_by_its_schedule() {
     let cluster = start().await;
     cluster.node("w1").await;
