@@ -107,6 +107,11 @@ pub struct Counts<'a> {
     pub failed_indexes: Indexes,
     /// Why a pod's failure is the job's.
     fail_job: Option<String>,
+    /// Failed pods whose failure does not count.
+    ignored: HashSet<String>,
+    /// Failed pods of a job that limits failures by index, which count but are not written down yet: one that
+    /// remembers its index's failures keeps its finalizer for long, and must take nobody's room in the status.
+    unnoted: Vec<Arc<Pod>>,
 }
 
 /// What is to be done.
@@ -130,6 +135,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
         None if spec.suspend == Some(true) => plan.remove = counts.active.clone(),
         None => manage::manage(&counts, &mut plan),
     }
+    note(&mut counts, target.is_some(), &mut plan);
     plan.release = tracked().filter(|pod| is_counted(pod, &counts, target.is_some())).collect();
     tell_numbers(&mut counts);
     plan.status = counts.status;
@@ -161,7 +167,7 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
     settle(&mut uncounted.succeeded, &tracked, &mut status.succeeded);
     settle(&mut uncounted.failed, &tracked, &mut status.failed);
     let (succeeded, failed) = (uncounted.succeeded.get_or_insert_default(), uncounted.failed.get_or_insert_default());
-    let mut fail_job = None;
+    let (mut fail_job, mut ignored, mut unnoted) = (None, HashSet::new(), Vec::new());
     for pod in observed.pods.iter().filter(|pod| is_tracked(pod) && has_ended(pod, spec)) {
         let id = uid(&pod.metadata).to_string();
         if succeeded.len() + failed.len() >= COUNTED_AT_ONCE {
@@ -189,11 +195,19 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
             }
         }
         let ended = pod::ended_at(pod, observed.now);
-        if action != Action::Ignore {
-            plan.failures.add(ended);
-            failed.push(id);
-        } else if plan.failures.ignored.insert(id) {
-            plan.failures.add(ended);
+        match action {
+            Action::Ignore => {
+                ignored.insert(id.clone());
+                if plan.failures.ignored.insert(id) {
+                    plan.failures.add(ended);
+                }
+            }
+            // By index the pods themselves tell how long to pause.
+            _ if limit.is_some() => unnoted.push(pod.clone()),
+            _ => {
+                plan.failures.add(ended);
+                failed.push(id);
+            }
         }
         if let Action::FailJob(why) = action {
             fail_job.get_or_insert(why);
@@ -202,6 +216,7 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
     let total =
         |counted: Option<i32>, more: &Vec<String>| number(counted) + i32::try_from(more.len()).unwrap_or(i32::MAX);
     let (of_uids, failed) = (total(status.succeeded, succeeded), total(status.failed, failed));
+    let failed = failed.saturating_add(i32::try_from(unnoted.len()).unwrap_or(i32::MAX));
     status.uncounted_terminated_pods = Some(uncounted);
     Counts {
         observed,
@@ -213,8 +228,28 @@ fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan
         completed,
         failed_indexes,
         fail_job,
+        ignored,
+        unnoted,
         status,
     }
+}
+
+/// Writes down the failed pods that need not remember anything any more.
+fn note(counts: &mut Counts<'_>, ends: bool, plan: &mut Plan) {
+    let unnoted = std::mem::take(&mut counts.unnoted);
+    let uncounted = counts.status.uncounted_terminated_pods.take().unwrap_or_default();
+    let UncountedTerminatedPods { succeeded, failed } = uncounted;
+    let mut failed = failed.unwrap_or_default();
+    let mut room = COUNTED_AT_ONCE.saturating_sub(failed.len() + succeeded.iter().flatten().count());
+    for pod in unnoted.iter().filter(|pod| ends || !manage::remembers_failures(pod, counts)) {
+        if room == 0 {
+            plan.again(counts.observed.now);
+            break;
+        }
+        failed.push(uid(&pod.metadata).to_string());
+        room -= 1;
+    }
+    counts.status.uncounted_terminated_pods = Some(UncountedTerminatedPods { succeeded, failed: Some(failed) });
 }
 
 /// Pods that are seen without their finalizer are counted, and their uids forgotten.
@@ -373,8 +408,6 @@ fn is_counted(pod: &Arc<Pod>, counts: &Counts<'_>, ends: bool) -> bool {
     let uncounted = counts.status.uncounted_terminated_pods.clone().unwrap_or_default();
     let id = uid(&pod.metadata).to_string();
     let noted = |list: &Option<Vec<String>>| list.iter().flatten().any(|known| *known == id);
-    let full =
-        uncounted.succeeded.iter().flatten().count() + uncounted.failed.iter().flatten().count() >= COUNTED_AT_ONCE;
     let indexed = is_indexed(counts.observed.job);
     let index = pod::index(pod).filter(|index| *index < number(counts.spec.completions));
     let succeeded = pods::phase(pod) == "Succeeded";
@@ -382,7 +415,7 @@ fn is_counted(pod: &Arc<Pod>, counts: &Counts<'_>, ends: bool) -> bool {
         || noted(&uncounted.failed)
         || (indexed && index.is_none())
         || (indexed && succeeded && index.is_some_and(|index| counts.completed.has(index)))
-        || (!full && !succeeded);
+        || counts.ignored.contains(&id);
     safe && (ends || !manage::remembers_failures(pod, counts))
 }
 

@@ -144,8 +144,7 @@ fn a_job_ends_when_everything_is_counted() {
 
 #[test]
 fn failures_pause_and_too_many_end_the_job() {
-    let failures =
-        |count, second| Failures { count, last: Timestamp::from_second(second).ok(), ..Failures::default() };
+    let failures = |count, second| Failures { count, last: Timestamp::from_second(second).ok(), ..Failures::default() };
     for (failures, expected) in [
         (Failures::default(), None),
         (failures(1, 100), Some(110)),
@@ -235,6 +234,32 @@ fn an_index_fails_by_its_own_limit_and_its_last_pod_remembers_how_often() {
     let third = after(&second, &failed);
     let over = look(&third, &[pod("b", "Succeeded", Some(1), true)]);
     assert_eq!(conditions(&over), said(&[("FailureTarget", "FailedIndexes")]));
+}
+
+#[test]
+fn pods_that_remember_failures_keep_nothing_else_from_being_counted() {
+    let spec = json!({"completionMode": "Indexed", "parallelism": 600, "completions": 600, "backoffLimitPerIndex": 1,
+        "backoffLimit": 1000});
+    let first = job(spec, json!({}));
+    let mut pods: Vec<_> = (0..599).map(|index| pod(&format!("f{index}"), "Failed", Some(index), true)).collect();
+    pods.push(pod("done", "Succeeded", Some(599), true));
+    let plan = look(&first, &pods);
+    assert_eq!(plan.again_at, Some(now() + jiff::SignedDuration::from_secs(10)), "not before there is something to do");
+    assert_eq!((plan.status.completed_indexes.as_deref(), names(&plan.release)), (Some("599"), vec!["done".into()]));
+    // One of them has a successor, and is counted.
+    let second = after(&first, &plan);
+    pods.pop();
+    pods.push(pod("next", "Running", Some(3), true));
+    let plan = look(&second, &pods);
+    let uncounted = plan.status.uncounted_terminated_pods.clone().unwrap();
+    assert_eq!((uncounted.failed, names(&plan.release)), (Some(vec!["f3".into()]), vec!["f3".into()]));
+    // A job that ends counts them all, a part at a time.
+    let Job { spec: Some(mut spec), .. } = second.clone() else { unreachable!() };
+    spec.backoff_limit = Some(500);
+    let ends = Job { spec: Some(spec), ..second };
+    let plan = look(&ends, &pods);
+    assert_eq!(conditions(&plan), said(&[("FailureTarget", "BackoffLimitExceeded")]));
+    assert_eq!(plan.release.len(), 500, "each is written down before it is let go");
 }
 
 #[test]
