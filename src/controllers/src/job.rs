@@ -62,8 +62,8 @@ struct Controller {
     pods: ByController<Pod>,
     expectations: Expectations,
     recorder: Recorder,
-    /// By the job's uid; lost with the process, which only shortens a pause.
-    failures: Mutex<HashMap<String, Failures>>,
+    /// Of the job of that name and uid; lost with the process, which only shortens a pause.
+    failures: Mutex<HashMap<Key, (String, Failures)>>,
 }
 
 /// Runs jobs until shutdown.
@@ -155,6 +155,7 @@ impl Controller {
     async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
         let Some(job) = self.jobs.get(&key.namespace, &key.name) else {
             self.expectations.forget(key);
+            self.lock().remove(key);
             return Ok(Outcome::Done);
         };
         let managed = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref()).is_none_or(|by| by == MANAGER);
@@ -166,10 +167,11 @@ impl Controller {
         owners::settle_holding(&self.client, job.as_ref(), &claims, Some(pod::TRACKING)).await?;
         claims.owned.append(&mut claims.adopt);
         let now = Timestamp::now();
-        let failures = self.lock().get(&id).cloned().unwrap_or_default();
+        let known = self.lock().get(key).filter(|(uid, _)| *uid == id).cloned();
+        let failures = known.map(|(_, failures)| failures).unwrap_or_default();
         let plan = plan::plan(&Observed { job: &job, pods: &claims.owned, failures, now });
         self.write_status(&job, key, &plan.status).await?;
-        self.remember(id, &plan);
+        self.remember(key, id, &plan);
         self.tell(&job, &plan.status);
         let mut done = Ok(());
         if may_act {
@@ -185,15 +187,16 @@ impl Controller {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Failures>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (String, Failures)>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, id: String, plan: &Plan) {
+    /// Under the job's name, so that what is remembered goes when it is looked at for the last time, without a job.
+    fn remember(&self, key: &Key, id: String, plan: &Plan) {
         if is_finished(&plan.status) || plan.failures == Failures::default() {
-            self.lock().remove(&id);
+            self.lock().remove(key);
         } else {
-            self.lock().insert(id, plan.failures.clone());
+            self.lock().insert(key.clone(), (id, plan.failures.clone()));
         }
     }
 
