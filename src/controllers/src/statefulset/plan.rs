@@ -53,7 +53,7 @@ struct Rules {
     first: i32,
     replicas: i32,
     one_by_one: bool,
-    /// Ordinals from here on are updated; `None` where the owner deletes pods himself.
+    /// Pods from here on are updated, counted from the first ordinal; `None` where the owner deletes pods himself.
     partition: Option<i32>,
     unavailable_max: i32,
     min_ready_seconds: i32,
@@ -143,7 +143,7 @@ fn update(observed: &Observed<'_>, rules: &Rules, wanted: &Places, available: im
     let Some(partition) = rules.partition else { return };
     let away = wanted.values().filter(|pod| !available(pod)).count();
     let mut room = rules.unavailable_max - i32::try_from(away).unwrap_or(i32::MAX);
-    for (_, pod) in wanted.range(rules.first.max(partition)..).rev() {
+    for (_, pod) in wanted.range(rules.first.saturating_add(partition)..).rev() {
         if revision(pod) == observed.update {
             continue;
         }
@@ -166,7 +166,7 @@ fn revision_for(observed: &Observed<'_>, rules: &Rules, ordinal: i32) -> String 
     let old = match rules.partition {
         None => false,
         Some(0) => ordinal < rules.first.saturating_add(reached),
-        Some(partition) => ordinal < rules.first.max(partition),
+        Some(partition) => ordinal < rules.first.saturating_add(partition),
     };
     if old { observed.current.to_string() } else { observed.update.to_string() }
 }

@@ -52,6 +52,10 @@ fn steps(plan: &Plan) -> String {
 fn pods_come_and_go_in_order_or_all_at_once() {
     let parallel = || json!({"podManagementPolicy": "Parallel"});
     let updating = |more: Value| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": more}});
+    let started_at_5 = |partition: i32| {
+        json!({"ordinals": {"start": 5},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}})
+    };
     for (spec, pods, expected) in [
         (json!({}), "", "+0"),
         (json!({}), "0u", ""),
@@ -74,6 +78,9 @@ fn pods_come_and_go_in_order_or_all_at_once() {
         (updating(json!({"partition": 2})), "0o 1o 2", ""),
         (updating(json!({"maxUnavailable": 2})), "0o 1o 2o", "-2 -1"),
         (json!({"updateStrategy": {"type": "OnDelete"}}), "0o 1o 2o", ""),
+        // The partition is a place, counted from the first ordinal.
+        (started_at_5(2), "5o 6o 7o", "-7"),
+        (started_at_5(2), "5o 6o 7", ""),
     ] {
         assert_eq!(steps(&look(&set(spec.clone(), 0), pods)), expected, "{spec} {pods:?}");
     }
@@ -84,6 +91,10 @@ fn a_pod_that_is_made_during_an_update_is_what_its_place_asks_for() {
     let partitioned = json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}});
     assert_eq!(steps(&look(&set(partitioned, 1), "1 2")), "+0o");
     assert_eq!(steps(&look(&set(json!({}), 2), "0o 2")), "+1o");
+    let numbered = json!({"ordinals": {"start": 5},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}});
+    assert_eq!(steps(&look(&set(numbered.clone(), 1), "6 7")), "+5o");
+    assert_eq!(steps(&look(&set(numbered, 1), "5o 7")), "+6");
     assert_eq!(steps(&look(&set(json!({}), 1), "0o 2")), "+1");
 }
 
