@@ -192,7 +192,8 @@ fn status(observed: &Observed<'_>, rules: &Rules, wanted: &Places, surplus: &Pla
         collision_count: old.collision_count.or(Some(0)),
         conditions: old.conditions,
     };
-    if rules.partition.is_some() && updated == replicas && ready == replicas {
+    // Pods that are missed, or too many, may yet be made or kept from the old revision.
+    if rules.partition.is_some() && [updated, ready, replicas].iter().all(|count| *count == rules.replicas) {
         status.current_replicas = Some(updated);
         status.current_revision = Some(observed.update.to_string());
     }

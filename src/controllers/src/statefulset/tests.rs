@@ -105,6 +105,10 @@ fn the_status_counts_and_a_finished_update_is_the_new_state() {
     assert_eq!((status.updated_replicas, status.current_revision.as_deref()), (Some(2), Some("db-old")));
     let done = look(&set(json!({}), 0), "0 1 2").status;
     assert_eq!((done.current_replicas, done.current_revision.as_deref()), (Some(3), Some("db-new")));
+    for pods in ["", "2", "1 2", "0 1 2 3"] {
+        let status = look(&set(json!({}), 0), pods).status;
+        assert_eq!(status.current_revision.as_deref(), Some("db-old"), "{pods:?} are not the three that are wanted");
+    }
 }
 
 #[test]
