@@ -131,7 +131,7 @@ impl Controller {
             self.create(&api, set, key, &pod::make(set, &template, *ordinal, revision), *ordinal).await?;
         }
         for pod in &plan.scaled_down {
-            self.give_claims(key, pod, &pod::claims_that_go(set, pod)).await?;
+            self.give_claims(set, key, pod, &pod::claims_that_go(set, pod)).await?;
         }
         for pod in &plan.delete {
             self.delete(&api, set, key, pod).await?;
@@ -181,11 +181,18 @@ impl Controller {
     }
 
     /// Makes claims the pod's, so that they go with it.
-    async fn give_claims(&self, key: &Key, pod: &Pod, names: &[String]) -> Result<(), Error> {
+    async fn give_claims(&self, set: &StatefulSet, key: &Key, pod: &Pod, names: &[String]) -> Result<(), Error> {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.namespace);
         for name in names {
-            let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": pod.name_any(), "uid": pod.uid()}]);
-            let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
+            let reading = doing(format!("read PersistentVolumeClaim {}/{name}", key.namespace));
+            let Some(claim) = api.get_opt(name).await.map_err(reading)? else { continue };
+            let present = claim.metadata.owner_references.as_deref().unwrap_or_default();
+            let owners = pod::owners_with(set, pod, present);
+            if owners == present {
+                continue;
+            }
+            let patch = Patch::Merge(json!({"metadata": {"uid": claim.metadata.uid,
+                "resourceVersion": claim.metadata.resource_version, "ownerReferences": owners}}));
             match api.patch(name, &PatchParams::default(), &patch).await {
                 Err(error) if client::is_not_found(&error) => {}
                 done => drop(done.map_err(doing(format!("give PersistentVolumeClaim {name} to its pod")))?),

@@ -68,6 +68,17 @@ pub fn claims_that_go(set: &StatefulSet, pod: &Pod) -> Vec<String> {
     claims(set, ordinal).iter().map(|(claim, _)| claim.name_any()).collect()
 }
 
+/// The owners of a claim that goes with its pod from now on: the pod instead of the set, and whoever else there is.
+pub fn owners_with(set: &StatefulSet, pod: &Pod, owners: &[OwnerReference]) -> Vec<OwnerReference> {
+    let of_pod = OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(pod) };
+    let set = set.metadata.uid.as_deref().unwrap_or_default();
+    let mut all: Vec<OwnerReference> = owners.iter().filter(|owner| owner.uid != set).cloned().collect();
+    if !all.iter().any(|owner| owner.uid == of_pod.uid) {
+        all.push(of_pod);
+    }
+    all
+}
+
 fn retention(
     set: &StatefulSet,
     of: impl Fn(&k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy) -> Option<String>,

@@ -1,5 +1,6 @@
 //! Sets with pods that are there, missing, unready, old or too many.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::json;
 
 use super::*;
@@ -51,11 +52,11 @@ fn steps(plan: &Plan) -> String {
 #[test]
 fn pods_come_and_go_in_order_or_all_at_once() {
     let parallel = || json!({"podManagementPolicy": "Parallel"});
-    let updating = |more: Value| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": more}});
     let started_at_5 = |partition: i32| {
         json!({"ordinals": {"start": 5},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}})
     };
+    let updating = |more: Value| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": more}});
     for (spec, pods, expected) in [
         (json!({}), "", "+0"),
         (json!({}), "0u", ""),
@@ -77,10 +78,10 @@ fn pods_come_and_go_in_order_or_all_at_once() {
         (updating(json!({"partition": 2})), "0o 1o 2o", "-2"),
         (updating(json!({"partition": 2})), "0o 1o 2", ""),
         (updating(json!({"maxUnavailable": 2})), "0o 1o 2o", "-2 -1"),
-        (json!({"updateStrategy": {"type": "OnDelete"}}), "0o 1o 2o", ""),
         // The partition is a place, counted from the first ordinal.
         (started_at_5(2), "5o 6o 7o", "-7"),
         (started_at_5(2), "5o 6o 7", ""),
+        (json!({"updateStrategy": {"type": "OnDelete"}}), "0o 1o 2o", ""),
     ] {
         assert_eq!(steps(&look(&set(spec.clone(), 0), pods)), expected, "{spec} {pods:?}");
     }
@@ -90,11 +91,11 @@ fn pods_come_and_go_in_order_or_all_at_once() {
 fn a_pod_that_is_made_during_an_update_is_what_its_place_asks_for() {
     let partitioned = json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}});
     assert_eq!(steps(&look(&set(partitioned, 1), "1 2")), "+0o");
-    assert_eq!(steps(&look(&set(json!({}), 2), "0o 2")), "+1o");
     let numbered = json!({"ordinals": {"start": 5},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}});
     assert_eq!(steps(&look(&set(numbered.clone(), 1), "6 7")), "+5o");
     assert_eq!(steps(&look(&set(numbered, 1), "5o 7")), "+6");
+    assert_eq!(steps(&look(&set(json!({}), 2), "0o 2")), "+1o");
     assert_eq!(steps(&look(&set(json!({}), 1), "0o 2")), "+1");
 }
 
@@ -108,6 +109,30 @@ fn the_status_counts_and_a_finished_update_is_the_new_state() {
     for pods in ["", "2", "1 2", "0 1 2 3"] {
         let status = look(&set(json!({}), 0), pods).status;
         assert_eq!(status.current_revision.as_deref(), Some("db-old"), "{pods:?} are not the three that are wanted");
+    }
+}
+
+#[test]
+fn a_claim_that_goes_with_its_pod_keeps_its_other_owners() {
+    let owners = |all: &[(&str, &str)]| -> Vec<OwnerReference> {
+        let of = |(kind, uid): &(&str, &str)| OwnerReference {
+            api_version: "v1".into(),
+            kind: kind.to_string(),
+            name: "x".into(),
+            uid: uid.to_string(),
+            ..OwnerReference::default()
+        };
+        all.iter().map(of).collect()
+    };
+    let (set, member) = (set(json!({}), 0), pod("1"));
+    for (has, wanted) in [
+        ([].as_slice(), ["1"].as_slice()),
+        (&[("Backup", "b"), ("StatefulSet", "u")], &["b", "1"]),
+        (&[("Pod", "1"), ("Backup", "b")], &["1", "b"]),
+    ] {
+        let given = pod::owners_with(&set, &member, &owners(has));
+        let uids: Vec<_> = given.iter().map(|owner| owner.uid.as_str()).collect();
+        assert_eq!(uids, wanted, "{has:?}");
     }
 }
 
