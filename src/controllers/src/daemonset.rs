@@ -138,7 +138,7 @@ impl Controller {
         owners::settle(&self.client, daemon.as_ref(), &claims).await?;
         claims.owned.append(&mut claims.adopt);
         let revisions = self.revisions.candidates(&key.namespace, owners::uid(&daemon.metadata));
-        let mut revisions = owners::claim(&daemon.metadata, &selector, revisions).owned;
+        let mut revisions = revisions::claim(&self.client, daemon.as_ref(), &selector, revisions).await?;
         let in_use: Vec<String> = claims.owned.iter().filter_map(|pod| pod.labels().get(HASH_LABEL).cloned()).collect();
         let history = revisions::plan(daemon.as_ref(), &mut revisions, &in_use);
         let Some(hash) = revisions::record(&self.client, daemon.as_ref(), key, history).await? else {

@@ -96,7 +96,7 @@ impl Controller {
         owners::settle(&self.client, set.as_ref(), &claims).await?;
         claims.owned.append(&mut claims.adopt);
         let revisions = self.revisions.candidates(&key.namespace, owners::uid(&set.metadata));
-        let mut revisions = owners::claim(&set.metadata, &selector, revisions).owned;
+        let mut revisions = revisions::claim(&self.client, set.as_ref(), &selector, revisions).await?;
         let reached = set.status.as_ref().and_then(|status| status.current_revision.clone());
         let history = revisions::plan(set.as_ref(), &mut revisions, &in_use(&set, &claims.owned, reached.as_deref()));
         let Some(hash) = revisions::record(&self.client, set.as_ref(), key, history).await? else {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::Selector;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use super::error::{Error, doing};
 use super::hash::hash_of;
 use super::key::Key;
 use super::namespaces;
-use super::owners::controller_reference;
+use super::owners::{self, controller_reference};
 
 /// The label of a revision with its hash, and of pods with what they were made from.
 pub const HASH_LABEL: &str = "controller-revision-hash";
@@ -128,6 +129,25 @@ fn revision<K: Versioned>(owner: &K, hash: &str, number: i64, data: Value) -> Co
         data: RawExtension(data),
         revision: Some(number),
     }
+}
+
+/// The owner's revisions among the candidates; those that nobody has become its own, as those of a former owner of the
+/// same name are.
+///
+/// # Errors
+/// A request that fails.
+pub async fn claim<K: Versioned>(
+    client: &kube::Client,
+    owner: &K,
+    selector: &Selector,
+    candidates: Vec<Arc<ControllerRevision>>,
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    let mut claims = owners::claim(owner.meta(), selector, candidates);
+    // A revision is its owner's for as long as there is one.
+    claims.release.clear();
+    owners::settle(client, owner, &claims).await?;
+    claims.owned.append(&mut claims.adopt);
+    Ok(claims.owned)
 }
 
 /// Writes the history down; the hash that new pods carry, or `None` where its name was another template's and the

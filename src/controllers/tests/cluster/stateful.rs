@@ -60,3 +60,31 @@ async fn a_parallel_set_makes_all_its_pods_at_once_each_with_its_claim() {
     let used = "get pod db-6 -o jsonpath={.spec.volumes[?(@.name==\"data\")].persistentVolumeClaim.claimName}";
     assert_eq!(cluster.kubectl(used).await, "data-db-6");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_made_anew_takes_its_history_over() {
+    let cluster = start().await;
+    cluster.node("w1").await;
+    let owners = "get controllerrevisions -l app=db -o jsonpath={.items[*].metadata.ownerReferences[*].uid}";
+    let uid = |kind: &str| format!("get {kind} db -o jsonpath={{.metadata.uid}}");
+    let daemon = || {
+        let mut daemon = set("v1", json!({}));
+        daemon["kind"] = json!("DaemonSet");
+        for field in ["replicas", "serviceName"] {
+            daemon["spec"].as_object_mut().unwrap().remove(field);
+        }
+        daemon
+    };
+    for (kind, manifest) in [("statefulset", set("v1", json!({"replicas": 1}))), ("daemonset", daemon())] {
+        cluster.apply(manifest.clone()).await;
+        let first = cluster.kubectl(&uid(kind)).await;
+        cluster.until(owners, |out| out == first).await;
+        cluster.kubectl(&format!("delete {kind} db --cascade=orphan")).await;
+        cluster.until(owners, str::is_empty).await;
+        cluster.apply(manifest).await;
+        let second = cluster.kubectl(&uid(kind)).await;
+        cluster.until(owners, |out| out == second).await;
+        cluster.kubectl(&format!("delete {kind} db --wait=false")).await;
+        cluster.until("get pods,controllerrevisions -l app=db -o name", str::is_empty).await;
+    }
+}
