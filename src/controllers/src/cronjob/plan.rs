@@ -59,14 +59,17 @@ pub fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
             .push(("UnparseableSchedule", format!("unparseable schedule: {:?} in time zone {zone}", spec.schedule)));
         return plan;
     };
-    plan.again_at = schedule.next(now).and_then(|next| next.checked_add(AFTER_DUE).ok());
     let last = plan.status.last_schedule_time.as_ref().map(|time| time.0);
     let made = cron.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let mut from = last.unwrap_or(made);
-    if let Some(seconds) = spec.starting_deadline_seconds {
-        from = now.checked_sub(SignedDuration::from_secs(seconds)).map_or(from, |earliest| from.max(earliest));
-    }
-    if let Some(due) = schedule.last(from, now) {
+    let from = last.unwrap_or(made);
+    let due = schedule.last(from, now);
+    let next = schedule.following(due.unwrap_or(from), now);
+    plan.again_at = next.and_then(|next| next.checked_add(AFTER_DUE).ok());
+    let late = |due: &Timestamp| {
+        let deadline = spec.starting_deadline_seconds.map(SignedDuration::from_secs);
+        deadline.and_then(|deadline| now.checked_sub(deadline).ok()).is_some_and(|earliest| *due <= earliest)
+    };
+    if let Some(due) = due.filter(|due| !late(due)) {
         start(cron, spec, jobs, &running, due, &mut plan);
     }
     plan
@@ -215,6 +218,21 @@ mod tests {
         let known = plan(&cron(json!({}), None), &[job(&made.name_any(), None, "2026-01-01T12:00:01Z")], now());
         assert!(known.create.is_none());
         assert_eq!(known.status.last_schedule_time, Some(Time(due)), "what was made is told");
+    }
+
+    #[test]
+    fn times_of_every_so_often_stay_where_they_began() {
+        for (more, again, due) in [
+            (json!({}), "2026-01-01T12:01:00.1Z", Some("2026-01-01T11:59:30Z")),
+            (json!({"startingDeadlineSeconds": 60}), "2026-01-01T12:01:00.1Z", Some("2026-01-01T11:59:30Z")),
+            (json!({"startingDeadlineSeconds": 20}), "2026-01-01T12:01:00.1Z", None),
+        ] {
+            let mut spec = json!({"schedule": "@every 90s"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let planned = plan(&cron(spec, Some("2026-01-01T11:58:00Z")), &[], now());
+            assert_eq!(planned.again_at, Some(again.parse().unwrap()), "{more}");
+            assert_eq!(planned.create.map(|(_, at)| at), due.map(|due| due.parse().unwrap()), "{more}");
+        }
     }
 
     #[test]

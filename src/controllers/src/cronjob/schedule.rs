@@ -82,6 +82,15 @@ impl Schedule {
         }
     }
 
+    /// The first time after `now`, where `last` is the last one before, or what the times are counted from.
+    pub fn following(&self, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            // Counted from `now` each time would come later than it should by what the work before it took.
+            Self::Every(_) => self.next(last),
+            Self::Fields(fields, zone) => fields.next(now, zone),
+        }
+    }
+
     /// The last time after `from` that is not after `now`.
     pub fn last(&self, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let first = self.next(from).filter(|first| *first <= now)?;
