@@ -2,7 +2,7 @@
 //! checked; what is none here means never.
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Span, Timestamp};
 
 /// A time that does not come in so many days does not come: 29 February of a weekday takes 28 years and more.
@@ -132,23 +132,36 @@ impl Fields {
         bit(self.months, date.month()) && if self.both_days { day && weekday } else { day || weekday }
     }
 
-    /// The first time of a day after `after`. An hour that the clock leaps over has none; one that comes twice counts
-    /// the first time.
+    /// The first time of a day after `after`. An hour that the clock leaps over has none; in one that comes twice every
+    /// time comes twice, as robfig/cron and so Kubernetes has it.
     fn in_day(&self, date: Date, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let hours = (0..24_i8).filter(|hour| self.hours >> hour & 1 == 1);
         let times = hours.flat_map(|hour| {
             let minutes = (0..60_i8).filter(|minute| self.minutes >> minute & 1 == 1);
             minutes.map(move |minute| date.at(hour, minute, 0, 0))
         });
-        times.filter_map(|time| moment(time, zone)).find(|time| *time > after)
+        let mut moments = times.flat_map(|time| moments(time, zone)).filter(|time| *time > after);
+        // Only where the clock is put back does a later time of the clock come earlier.
+        if has_change(date, zone) { moments.min() } else { moments.next() }
     }
 }
 
-fn moment(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+/// Whether the clock is put on or back on that day.
+fn has_change(date: Date, zone: &TimeZone) -> bool {
+    let offset =
+        |date: Date| zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible().map(|at| zone.to_offset(at));
+    let next = date.checked_add(Span::new().days(1));
+    next.is_ok_and(|next| offset(date).ok() != offset(next).ok())
+}
+
+/// When the clock shows this time: once, twice, or in a gap never.
+fn moments(time: DateTime, zone: &TimeZone) -> impl Iterator<Item = Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
-    let found = ambiguous.earlier().ok()?;
-    // In a gap the clock never shows this time.
-    (found.to_zoned(zone.clone()).datetime() == time).then_some(found)
+    let gap = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });
+    let fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+    let first = (!gap).then(|| ambiguous.clone().earlier().ok()).flatten();
+    let second = fold.then(|| ambiguous.later().ok()).flatten();
+    first.into_iter().chain(second)
 }
 
 /// The values of a field as bits, and whether it is a star.
@@ -205,7 +218,12 @@ mod tests {
             // 02:30 is leapt over on 29 March, and 02:30 comes twice on 25 October.
             ("30 2 * * *", Some("Europe/Berlin"), "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"),
             ("30 2 * * *", Some("Europe/Berlin"), "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
-            ("30 2 * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+            ("30 2 * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"),
+            ("30 2 * * *", Some("Europe/Berlin"), "2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z"),
+            ("*/20 * * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-25T00:40:00Z"),
+            ("*/20 * * * *", Some("Europe/Berlin"), "2026-10-25T00:40:00Z", "2026-10-25T01:00:00Z"),
+            ("*/20 * * * *", Some("Europe/Berlin"), "2026-10-25T01:40:00Z", "2026-10-25T02:00:00Z"),
+            ("@hourly", Some("Europe/Berlin"), "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
         ] {
             let read = Schedule::read(schedule, zone).unwrap_or_else(|| panic!("{schedule} {zone:?}"));
             assert_eq!(read.next(at(after)), Some(at(expected)), "{schedule} after {after}");
