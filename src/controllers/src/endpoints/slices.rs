@@ -78,8 +78,7 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
     slices.on_change(move |change| slice_changed(change, &enqueue));
     let (enqueue, known) = (queue.clone(), services.clone());
     nodes.on_change(move |change| {
-        let zone = |node: &Node| node.labels().get(ZONE_LABEL).cloned();
-        if matches!(change, Change::Updated(old, new) if zone(old) != zone(new)) {
+        if is_in_another_zone(change) {
             known.list(None).iter().for_each(|service| enqueue.add(Key::of(&service.metadata)));
         }
     });
@@ -94,6 +93,18 @@ pub async fn run(shared: Shared) -> Result<(), Error> {
         })
         .await;
     Ok(())
+}
+
+/// Whether endpoints on the node are in another zone than before.
+pub(super) fn is_in_another_zone(change: &Change<Node>) -> bool {
+    let zone = |node: &Node| node.labels().get(ZONE_LABEL).cloned();
+    match change {
+        // A node may be seen after the pods on it.
+        Change::Added(node) => zone(node).is_some(),
+        Change::Updated(old, new) => zone(old) != zone(new),
+        // Its pods go too.
+        Change::Deleted(_) => false,
+    }
 }
 
 /// Someone else changed or deleted a slice of ours.

@@ -138,3 +138,20 @@ fn endpoints_are_for_their_zone_or_node_as_the_service_prefers() {
         assert_eq!(hints(1), Default::default(), "nobody is sent to what is not ready");
     }
 }
+
+#[test]
+fn endpoints_are_looked_at_when_their_node_comes_after_them_or_moves() {
+    use client::informer::Change;
+    let node = |zone: Option<&str>| -> Arc<k8s_openapi::api::core::v1::Node> {
+        let labels = zone.map(|zone| json!({"topology.kubernetes.io/zone": zone}));
+        Arc::new(serde_json::from_value(json!({"metadata": {"name": "w1", "labels": labels}})).unwrap())
+    };
+    for (change, wanted) in [
+        (Change::Added(node(Some("a"))), true),
+        (Change::Added(node(None)), false),
+        (Change::Updated(node(None), node(Some("a"))), true),
+        (Change::Updated(node(Some("a")), node(Some("a"))), false),
+    ] {
+        assert_eq!(slices::is_in_another_zone(&change), wanted, "{change:?}");
+    }
+}
