@@ -56,6 +56,9 @@ struct State {
     without_events: bool,
     refuses_stops: bool,
     looks: usize,
+    images: Vec<v1::Image>,
+    probed: usize,
+    hangs_in_pulls: bool,
 }
 
 fn matches(labels: &std::collections::HashMap<String, String>, wanted: Labels<'_>) -> bool {
@@ -85,6 +88,22 @@ impl FakeRuntime {
     /// From now on nothing is stopped, or stopped again.
     pub fn refuse_stops(&self, refuse: bool) {
         self.lock().refuses_stops = refuse;
+    }
+
+    /// Images (ids) of a mebibyte each that are there; the runtime refuses to remove those with `stuck` in their name.
+    pub fn have_images(&self, ids: &[&str]) {
+        let image = |id: &&str| v1::Image { id: id.to_string(), size: 1 << 20, ..Default::default() };
+        self.lock().images = ids.iter().map(image).collect();
+    }
+
+    /// How many commands were run in containers.
+    pub fn commands(&self) -> usize {
+        self.lock().probed
+    }
+
+    /// From now on pulls do not end.
+    pub fn hang_in_pulls(&self) {
+        self.lock().hangs_in_pulls = true;
     }
 
     /// Ends the running container of that name.
@@ -240,11 +259,19 @@ impl cri::Runtime for FakeRuntime {
                 pod_sandbox_id: sandbox.clone(),
                 state: status.state,
                 labels: status.labels.clone(),
+                annotations: status.annotations.clone(),
                 ..Default::default()
             })
             .collect())
     }
-    async fn reopen_container_log(&self, _: &str) -> Result<(), Error> {
+    async fn reopen_container_log(&self, id: &str) -> Result<(), Error> {
+        let mut state = self.lock();
+        let Some((_, status)) = state.containers.get(id) else { return Ok(()) };
+        let name = status.metadata.clone().unwrap_or_default().name;
+        if name.contains("stuck") {
+            return Err(Error::refused("ReopenContainerLog", cri::Code::Unknown, "no"));
+        }
+        state.calls.push(format!("reopen {name}"));
         Ok(())
     }
     async fn update_container_resources(&self, _: &str, _: v1::LinuxContainerResources) -> Result<(), Error> {
@@ -261,6 +288,7 @@ impl cri::Runtime for FakeRuntime {
     }
 
     async fn exec_sync(&self, _: &str, _: Vec<String>, _: Duration) -> Result<ExecOutput, Error> {
+        self.lock().probed += 1;
         Ok(ExecOutput::default())
     }
     async fn exec(&self, _: v1::ExecRequest) -> Result<String, Error> {
@@ -276,16 +304,25 @@ impl cri::Runtime for FakeRuntime {
         Ok(Vec::new())
     }
     async fn list_images(&self) -> Result<Vec<v1::Image>, Error> {
-        Ok(Vec::new())
+        Ok(self.lock().images.clone())
     }
     async fn image_status(&self, image: &str) -> Result<Option<v1::Image>, Error> {
         let present = !image.contains("missing") || self.lock().imported.iter().any(|imported| imported == image);
         Ok(present.then(|| v1::Image { id: format!("sha256:{image}"), ..Default::default() }))
     }
     async fn pull_image(&self, _: &str, _: Option<v1::AuthConfig>, limit: Duration) -> Result<String, Error> {
+        if self.lock().hangs_in_pulls {
+            std::future::pending::<()>().await;
+        }
         Err(Error::Timeout { call: "PullImage", limit })
     }
-    async fn remove_image(&self, _: &str) -> Result<(), Error> {
+    async fn remove_image(&self, id: &str) -> Result<(), Error> {
+        let mut state = self.lock();
+        if id.contains("stuck") {
+            return Err(Error::refused("RemoveImage", cri::Code::Unknown, "it is in use"));
+        }
+        state.images.retain(|image| image.id != id);
+        state.calls.push(format!("remove image {id}"));
         Ok(())
     }
     async fn image_fs_info(&self) -> Result<Vec<v1::FilesystemUsage>, Error> {

@@ -57,12 +57,24 @@ async fn rotate_logs(host: &Host) -> Result<(), Error> {
             continue;
         };
         let log = host.config.pod_logs_dir.join(pod.log_folder()).join(name).join(format!("{count}.log"));
-        if rotate::due(&log) {
-            rotate::put_aside(&log, Timestamp::now())?;
-            host.runtime.reopen_container_log(&container.id).await?;
+        if rotate::due(&log)
+            && let Err(error) = rotate_log(host, &container.id, &log).await
+        {
+            // The other logs fill the disk too.
+            tracing::warn!(log = %log.display(), error = %stdx::error::chain(&error), "rotate a log");
         }
     }
     Ok(())
+}
+
+/// Where the runtime opens no new log, the old one goes on, and is tried again.
+async fn rotate_log(host: &Host, container: &str, log: &Path) -> Result<(), Error> {
+    let aside = rotate::put_aside(log, Timestamp::now())?;
+    if let Err(error) = host.runtime.reopen_container_log(container).await {
+        rotate::put_back(log, &aside)?;
+        return Err(error.into());
+    }
+    rotate::remove_oldest(log)
 }
 
 async fn collect_images(host: &Host, collector: &mut Collector) -> Result<(), Error> {

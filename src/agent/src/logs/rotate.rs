@@ -14,12 +14,25 @@ pub fn due(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.len() >= SIZE_MAX_BYTES)
 }
 
-/// Puts a log aside under the time and removes the oldest; the runtime is then told to open a new one.
-pub fn put_aside(path: &Path, now: jiff::Timestamp) -> Result<(), Error> {
+/// Puts a log aside under the time, and answers where it is; the runtime is then told to open a new one.
+pub fn put_aside(path: &Path, now: jiff::Timestamp) -> Result<PathBuf, Error> {
     let stamp = now.strftime("%Y%m%d-%H%M%S").to_string();
     let mut aside = path.as_os_str().to_os_string();
     aside.push(format!(".{stamp}"));
     std::fs::rename(path, &aside).map_err(Error::file("rename", path))?;
+    Ok(PathBuf::from(aside))
+}
+
+/// Puts a log back that was put aside, where no new one has been opened.
+pub fn put_back(path: &Path, aside: &Path) -> Result<(), Error> {
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::rename(aside, path).map_err(Error::file("rename", aside))
+}
+
+/// Removes the oldest of the logs that were put aside.
+pub fn remove_oldest(path: &Path) -> Result<(), Error> {
     let mut old = set_aside(path);
     old.sort();
     let excess = (old.len() + 1).saturating_sub(FILES_MAX);
@@ -47,6 +60,7 @@ mod tests {
         for second in 0..8 {
             std::fs::write(&path, "x").unwrap();
             put_aside(&path, jiff::Timestamp::from_second(second).unwrap()).unwrap();
+            remove_oldest(&path).unwrap();
         }
         let mut left = set_aside(&path);
         left.sort();
