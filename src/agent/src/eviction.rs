@@ -82,7 +82,7 @@ impl Evictor {
     /// Looks at the node and its pods once, and does what is to be done.
     ///
     /// # Errors
-    /// The runtime does not tell its figures, or removes nothing.
+    /// The runtime does not tell its figures.
     pub async fn look(&self, images: &mut Collector) -> Result<(), Error> {
         let host = self.pods.host();
         let mut observed = usage::observe(host).await;
@@ -97,7 +97,10 @@ impl Evictor {
         tracing::warn!(resource = first.signal.resource(), available = first.level.available, "the node runs short");
         if first.signal.pressure() == Pressure::Disk {
             self.remove_what_is_over().await;
-            upkeep::remove_unused_images(host, images, u64::MAX).await?;
+            if let Err(error) = upkeep::remove_unused_images(host, images, u64::MAX).await {
+                // Pods can be ended all the same.
+                tracing::warn!(error = %stdx::error::chain(&error), "remove unused images");
+            }
             observed = usage::observe(host).await;
             short = self.thresholds.short(&observed.levels);
         }
