@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use client::events::EventType;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::Error;
 use crate::host::Host;
@@ -110,9 +111,10 @@ impl Evictor {
         }
     }
 
-    /// Ends the pods that take more of the disk than they may; true where there were any.
+    /// Ends the pods that take more of the disk than they may, but for those the node needs; true where there were any.
     async fn hold_to_limits(&self) -> Result<bool, Error> {
-        let limited = self.active().into_iter().filter(|worker| limits::is_limited(&worker.pod())).collect();
+        let may_end = |pod: &Pod| limits::is_limited(pod) && !rank::is_critical(pod);
+        let limited = self.active().into_iter().filter(|worker| may_end(&worker.pod())).collect();
         let mut ended = Vec::new();
         for (worker, usage) in usage::measure(self.pods.host(), limited).await? {
             if let Some(message) = limits::exceeded(&worker.pod(), &usage) {
