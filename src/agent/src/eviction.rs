@@ -118,7 +118,7 @@ impl Evictor {
         let mut ended = Vec::new();
         for (worker, usage) in usage::measure(self.pods.host(), limited).await? {
             if let Some(message) = limits::exceeded(&worker.pod(), &usage) {
-                evict(self.pods.host(), &worker, message);
+                evict(self.pods.host(), &worker, message, false);
                 ended.push(worker);
             }
         }
@@ -138,7 +138,7 @@ impl Evictor {
             tracing::warn!(resource = shortage.signal.resource(), "there is no pod whose end would help");
             return Ok(());
         };
-        evict(self.pods.host(), &worker, rank::message(shortage, &pod, &usage));
+        evict(self.pods.host(), &worker, rank::message(shortage, &pod, &usage), true);
         wait_for_end(&worker).await;
         Ok(())
     }
@@ -159,11 +159,16 @@ impl Evictor {
     }
 }
 
-fn evict(host: &Host, worker: &Worker, message: String) {
+/// Why a pod is ended; `disrupts` where it is for the node's sake.
+pub(crate) fn verdict(message: String, disrupts: bool) -> Verdict {
+    Verdict { reason: EVICTED.to_string(), message, refused: false, disrupts, grace: Some(GRACE) }
+}
+
+fn evict(host: &Host, worker: &Worker, message: String, disrupts: bool) {
     let pod = worker.pod();
     tracing::warn!(pod = %PodRef::of(&pod), message, "evict a pod");
     host.events.pod(&pod, None, EventType::Warning, EVICTED, &message);
-    let verdict = Verdict { reason: EVICTED.to_string(), message, refused: false, grace: Some(GRACE) };
+    let verdict = verdict(message, disrupts);
     worker.remember(|memory| {
         memory.verdict.get_or_insert(verdict);
     });

@@ -73,9 +73,29 @@ fn pod(name: &str, spec: &Value) -> Arc<Pod> {
     Arc::new(serde_json::from_value(pod).unwrap())
 }
 
+fn volume(folder: &Path, uid: &str) -> std::path::PathBuf {
+    folder.join("kubelet/pods").join(uid).join("volumes/kubernetes.io~empty-dir/cache")
+}
+
 fn write(folder: &Path, uid: &str, bytes: usize) {
-    let volume = folder.join("kubelet/pods").join(uid).join("volumes/kubernetes.io~empty-dir/cache");
-    std::fs::write(volume.join("file"), vec![1; bytes]).unwrap();
+    std::fs::write(volume(folder, uid).join("file"), vec![1; bytes]).unwrap();
+}
+
+/// The reason of the condition that tells of a pod which was ended for others' sake.
+fn disruption(status: &PodStatus) -> Option<String> {
+    let mut conditions = status.conditions.iter().flatten();
+    let found = conditions.find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    found.and_then(|condition| condition.reason.clone())
+}
+
+#[tokio::test]
+async fn a_critical_pod_may_break_its_limits() {
+    let volumes = json!({ "priority": 2_000_000_000,
+        "volumes": [{ "name": "cache", "emptyDir": { "sizeLimit": "1Mi" } }] });
+    let node = Node::with(&[("critical", volumes)]).await;
+    write(node.folder.path(), "critical", 2 << 20);
+    assert!(!node.evictor.hold_to_limits().await.unwrap());
+    assert_eq!(node.phase("critical"), "Running");
 }
 
 #[tokio::test]
@@ -88,9 +108,7 @@ async fn a_volume_that_grows_beyond_its_limit_ends_its_pod() {
     let status = node.until("large", |status| status.phase.as_deref() == Some("Failed")).await;
     assert_eq!(status.reason.as_deref(), Some("Evicted"));
     assert_eq!(status.message.as_deref(), Some("Usage of EmptyDir volume \"cache\" exceeds the limit \"1Mi\". "));
-    let conditions = status.conditions.unwrap();
-    let target = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget").unwrap();
-    assert_eq!((target.status.as_str(), target.reason.as_deref()), ("True", Some("TerminationByKubelet")));
+    assert_eq!(disruption(&status), None, "it has ended itself");
     assert_eq!(node.phase("small"), "Running");
     assert!(!node.evictor.hold_to_limits().await.unwrap(), "it is done once");
 }
@@ -108,6 +126,7 @@ async fn a_node_that_is_short_ends_the_pod_that_matters_least_and_no_critical_on
         let message = status.message.unwrap();
         assert!(
             message.starts_with("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1Mi. ")
+        assert_eq!(disruption(&status).as_deref(), Some("TerminationByKubelet"));
         );
         others.iter().for_each(|other| assert_eq!(node.phase(other), "Running", "{other}"));
     }

@@ -61,6 +61,8 @@ pub struct Verdict {
     pub message: String,
     /// The node did not take the pod: nothing of it ever ran here.
     pub refused: bool,
+    /// It ends for the sake of the node and its other pods, and through no fault of its own (KEP-3329).
+    pub disrupts: bool,
     /// How long it has to end at most; its own grace where it is `None`.
     pub grace: Option<Duration>,
 }
@@ -70,7 +72,8 @@ impl Verdict {
 
     /// Of a pod that the node does not take.
     pub fn refusal(reason: impl Into<String>, why: &str) -> Self {
-        Self { reason: reason.into(), message: format!("{}{why}", Self::REJECTED), refused: true, grace: None }
+        let message = format!("{}{why}", Self::REJECTED);
+        Self { reason: reason.into(), message, refused: true, disrupts: false, grace: None }
     }
 
     /// The message as an event has it.

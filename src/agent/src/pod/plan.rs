@@ -144,6 +144,7 @@ fn deadline(pod: &Pod, spec: &PodSpec, memory: &Memory, now: Timestamp, plan: &m
     })
 }
 
+        disrupts: false,
 /// True for an init container that keeps running beside the others.
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")

@@ -4,15 +4,16 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStat
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Input, whole_second};
-use crate::eviction::EVICTED;
 use crate::pod::plan::is_sidecar;
 
 /// The agent's own conditions; others on the object belong to somebody else and are kept.
 pub const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 /// What tells a pod that was ended for others' sake from one that failed by itself (KEP-3329); the agent's own only of
-/// pods that it evicts.
+/// pods that it evicts because the node runs short.
 pub const DISRUPTED: &str = "DisruptionTarget";
+/// Its reason, of those.
+pub const BY_KUBELET: &str = "TerminationByKubelet";
 
 /// All conditions, with transition times.
 pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_done: bool) -> Vec<PodCondition> {
@@ -26,8 +27,8 @@ pub fn conditions(spec: &PodSpec, input: &Input<'_>, status: &PodStatus, init_do
         PodCondition { type_: "Ready".into(), ..ready },
         PodCondition { type_: "ContainersReady".into(), ..containers },
     ];
-    let evicted = input.memory.verdict.as_ref().filter(|verdict| verdict.reason == EVICTED && !verdict.refused);
-    list.extend(evicted.map(|verdict| because(DISRUPTED, true, "TerminationByKubelet", Some(verdict.message.clone()))));
+    let disrupted = input.memory.verdict.as_ref().filter(|verdict| verdict.disrupts);
+    list.extend(disrupted.map(|verdict| because(DISRUPTED, true, BY_KUBELET, Some(verdict.message.clone()))));
     let before = input.last.or(input.pod.status.as_ref());
     let before = before.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     for condition in &mut list {

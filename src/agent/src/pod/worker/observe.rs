@@ -8,6 +8,7 @@ use crate::Error;
 use crate::pod::identity::{self, POD_UID};
 use crate::pod::memory::{Memory, Verdict};
 use crate::pod::observed::{self, Instance, Observed, Phase};
+use crate::pod::status::conditions::{BY_KUBELET, DISRUPTED};
 use crate::pod::{backoff, config, find_container, lastwords, plan};
 
 impl Worker {
@@ -90,7 +91,13 @@ pub(super) fn recall(pod: &Pod, memory: &mut Memory) {
     if let (Some("Failed"), Some(reason)) = (status.phase.as_deref(), &status.reason) {
         let refused = status.container_statuses.as_ref().is_none_or(Vec::is_empty);
         let message = status.message.clone().unwrap_or_default();
-        memory.verdict = Some(Verdict { reason: reason.clone(), message, refused, grace: None });
+        let mut conditions = status.conditions.iter().flatten();
+        let disrupts = conditions.any(|condition| {
+            condition.type_ == DISRUPTED
+                && condition.reason.as_deref() == Some(BY_KUBELET)
+                && condition.status == "True"
+        });
+        memory.verdict = Some(Verdict { reason: reason.clone(), message, refused, disrupts, grace: None });
     }
     let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
     for container in all {
