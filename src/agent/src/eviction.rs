@@ -177,7 +177,7 @@ fn evict(host: &Host, worker: &Worker, message: String, disrupts: bool) {
 /// The next look sees what this end has freed.
 async fn wait_for_end(worker: &Worker) {
     let over = async {
-        while !worker.is_over() {
+        while !worker.is_cleared() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };

@@ -132,6 +132,21 @@ impl Volumes {
         })
     }
 
+    /// Takes the volumes of a pod away that is over, and leaves what tells of it. Whoever asks for it again asks for
+    /// nothing.
+    pub fn tear_down(&self, uid: &str) -> Result<(), Error> {
+        self.tokens.forget(uid);
+        let folder = self.pod_dir(uid);
+        if uid.is_empty() || !folder.exists() {
+            return Ok(());
+        }
+        mounts::unmount_below(&folder)?;
+        for sub in ["volumes", "volume-subpaths"].map(|sub| folder.join(sub)).iter().filter(|sub| sub.exists()) {
+            fs::remove_dir_all(sub).map_err(Error::file("remove folder", sub))?;
+        }
+        Ok(())
+    }
+
     /// Takes everything of a pod away: mounts first, so that nothing outside its folder is ever deleted.
     pub fn remove(&self, uid: &str) -> Result<(), Error> {
         self.tokens.forget(uid);

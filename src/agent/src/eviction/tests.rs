@@ -110,6 +110,9 @@ async fn a_volume_that_grows_beyond_its_limit_ends_its_pod() {
     assert_eq!(status.message.as_deref(), Some("Usage of EmptyDir volume \"cache\" exceeds the limit \"1Mi\". "));
     assert_eq!(disruption(&status), None, "it has ended itself");
     assert_eq!(node.phase("small"), "Running");
+    let volume = |uid: &str| volume(node.folder.path(), uid);
+    assert!(!volume("large").exists(), "what it took is free before the node is looked at again");
+    assert!(volume("small").exists());
     assert!(!node.evictor.hold_to_limits().await.unwrap(), "it is done once");
 }
 
@@ -123,10 +126,10 @@ async fn a_node_that_is_short_ends_the_pod_that_matters_least_and_no_critical_on
     for (name, others) in [("low", ["critical", "high"].as_slice()), ("high", &["critical"])] {
         node.evictor.relieve(&short[0], &observed).await.unwrap();
         let status = node.until(name, |status| status.phase.as_deref() == Some("Failed")).await;
+        assert_eq!(disruption(&status).as_deref(), Some("TerminationByKubelet"));
         let message = status.message.unwrap();
         assert!(
             message.starts_with("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1Mi. ")
-        assert_eq!(disruption(&status).as_deref(), Some("TerminationByKubelet"));
         );
         others.iter().for_each(|other| assert_eq!(node.phase(other), "Running", "{other}"));
     }

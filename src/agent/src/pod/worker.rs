@@ -55,6 +55,8 @@ struct State {
     recalled: bool,
     /// What volumes are made from has changed.
     stale: bool,
+    /// The volumes of the pod, which is over, are gone.
+    torn_down: bool,
     memory: Memory,
     observed: Observed,
     status: Option<PodStatus>,
@@ -75,6 +77,7 @@ impl Worker {
             ended: false,
             recalled: false,
             stale: false,
+            torn_down: false,
             memory,
             observed,
             status: None,
@@ -219,6 +222,11 @@ impl Worker {
             }
             if !plan.actions.is_empty() {
                 self.carry_out(plan.actions).await;
+                continue;
+            }
+            if self.is_over() && self.lock().observed.is_stopped() {
+                let torn_down = self.tear_down().await;
+                self.pause(if torn_down { REFRESH } else { RETRY }).await;
                 continue;
             }
             let stale = std::mem::take(&mut self.lock().stale);

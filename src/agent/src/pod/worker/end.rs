@@ -68,6 +68,34 @@ impl Worker {
         self.wake();
     }
 
+    /// Takes the volumes of a pod away that is over, once: what they take of the disk and of memory is free long
+    /// before somebody deletes the pod. False where it is to be tried again.
+    pub(super) async fn tear_down(&self) -> bool {
+        if self.lock().torn_down {
+            return true;
+        }
+        let (host, reference) = (self.host.clone(), PodRef::of(&self.pod()));
+        let uid = reference.uid.clone();
+        // There may be very many files.
+        let done = tokio::task::spawn_blocking(move || host.volumes.tear_down(&uid)).await;
+        match done {
+            Ok(Ok(())) => {
+                self.lock().torn_down = true;
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(pod = %reference, error = %stdx::error::chain(&error), "take a pod's volumes away");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// True where the pod is over and takes nothing any more but what tells of it.
+    pub fn is_cleared(&self) -> bool {
+        self.is_over() && self.lock().torn_down
+    }
+
     /// Reports the end and takes everything away; true where it is done.
     pub(super) async fn finish(&self) -> bool {
         self.lock().ended = true;
@@ -77,6 +105,7 @@ impl Worker {
             tracing::warn!(pod = %PodRef::of(&pod), error = %stdx::error::chain(&error), "clean up after a pod");
             return false;
         }
+        self.lock().torn_down = true;
         self.reports.gone(&pod);
         true
     }

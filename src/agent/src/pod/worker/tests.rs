@@ -201,3 +201,22 @@ async fn an_image_that_cannot_be_pulled_is_the_waiting_reason() {
     bench.until(|status| waits_for(status, "ErrImagePull")).await;
     bench.until(|status| waits_for(status, "ImagePullBackOff")).await;
 }
+
+#[tokio::test]
+async fn what_an_ended_pod_had_on_the_disk_is_free_and_its_log_stays() {
+    let mut bench = bench(json!({ "restartPolicy": "Never", "containers": [{ "name": "app", "image": "i:1" }],
+        "volumes": [{ "name": "cache", "emptyDir": {} }] }));
+    bench.until(ready).await;
+    let host = bench.worker.host().clone();
+    let folder = host.config.pod_dir("u1");
+    assert!(folder.join("volumes/kubernetes.io~empty-dir/cache").exists());
+    bench.runtime.end("app", 0);
+    bench.worker.wake();
+    bench.until(|status| status.phase.as_deref() == Some("Succeeded")).await;
+    testkit::eventually_async(LIMIT, "its volumes are gone", async || !folder.join("volumes").exists()).await;
+    assert!(folder.exists(), "the rest stays until the pod is deleted");
+    // Neither a change of what it refers to nor a new agent makes them again.
+    bench.restart_agent().await;
+    bench.until(|status| status.phase.as_deref() == Some("Succeeded")).await;
+    assert!(!folder.join("volumes").exists());
+}
