@@ -156,10 +156,18 @@ impl Task {
         loop {
             ticks.tick().await;
             let Some(worker) = self.worker.upgrade() else { return };
+            // Whoever is being ended gets requests until it does not want them, but need not prove that it lives.
+            let needless = || self.kind != Kind::Readiness && worker.is_ending();
+            if needless() {
+                return;
+            }
             if self.waits_for_startup(&worker) {
                 continue;
             }
             let outcome = self.once(&worker).await;
+            if needless() {
+                return;
+            }
             self.tell(&worker, &outcome);
             streak = streak.then(&outcome);
             let threshold = if streak.success { success_threshold } else { failure_threshold };

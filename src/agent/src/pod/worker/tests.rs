@@ -220,3 +220,21 @@ async fn what_an_ended_pod_had_on_the_disk_is_free_and_its_log_stays() {
     bench.until(|status| status.phase.as_deref() == Some("Succeeded")).await;
     assert!(!folder.join("volumes").exists());
 }
+
+#[tokio::test]
+async fn a_pod_that_is_being_ended_is_not_asked_whether_it_lives() {
+    let probe = json!({ "exec": { "command": ["true"] }, "periodSeconds": 1 });
+    let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "i:1", "livenessProbe": probe }] }));
+    bench.until(ready).await;
+    let (runtime, worker) = (bench.runtime.clone(), bench.worker.clone());
+    testkit::eventually_async(LIMIT, "it is asked", async || runtime.commands() > 0).await;
+    runtime.refuse_stops(true);
+    worker.delete();
+    let refusals = || runtime.calls().iter().filter(|call| *call == "refuse to stop").count();
+    testkit::eventually_async(LIMIT, "it is being ended", async || refusals() > 0).await;
+    let asked = runtime.commands();
+    testkit::eventually_async(LIMIT, "it is being ended for long", async || refusals() > 2).await;
+    assert_eq!(runtime.commands(), asked);
+    runtime.refuse_stops(false);
+    tokio::time::timeout(LIMIT, bench.gone.wait_for(|gone| *gone)).await.unwrap().unwrap();
+}
