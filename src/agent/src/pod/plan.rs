@@ -93,9 +93,13 @@ const REASON_SHOWN: SignedDuration = SignedDuration::from_secs(1);
 pub fn plan(pod: &Pod, observed: &Observed, memory: &Memory, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let Some(spec) = pod.spec.as_ref() else { return plan };
-    if let Some(verdict) = deadline(pod, spec, memory, now, &mut plan) {
-        plan.verdict = Some(verdict);
-        return plan;
+    match deadline(pod, memory, now) {
+        Some(left) if left > SignedDuration::ZERO => plan.recheck(left),
+        Some(_) => {
+            plan.verdict = Some(late());
+            return plan;
+        }
+        None => {}
     }
     if finished(spec, observed) {
         wind_down(spec, observed, &mut plan);
@@ -127,24 +131,24 @@ pub fn plan(pod: &Pod, observed: &Observed, memory: &Memory, now: Timestamp) -> 
     plan
 }
 
-fn deadline(pod: &Pod, spec: &PodSpec, memory: &Memory, now: Timestamp, plan: &mut Plan) -> Option<Verdict> {
-    let limit = SignedDuration::from_secs(spec.active_deadline_seconds?);
+/// How long the pod may go on being active; zero or less where its time is over, `None` where it may for ever.
+pub fn deadline(pod: &Pod, memory: &Memory, now: Timestamp) -> Option<SignedDuration> {
+    let limit = SignedDuration::from_secs(pod.spec.as_ref()?.active_deadline_seconds?);
     let started =
         pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map_or(memory.accepted, |time| time.0);
-    let left = limit - now.duration_since(started);
-    if left > SignedDuration::ZERO {
-        plan.recheck(left);
-        return None;
-    }
-    Some(Verdict {
+    Some(limit.saturating_sub(now.duration_since(started)).max(SignedDuration::ZERO))
+}
+
+fn late() -> Verdict {
+    Verdict {
         reason: "DeadlineExceeded".into(),
         message: "Pod was active on the node longer than the specified deadline".into(),
         refused: false,
+        disrupts: false,
         grace: None,
-    })
+    }
 }
 
-        disrupts: false,
 /// True for an init container that keeps running beside the others.
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")

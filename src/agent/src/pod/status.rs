@@ -230,7 +230,7 @@ fn phase(
     }
     let stopped = input.observed.is_stopped();
     if input.memory.verdict.is_some() {
-        return if stopped { "Failed" } else { "Running" };
+        return if stopped { "Failed" } else { before_its_end(input) };
     }
     if input.ended {
         return ended_phase(containers, init);
@@ -268,6 +268,17 @@ fn phase(
             }
         }
     }
+}
+
+/// What a pod that is being ended was before: it gets no further.
+fn before_its_end(input: &Input<'_>) -> &'static str {
+    let told = input.last.or(input.pod.status.as_ref()).and_then(|status| status.phase.as_deref());
+    let runs = match told {
+        Some("Pending") => false,
+        Some("Running") => true,
+        _ => input.observed.containers.iter().any(|instance| instance.phase == Phase::Running),
+    };
+    if runs { "Running" } else { "Pending" }
 }
 
 /// A pod that was ended from outside failed where any of its containers did or never got to run.

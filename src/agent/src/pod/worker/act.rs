@@ -14,7 +14,7 @@ use crate::pod::{execute, find_container, target, terminate};
 impl Worker {
     pub(super) async fn carry_out(&self, actions: Vec<Action>) {
         for action in actions {
-            if self.lock().deleted {
+            if self.is_ending() {
                 return;
             }
             let failed = match action {
@@ -44,7 +44,7 @@ impl Worker {
             Action::Stop { id, name, reason } => {
                 let grace = self.lock().memory.grace.get(&id).copied().unwrap_or_else(|| terminate::grace(&pod));
                 let stopping = execute::stop(&self.host, &pod, &observed, &id, &name, grace, &reason);
-                self.unless_deleted(stopping).await.unwrap_or(Ok(()))?;
+                self.unless_ending(stopping).await.unwrap_or(Ok(()))?;
             }
             Action::Prepare | Action::CreateSandbox { .. } | Action::Start { .. } => {}
         }
@@ -70,7 +70,7 @@ impl Worker {
     }
 
     async fn create_sandbox(&self, attempt: u32) -> Result<(), Error> {
-        if self.unless_deleted(self.host.images.own_settled()).await.is_none() {
+        if self.unless_ending(self.host.images.own_settled()).await.is_none() {
             return Ok(());
         }
         let pod = self.pod();
@@ -105,7 +105,7 @@ impl Worker {
             let target = target(&pod, name, &observed)?;
             execute::start(&self.host, &pod, sandbox, name, restart_count, target).await
         };
-        let Some(result) = self.unless_deleted(starting).await else { return };
+        let Some(result) = self.unless_ending(starting).await else { return };
         let mut state = self.lock();
         match result {
             Ok(started) => {
@@ -124,12 +124,24 @@ impl Worker {
         }
     }
 
-    /// The outcome, or `None` where the pod was deleted before it came.
-    async fn unless_deleted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(work);
+    /// The outcome, or `None` where the pod was deleted, evicted or out of its time before it came.
+    async fn unless_ending<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let deadline = async {
+            let left = {
+                let state = self.lock();
+                plan::deadline(&state.pod, &state.memory, Timestamp::now())
+            };
+            match left {
+                Some(left) => tokio::time::sleep(left.unsigned_abs()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(work, deadline);
         let mut woken = false;
         loop {
             tokio::select! {
+                // The plan has the word.
+                () = &mut deadline => return None,
                 outcome = &mut work => {
                     if woken {
                         // The wake-up that was taken here belongs to the loop.
@@ -138,7 +150,7 @@ impl Worker {
                     return Some(outcome);
                 }
                 () = self.wake.notified() => {
-                    if self.lock().deleted {
+                    if self.is_ending() {
                         self.wake.notify_one();
                         return None;
                     }

@@ -238,3 +238,27 @@ async fn a_pod_that_is_being_ended_is_not_asked_whether_it_lives() {
     runtime.refuse_stops(false);
     tokio::time::timeout(LIMIT, bench.gone.wait_for(|gone| *gone)).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_pod_whose_image_is_being_pulled_can_be_ended() {
+    for (more, reason) in [(json!({}), "Evicted"), (json!({ "activeDeadlineSeconds": 2 }), "DeadlineExceeded")] {
+        let mut spec = json!({ "containers": [{ "name": "app", "image": "missing:1" }] });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut bench = bench(spec);
+        bench.runtime.hang_in_pulls();
+        bench.until(|status| status.phase.as_deref() == Some("Pending") && status.pod_ip.is_some()).await;
+        if reason == "Evicted" {
+            let verdict = crate::eviction::verdict("The node was low on resource: memory. ".into(), true);
+            bench.worker.remember(|memory| memory.verdict = Some(verdict));
+        }
+        let mut phases = Vec::new();
+        let status = bench
+            .until(|status| {
+                phases.extend(status.phase.clone());
+                status.phase.as_deref() == Some("Failed")
+            })
+            .await;
+        assert_eq!(status.reason.as_deref(), Some(reason));
+        assert!(!phases.contains(&"Running".to_string()), "nothing of it ever ran: {phases:?}");
+    }
+}
