@@ -20,7 +20,7 @@ pub(super) fn validate(object: &Value, old: &Value) -> FieldErrors {
     counts(&status, &["active", "succeeded", "failed", "ready", "terminating"], &mut errors);
     uncounted(&status, &mut errors);
     indexes(&status, object, &mut errors);
-    ending(&status, &mut errors);
+    ending(&status, object, &mut errors);
     if read::int(status.value, "ready") > read::int(status.value, "active") {
         status.at("ready").invalid(&mut errors, "cannot set more ready pods than active");
     }
@@ -90,7 +90,7 @@ fn ranges(text: &str, places: i64) -> Result<Vec<(i64, i64)>, String> {
     Ok(found)
 }
 
-fn ending(status: &At<'_>, errors: &mut FieldErrors) {
+fn ending(status: &At<'_>, object: &Value, errors: &mut FieldErrors) {
     let is = |type_: &str| is_true(status.value, type_);
     let (start, completion) = (status.at("startTime"), status.at("completionTime"));
     let conditions = status.at("conditions");
@@ -123,7 +123,10 @@ fn ending(status: &At<'_>, errors: &mut FieldErrors) {
             status.at(field).invalid(errors, format!("{field}>0 is invalid for finished job"));
         }
     }
-    if !start.is_set() {
+    // One that never began has nothing to do.
+    let nothing_to_do =
+        read::flag(object, "spec.suspend") && read::at(object, "spec.completions").as_i64() == Some(0);
+    if !start.is_set() && !nothing_to_do {
         start.required(errors, "startTime is required for finished job");
     }
     let pods = status.at("uncountedTerminatedPods");
@@ -151,7 +154,8 @@ fn changes(status: &At<'_>, object: &Value, old: &Value, errors: &mut FieldError
         completion.invalid(errors, "completionTime cannot be mutated");
     }
     let (start, started) = (status.at("startTime"), read::at(before, "startTime"));
-    if !started.is_null() && start.value != started && !read::flag(object, "spec.suspend") {
+    let resumes = is_true(before, "Suspended") && !is_true(status.value, "Suspended");
+    if !started.is_null() && start.value != started && !read::flag(object, "spec.suspend") && !resumes {
         let done = if start.is_set() { "modified" } else { "removed" };
         start.required(errors, &format!("startTime cannot be {done} for unsuspended job"));
     }

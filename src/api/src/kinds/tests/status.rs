@@ -225,6 +225,23 @@ fn what_jobs_may_report() {
             ),
         ],
     );
+    let suspended = |value: &str| json!([{"type": "Suspended", "status": value}]);
+    let resumed = errors(
+        "jobs",
+        &job,
+        &json!({"startTime": early, "conditions": suspended("True")}),
+        &json!({"startTime": late, "conditions": suspended("False")}),
+    );
+    assert!(resumed.is_empty(), "a Job that goes on begins anew: {resumed:?}");
+    let mut idle = job.clone();
+    idle["spec"]["suspend"] = json!(true);
+    let mut never_began = complete.clone();
+    crate::edit::remove(&mut never_began, "startTime");
+    let needed = ["status.startTime: Required value: startTime is required for finished job"];
+    for (completions, wanted) in [(0, [].as_slice()), (2, needed.as_slice())] {
+        idle["spec"]["completions"] = json!(completions);
+        assert_eq!(errors("jobs", &idle, &json!({}), &never_began), wanted, "{completions}");
+    }
     let mut indexed = job;
     indexed["spec"]["completionMode"] = json!("Indexed");
     for (text, is_right) in
