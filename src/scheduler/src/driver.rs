@@ -236,9 +236,7 @@ impl Scheduler {
         }
         let api: Api<Pod> = Api::namespaced(self.context.client.clone(), &victim.namespace);
         let message = format!("{}: preempting to accommodate a higher priority pod", self.config.scheduler_name);
-        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
-            "message": message, "lastTransitionTime": machinery::meta::format_time(Timestamp::now())});
-        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+        let patch = Patch::Strategic(victim_patch(victim, &message, Timestamp::now()));
         // The condition explains the eviction; the eviction does not depend on it.
         let _ = api.patch_status(&victim.name, &PatchParams::default(), &patch).await;
         let preconditions = kube::api::Preconditions { uid: Some(victim.uid.clone()), resource_version: None };
@@ -291,6 +289,13 @@ fn reference(pod: &PodInfo) -> Pod {
     object.metadata.uid = Some(pod.uid.clone());
     object
 }
+/// The status patch that tells a pod why it leaves; the uid keeps it from another pod that has come under the name.
+fn victim_patch(victim: &PodInfo, message: &str, now: Timestamp) -> Value {
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+        "message": message, "lastTransitionTime": machinery::meta::format_time(now)});
+    json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}})
+}
+
 
 #[cfg(test)]
 mod tests {
@@ -303,6 +308,12 @@ mod tests {
         let patch = condition_patch(&pod, "no room", None, now).unwrap();
         assert_eq!(patch["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:16:40Z");
         pod.status = Some(serde_json::from_value(patch["status"].clone()).unwrap());
+    #[test]
+    fn only_the_pod_that_was_chosen_is_told_that_it_leaves() {
+        let victim = crate::fixtures::pod("low-1", json!({"containers": []}));
+        assert_eq!(victim_patch(&victim, "room", Timestamp::UNIX_EPOCH)["metadata"]["uid"], "uid-low-1");
+    }
+
         let later = Timestamp::from_second(2_000).unwrap();
         assert_eq!(condition_patch(&pod, "no room", None, later), None);
         let other = condition_patch(&pod, "still no room", None, later).unwrap();
