@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use crate::budget::Budget;
 use crate::node::NodeInfo;
 use crate::pod::{Labels, PodInfo};
 
@@ -21,6 +23,8 @@ pub struct Cluster {
     pub repelling: HashMap<String, Arc<PodInfo>>,
     /// Pods with preferences about other pods or required affinity, by uid: they attract or repel in scores.
     pub attracting: HashMap<String, Arc<PodInfo>>,
+    /// By namespace and name.
+    pub budgets: BTreeMap<(String, String), Budget>,
     /// Pods that wait for victims to leave a node, by uid: their room is kept from pods of lower priority.
     pub nominated: HashMap<String, (String, Arc<PodInfo>)>,
 }
@@ -39,6 +43,18 @@ impl Cluster {
         if node.pods.is_empty() {
             self.nodes.remove(name);
         }
+    }
+
+    /// Takes in a PodDisruptionBudget.
+    pub fn set_budget(&mut self, budget: &PodDisruptionBudget) {
+        let metadata = &budget.metadata;
+        let key = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
+        self.budgets.insert(key, Budget::new(budget));
+    }
+
+    /// Forgets a PodDisruptionBudget.
+    pub fn remove_budget(&mut self, namespace: &str, name: &str) {
+        self.budgets.remove(&(namespace.to_string(), name.to_string()));
     }
 
     /// Puts a pod on a node, wherever it was before; the other node that room was kept for it on, if any.

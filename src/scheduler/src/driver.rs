@@ -8,6 +8,7 @@ use client::events::Recorder;
 use client::informer::Change;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
@@ -48,14 +49,16 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let namespaces = context.informers.all::<Namespace>();
     let nodes = context.informers.all::<Node>();
     let pods = context.informers.all::<Pod>();
+    let budgets = context.informers.all::<PodDisruptionBudget>();
     // Handlers outlive this function in the informers: they must not keep the scheduler.
     let weak = Arc::downgrade(&scheduler);
     namespaces.on_change(with(&weak, Scheduler::namespace_changed));
+    budgets.on_change(with(&weak, Scheduler::budget_changed));
     nodes.on_change(with(&weak, Scheduler::node_changed));
     pods.on_change(with(&weak, Scheduler::pod_changed));
     tokio::select! {
         () = context.shutdown.cancelled() => return Ok(()),
-        () = async { tokio::join!(namespaces.synced(), nodes.synced(), pods.synced()); } => {}
+        () = async { tokio::join!(namespaces.synced(), nodes.synced(), pods.synced(), budgets.synced()); } => {}
     }
     let permits = Arc::new(Semaphore::new(scheduler.config.parallel_bindings.max(1)));
     tokio::select! {
@@ -86,6 +89,10 @@ impl Scheduler {
 
     fn namespace_changed(&self, change: &Change<Namespace>) {
         self.lock().namespace_changed(change);
+    }
+
+    fn budget_changed(&self, change: &Change<PodDisruptionBudget>) {
+        self.lock().budget_changed(change);
     }
 
     fn node_changed(&self, change: &Change<Node>) {
@@ -282,13 +289,6 @@ fn condition_patch(pod: &Pod, message: &str, nominated: Option<&str>, now: Times
     Some(patch)
 }
 
-fn reference(pod: &PodInfo) -> Pod {
-    let mut object = Pod::default();
-    object.metadata.name = Some(pod.name.clone());
-    object.metadata.namespace = Some(pod.namespace.clone());
-    object.metadata.uid = Some(pod.uid.clone());
-    object
-}
 /// The status patch that tells a pod why it leaves; the uid keeps it from another pod that has come under the name.
 fn victim_patch(victim: &PodInfo, message: &str, now: Timestamp) -> Value {
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
@@ -296,10 +296,23 @@ fn victim_patch(victim: &PodInfo, message: &str, now: Timestamp) -> Value {
     json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}})
 }
 
+fn reference(pod: &PodInfo) -> Pod {
+    let mut object = Pod::default();
+    object.metadata.name = Some(pod.name.clone());
+    object.metadata.namespace = Some(pod.namespace.clone());
+    object.metadata.uid = Some(pod.uid.clone());
+    object
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_pod_that_was_chosen_is_told_that_it_leaves() {
+        let victim = crate::fixtures::pod("low-1", json!({"containers": []}));
+        assert_eq!(victim_patch(&victim, "room", Timestamp::UNIX_EPOCH)["metadata"]["uid"], "uid-low-1");
+    }
 
     #[test]
     fn a_pod_is_told_once_why_it_has_no_node() {
@@ -308,12 +321,6 @@ mod tests {
         let patch = condition_patch(&pod, "no room", None, now).unwrap();
         assert_eq!(patch["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:16:40Z");
         pod.status = Some(serde_json::from_value(patch["status"].clone()).unwrap());
-    #[test]
-    fn only_the_pod_that_was_chosen_is_told_that_it_leaves() {
-        let victim = crate::fixtures::pod("low-1", json!({"containers": []}));
-        assert_eq!(victim_patch(&victim, "room", Timestamp::UNIX_EPOCH)["metadata"]["uid"], "uid-low-1");
-    }
-
         let later = Timestamp::from_second(2_000).unwrap();
         assert_eq!(condition_patch(&pod, "no room", None, later), None);
         let other = condition_patch(&pod, "still no room", None, later).unwrap();

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub mod budget;
 pub mod cluster;
 pub mod driver;
 pub mod filter;

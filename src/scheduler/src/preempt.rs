@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::budget;
 use crate::cluster::Cluster;
 use crate::filter;
 use crate::node::NodeInfo;
@@ -48,8 +49,8 @@ pub fn plan(pod: &PodInfo, cluster: &Cluster, fit: &FitError) -> Result<Preempti
         tried += 1;
         match victims(pod, node, cluster) {
             None => reasons.push("No preemption victims found for incoming pod".to_string()),
-            Some(victims) => {
-                let cost = cost(&victims);
+            Some((victims, broken)) => {
+                let cost = cost(&victims, broken);
                 if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                     best = Some((cost, Preemption { node: name.clone(), victims }));
                 }
@@ -70,15 +71,17 @@ fn waits_for_victims(pod: &PodInfo, cluster: &Cluster) -> bool {
     node.pods.values().any(|other| other.terminating && other.priority < pod.priority)
 }
 
-/// The fewest and least important pods whose leaving lets the pod fit; `None` where nothing helps.
-fn victims(pod: &PodInfo, node: &NodeInfo, cluster: &Cluster) -> Option<Vec<Arc<PodInfo>>> {
+/// The fewest and least important pods whose leaving lets the pod fit, the most important first, and how many of them
+/// leave against a disruption budget; `None` where nothing helps.
+fn victims(pod: &PodInfo, node: &NodeInfo, cluster: &Cluster) -> Option<(Vec<Arc<PodInfo>>, usize)> {
     let mut lower: Vec<Arc<PodInfo>> =
         node.pods.values().filter(|other| other.priority < pod.priority).cloned().collect();
     if lower.is_empty() {
         return None;
     }
     // Most important first, and of equals the one that has run longest: these are spared first.
-    lower.sort_by_key(|other| (Reverse(other.priority), other.started.unwrap_or(Timestamp::MAX), other.uid.clone()));
+    let rank = |other: &PodInfo| (Reverse(other.priority), other.started.unwrap_or(Timestamp::MAX), other.uid.clone());
+    lower.sort_by_key(|other| rank(other));
     let mut without: HashSet<String> = lower.iter().map(|other| other.uid.clone()).collect();
     let mut bare = node.clone();
     for other in &lower {
@@ -91,30 +94,35 @@ fn victims(pod: &PodInfo, node: &NodeInfo, cluster: &Cluster) -> Option<Vec<Arc<
     if !fits(&bare, &without) {
         return None;
     }
-    let mut victims = Vec::new();
-    for other in lower {
+    let (kept_by_budgets, others) = budget::part(lower, cluster.budgets.values());
+    let (mut victims, mut broken) = (Vec::new(), 0);
+    let all =
+        kept_by_budgets.into_iter().map(|other| (other, true)).chain(others.into_iter().map(|other| (other, false)));
+    for (other, breaks) in all {
         bare.add_pod(other.clone());
         without.remove(&other.uid);
         if !fits(&bare, &without) {
             bare.remove_pod(&other.uid);
             without.insert(other.uid.clone());
             victims.push(other);
+            broken += usize::from(breaks);
         }
     }
-    Some(victims)
+    victims.sort_by_key(|other| rank(other));
+    Some((victims, broken))
 }
 
-/// What is compared: the most important victim, all their importance, how many, and how lately the most important
+/// What is compared: how many budgets' pods leave, the most important victim, all their importance, how many, and how lately the most important
 /// one started (the later the better).
-type Cost = (i32, i64, usize, Reverse<Timestamp>);
+type Cost = (usize, i32, i64, usize, Reverse<Timestamp>);
 
-fn cost(victims: &[Arc<PodInfo>]) -> Cost {
+fn cost(victims: &[Arc<PodInfo>], broken: usize) -> Cost {
     let highest = victims.iter().map(|victim| victim.priority).max().unwrap_or(i32::MIN);
     // Shifted so that more victims of a negative priority cost more, not less.
     let sum = victims.iter().map(|victim| i64::from(victim.priority) - i64::from(i32::MIN)).sum();
     let important = victims.iter().filter(|victim| victim.priority == highest);
     let earliest = important.filter_map(|victim| victim.started).min().unwrap_or(Timestamp::MAX);
-    (highest, sum, victims.len(), Reverse(earliest))
+    (broken, highest, sum, victims.len(), Reverse(earliest))
 }
 
 #[cfg(test)]
@@ -135,6 +143,57 @@ mod tests {
         let planned = plan(&pod, &cluster, &fit).unwrap();
         let names: Vec<&str> = planned.victims.iter().map(|victim| victim.name.as_str()).collect();
         assert_eq!((planned.node.as_str(), names.as_slice()), ("n1", &["low-1"][..]));
+    }
+
+    fn guarded(cluster: &mut Cluster, app: &str, allowed: i32) {
+        let budget = json!({"metadata": {"name": app, "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": app}}}, "status": {"disruptionsAllowed": allowed,
+                "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+        cluster.set_budget(&serde_json::from_value(budget).unwrap());
+    }
+
+    fn planned(cluster: &Cluster, cpu: &str) -> (String, Vec<String>) {
+        let pod = cpu_pod("high", cpu, json!({"priority": 10}));
+        let planned = plan(&pod, cluster, &schedule(&pod, cluster, 0).unwrap_err()).unwrap();
+        (planned.node, planned.victims.iter().map(|victim| victim.name.clone()).collect())
+    }
+
+    #[test]
+    fn pods_that_a_budget_keeps_leave_last() {
+        let mut all = cluster(&[node("n1", "4", "8Gi")]);
+        place(&mut all, cpu_pod("kept-1", "2", json!({"priority": 1})), "n1");
+        place(&mut all, cpu_pod("free-1", "2", json!({"priority": 5})), "n1");
+        assert_eq!(planned(&all, "2").1, ["kept-1"], "without a budget the less important one leaves");
+        guarded(&mut all, "kept", 0);
+        assert_eq!(planned(&all, "2").1, ["free-1"]);
+        guarded(&mut all, "kept", 1);
+        assert_eq!(planned(&all, "2").1, ["kept-1"], "the budget allows it");
+        guarded(&mut all, "kept", 0);
+        assert_eq!(planned(&all, "4").1, ["free-1", "kept-1"], "a budget is kept where it can be, and no further");
+        all.remove_budget("default", "kept");
+        assert_eq!(planned(&all, "2").1, ["kept-1"]);
+    }
+
+    #[test]
+    fn the_node_is_taken_where_the_fewest_budgets_are_broken() {
+        let mut all = cluster(&[node("n1", "4", "8Gi"), node("n2", "4", "8Gi")]);
+        place(&mut all, cpu_pod("kept-1", "4", json!({"priority": 1})), "n1");
+        place(&mut all, cpu_pod("free-1", "4", json!({"priority": 5})), "n2");
+        assert_eq!(planned(&all, "2").0, "n1");
+        guarded(&mut all, "kept", 0);
+        assert_eq!(planned(&all, "2").0, "n2");
+    }
+
+    #[test]
+    fn a_budget_counts_each_pod_that_would_leave() {
+        let mut all = cluster(&[node("n1", "4", "8Gi")]);
+        for number in 1..=2 {
+            place(&mut all, cpu_pod(&format!("kept-{number}"), "1", json!({"priority": 1})), "n1");
+            place(&mut all, cpu_pod(&format!("free-{number}"), "1", json!({"priority": 5})), "n1");
+        }
+        guarded(&mut all, "kept", 1);
+        // One of each two may go, and the less important two would.
+        assert_eq!(planned(&all, "2").1, ["free-2", "kept-1"]);
     }
 
     #[test]

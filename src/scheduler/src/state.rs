@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use client::informer::Change;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -31,6 +32,19 @@ impl State {
             Change::Deleted(_) => self.cluster.namespaces.remove(&name),
             _ => self.cluster.namespaces.insert(name, namespace.metadata.labels.clone().unwrap_or_default()),
         };
+    }
+
+    /// Takes in a budget of pods that may leave.
+    pub fn budget_changed(&mut self, change: &Change<PodDisruptionBudget>) {
+        let budget = change.object();
+        match change {
+            Change::Deleted(_) => {
+                let metadata = &budget.metadata;
+                let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+                self.cluster.remove_budget(namespace.unwrap_or_default(), name.unwrap_or_default());
+            }
+            _ => self.cluster.set_budget(budget),
+        }
     }
 
     /// Takes in a node; whether pods that wait may fit now.
