@@ -1,6 +1,6 @@
 //! Jobs: pods that run to an end.
 //!
-//! `plan` decides, `manage` how many pods there are, `policy` what failures and successes mean, `pod` what pods are
+//! `plan` decides, `count` counts pods that have ended, `manage` how many there are, `policy` what failures and successes mean, `pod` what pods are
 //! made like. The status is written first and only then anything else done, since it is what counting goes by.
 
 use std::collections::HashMap;
@@ -27,6 +27,7 @@ use crate::common::key::Key;
 use crate::common::owners::{self, ByController, by_controller, controller_of};
 use crate::common::{pods, ready};
 
+mod count;
 mod indexes;
 mod manage;
 mod plan;

@@ -12,15 +12,12 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, Uncount
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::count::{count, is_counted, note};
 use super::indexes::Indexes;
 use super::manage;
-use super::pod::{self, New, is_indexed, is_leaving, is_tracked};
-use super::policy::{self, Action};
-use crate::common::owners::uid;
+use super::pod::{New, is_indexed, is_tracked};
+use super::policy;
 use crate::common::pods;
-
-/// Pods whose end one look writes down; statuses have a size.
-const COUNTED_AT_ONCE: usize = 500;
 
 /// Failures in a row, for the pause before the next pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +32,8 @@ pub struct Failures {
 }
 
 impl Failures {
-    fn add(&mut self, ended: Timestamp) {
+    /// One more, that ended then.
+    pub fn add(&mut self, ended: Timestamp) {
         self.count = self.count.saturating_add(1);
         self.last = self.last.max(Some(ended));
     }
@@ -106,12 +104,12 @@ pub struct Counts<'a> {
     pub completed: Indexes,
     pub failed_indexes: Indexes,
     /// Why a pod's failure is the job's.
-    fail_job: Option<String>,
+    pub fail_job: Option<String>,
     /// Failed pods whose failure does not count.
-    ignored: HashSet<String>,
+    pub ignored: HashSet<String>,
     /// Failed pods of a job that limits failures by index, which count but are not written down yet: one that
     /// remembers its index's failures keeps its finalizer for long, and must take nobody's room in the status.
-    unnoted: Vec<Arc<Pod>>,
+    pub unnoted: Vec<Arc<Pod>>,
 }
 
 /// What is to be done.
@@ -142,123 +140,9 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     plan
 }
 
-/// Whether a pod will not become more than it is.
-fn has_ended(pod: &Pod, spec: &JobSpec) -> bool {
-    pods::is_terminal(pod) || (pods::is_terminating(pod) && !replaces_failed_only(spec))
-}
-
-fn number(value: Option<i32>) -> i32 {
+/// Zero where there is none.
+pub fn number(value: Option<i32>) -> i32 {
     value.unwrap_or(0)
-}
-
-fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, plan: &mut Plan) -> Counts<'a> {
-    let indexed = is_indexed(observed.job);
-    let completions = number(spec.completions);
-    let text = |text: &Option<String>| Indexes::parse(text.as_deref().unwrap_or_default(), completions);
-    let (mut completed, mut failed_indexes) = (Indexes::default(), Indexes::default());
-    if indexed {
-        (completed, failed_indexes) = (text(&old.completed_indexes), text(&old.failed_indexes));
-    }
-    let mut status = old;
-    let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
-    let tracked: HashSet<&str> =
-        observed.pods.iter().filter(|pod| is_tracked(pod)).map(|pod| uid(&pod.metadata)).collect();
-    plan.failures.ignored.retain(|id| tracked.contains(id.as_str()));
-    settle(&mut uncounted.succeeded, &tracked, &mut status.succeeded);
-    settle(&mut uncounted.failed, &tracked, &mut status.failed);
-    let (succeeded, failed) = (uncounted.succeeded.get_or_insert_default(), uncounted.failed.get_or_insert_default());
-    let (mut fail_job, mut ignored, mut unnoted) = (None, HashSet::new(), Vec::new());
-    for pod in observed.pods.iter().filter(|pod| is_tracked(pod) && has_ended(pod, spec)) {
-        let id = uid(&pod.metadata).to_string();
-        if succeeded.len() + failed.len() >= COUNTED_AT_ONCE {
-            plan.again(observed.now);
-            break;
-        }
-        let index = pod::index(pod).filter(|index| *index < completions);
-        if succeeded.contains(&id) || failed.contains(&id) || (indexed && index.is_none()) {
-            continue;
-        }
-        if pods::phase(pod) == "Succeeded" {
-            (plan.failures.count, plan.failures.last) = (0, None);
-            match index.filter(|_| indexed) {
-                Some(index) => completed.insert(index),
-                None => succeeded.push(id),
-            }
-            continue;
-        }
-        let action = policy::action(spec.pod_failure_policy.as_ref(), pod);
-        let limit = spec.backoff_limit_per_index;
-        if let Some(index) = index.filter(|_| limit.is_some()) {
-            let counted = pod::failures(pod).0 + i32::from(action != Action::Ignore);
-            if action == Action::FailIndex || counted > number(limit) {
-                failed_indexes.insert(index);
-            }
-        }
-        let ended = pod::ended_at(pod, observed.now);
-        match action {
-            Action::Ignore => {
-                ignored.insert(id.clone());
-                if plan.failures.ignored.insert(id) {
-                    plan.failures.add(ended);
-                }
-            }
-            // By index the pods themselves tell how long to pause.
-            _ if limit.is_some() => unnoted.push(pod.clone()),
-            _ => {
-                plan.failures.add(ended);
-                failed.push(id);
-            }
-        }
-        if let Action::FailJob(why) = action {
-            fail_job.get_or_insert(why);
-        }
-    }
-    let total =
-        |counted: Option<i32>, more: &Vec<String>| number(counted) + i32::try_from(more.len()).unwrap_or(i32::MAX);
-    let (of_uids, failed) = (total(status.succeeded, succeeded), total(status.failed, failed));
-    let failed = failed.saturating_add(i32::try_from(unnoted.len()).unwrap_or(i32::MAX));
-    status.uncounted_terminated_pods = Some(uncounted);
-    Counts {
-        observed,
-        spec,
-        active: observed.pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect(),
-        leaving: observed.pods.iter().filter(|pod| is_leaving(pod)).count(),
-        succeeded: if indexed { completed.len() } else { of_uids },
-        failed,
-        completed,
-        failed_indexes,
-        fail_job,
-        ignored,
-        unnoted,
-        status,
-    }
-}
-
-/// Writes down the failed pods that need not remember anything any more.
-fn note(counts: &mut Counts<'_>, ends: bool, plan: &mut Plan) {
-    let unnoted = std::mem::take(&mut counts.unnoted);
-    let uncounted = counts.status.uncounted_terminated_pods.take().unwrap_or_default();
-    let UncountedTerminatedPods { succeeded, failed } = uncounted;
-    let mut failed = failed.unwrap_or_default();
-    let mut room = COUNTED_AT_ONCE.saturating_sub(failed.len() + succeeded.iter().flatten().count());
-    for pod in unnoted.iter().filter(|pod| ends || !manage::remembers_failures(pod, counts)) {
-        if room == 0 {
-            plan.again(counts.observed.now);
-            break;
-        }
-        failed.push(uid(&pod.metadata).to_string());
-        room -= 1;
-    }
-    counts.status.uncounted_terminated_pods = Some(UncountedTerminatedPods { succeeded, failed: Some(failed) });
-}
-
-/// Pods that are seen without their finalizer are counted, and their uids forgotten.
-fn settle(uncounted: &mut Option<Vec<String>>, tracked: &HashSet<&str>, counter: &mut Option<i32>) {
-    let all = uncounted.get_or_insert_default();
-    let before = all.len();
-    all.retain(|id| tracked.contains(id.as_str()));
-    let settled = i32::try_from(before - all.len()).unwrap_or(i32::MAX);
-    *counter = Some(number(*counter) + settled);
 }
 
 /// Start, suspension and resumption.
@@ -398,25 +282,6 @@ fn finish(counts: &mut Counts<'_>, target: &Target) {
     if target.complete {
         counts.status.completion_time = Some(Time(whole_second(now)));
     }
-}
-
-/// Whether the pod's finalizer may come off once the status is written.
-fn is_counted(pod: &Arc<Pod>, counts: &Counts<'_>, ends: bool) -> bool {
-    if !has_ended(pod, counts.spec) {
-        return false;
-    }
-    let uncounted = counts.status.uncounted_terminated_pods.clone().unwrap_or_default();
-    let id = uid(&pod.metadata).to_string();
-    let noted = |list: &Option<Vec<String>>| list.iter().flatten().any(|known| *known == id);
-    let indexed = is_indexed(counts.observed.job);
-    let index = pod::index(pod).filter(|index| *index < number(counts.spec.completions));
-    let succeeded = pods::phase(pod) == "Succeeded";
-    let safe = noted(&uncounted.succeeded)
-        || noted(&uncounted.failed)
-        || (indexed && index.is_none())
-        || (indexed && succeeded && index.is_some_and(|index| counts.completed.has(index)))
-        || counts.ignored.contains(&id);
-    safe && (ends || !manage::remembers_failures(pod, counts))
 }
 
 /// What the status says of the present.
