@@ -159,7 +159,7 @@ fn moments(time: DateTime, zone: &TimeZone) -> impl Iterator<Item = Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
     let gap = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });
     let fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
-    let first = (!gap).then(|| ambiguous.clone().earlier().ok()).flatten();
+    let first = (!gap).then(|| ambiguous.earlier().ok()).flatten();
     let second = fold.then(|| ambiguous.later().ok()).flatten();
     first.into_iter().chain(second)
 }

@@ -124,8 +124,7 @@ fn ending(status: &At<'_>, object: &Value, errors: &mut FieldErrors) {
         }
     }
     // One that never began has nothing to do.
-    let nothing_to_do =
-        read::flag(object, "spec.suspend") && read::at(object, "spec.completions").as_i64() == Some(0);
+    let nothing_to_do = read::flag(object, "spec.suspend") && read::at(object, "spec.completions").as_i64() == Some(0);
     if !start.is_set() && !nothing_to_do {
         start.required(errors, "startTime is required for finished job");
     }
