@@ -12,6 +12,7 @@ pub mod names;
 pub mod patch;
 pub mod qos;
 pub mod quantity;
+pub mod re2;
 pub mod schema;
 pub mod selector;
 pub mod strict;

@@ -2,7 +2,6 @@
 //! that the API server gives for custom resources.
 
 mod bounds;
-mod pattern;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

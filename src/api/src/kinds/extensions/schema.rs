@@ -4,7 +4,7 @@
 mod nested;
 
 use machinery::field::FieldErrors;
-use regex::Regex;
+use machinery::re2;
 use serde_json::Value;
 
 use crate::check::At;
@@ -233,7 +233,7 @@ fn map_keys(keys: &At<'_>, names: &[At<'_>], items: &At<'_>, errors: &mut FieldE
 
 fn values(schema: &At<'_>, errors: &mut FieldErrors) {
     let pattern = schema.at("pattern");
-    if let Err(error) = Regex::new(pattern.text()) {
+    if let Err(error) = re2::kept(pattern.text()) {
         pattern.invalid(errors, format!("must be a valid regular expression, but isn't: {error}"));
     }
 }

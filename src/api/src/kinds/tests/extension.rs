@@ -538,7 +538,7 @@ fn schemas_of_custom_resources_are_structural() {
         (
             field(json!({"type": "string", "pattern": "("})),
             &[
-                ".properties[f].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: regex parse error:\n    (\n    ^\nerror: unclosed group",
+                ".properties[f].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `(`",
             ],
         ),
         (
@@ -621,7 +621,7 @@ fn schemas_of_custom_resources_are_structural() {
                 "allOf": [{"properties": {"a": {"type": "string", "pattern": "("}}}]})),
             &[
                 ".properties[f].allOf[0].properties[a].type: Forbidden: must be empty to be structural",
-                ".properties[f].allOf[0].properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: regex parse error:\n    (\n    ^\nerror: unclosed group",
+                ".properties[f].allOf[0].properties[a].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `(`",
             ],
         ),
         (

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 
 use super::super::format;
-use super::pattern;
 use crate::field::Reason;
+use crate::re2;
 
 /// Why, the value that is shown, and what would be right.
 type Wrong = Vec<(Reason, Value, String)>;
@@ -70,7 +70,7 @@ fn of_text(text: &str, bounds: &BTreeMap<String, Value>, body: &str) -> Wrong {
     }
     if let Some(pattern) = bounds.get("pattern").and_then(Value::as_str) {
         // A pattern that is no regular expression is refused where the schema comes in.
-        if pattern::compiled(pattern).is_some_and(|regex| !regex.is_match(text)) {
+        if re2::kept(pattern).is_ok_and(|regex| !regex.is_match(text)) {
             invalid(format!("should match '{pattern}'"));
         }
     }

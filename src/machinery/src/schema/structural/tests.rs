@@ -136,3 +136,19 @@ fn within_conditions_nothing_is_excused_by_what_was_there() {
     let green = json!({"color": "green"});
     assert_eq!(change(green.clone(), green), Vec::<String>::new());
 }
+
+#[test]
+fn patterns_mean_what_go_makes_of_them() {
+    for (pattern, text, is_valid) in [
+        (r"^\d+$", "123", true),
+        (r"^\d+$", "١٢٣", false),
+        (r"^\w+$", "ä", false),
+        ("^[[]$", "[", true),
+        ("^a{$", "a{", true),
+        (r"^\Qa.b\E$", "axb", false),
+    ] {
+        let schema = read(&json!({"type": "string", "pattern": pattern}), "");
+        let errors = check(&json!(text), &schema, &Definitions::default());
+        assert_eq!(errors.is_empty(), is_valid, "{pattern} on {text}: {errors:?}");
+    }
+}
