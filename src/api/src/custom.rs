@@ -11,9 +11,10 @@ mod version;
 
 use std::sync::Arc;
 
+use cel::rules::Validator;
 use jiff::Timestamp;
 use machinery::apply::Reset;
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors, Path, Reason};
 use machinery::gvk::GroupVersion;
 use machinery::jsonpath::JsonPath;
 use machinery::meta;
@@ -46,6 +47,8 @@ pub struct Custom {
     root: Arc<Schema>,
     /// What the definition asks of names in metadata.
     metadata: Option<Schema>,
+    /// `x-kubernetes-validations`, compiled.
+    rules: Option<Validator>,
     definitions: Arc<Definitions>,
 }
 
@@ -82,6 +85,24 @@ pub fn check_types(custom: &Custom, object: &mut Value) -> Result<(), DecodeErro
     }
 }
 
+/// What the rules have against an object. They are about objects that fit their schema: where `found` says that it
+/// does not, they are not asked.
+fn of_rules(rules: &Validator, object: &Value, old: Option<&Value>, found: &FieldErrors) -> FieldErrors {
+    let bars = |error: &FieldError| {
+        matches!(
+            error.reason,
+            Reason::NotSupported | Reason::Required | Reason::TooLong | Reason::TooMany | Reason::TypeInvalid
+        )
+    };
+    if found.iter().any(bars) {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors \
+                   to complete validation";
+        return vec![FieldError::invalid(&Path::default(), Value::Null, why)];
+    }
+    let mut budget = cel::OBJECT_COST_LIMIT;
+    rules.validate(&Path::default(), object, old, &mut budget)
+}
+
 impl Custom {
     fn check(&self, object: &Value, old: Option<&Value>) -> FieldErrors {
         let mut errors = schema::check_change(object, old, &self.root, &self.definitions);
@@ -89,6 +110,9 @@ impl Custom {
             let part = |object: &Value| serde_json::json!({"metadata": object["metadata"]});
             let old = old.map(part);
             errors.extend(schema::check_change(&part(object), old.as_ref(), rules, &self.definitions));
+        }
+        if let Some(rules) = &self.rules {
+            errors.extend(of_rules(rules, object, old, &errors));
         }
         errors
     }

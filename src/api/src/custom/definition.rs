@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use cel::rules::Validator;
 use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::gvk::{GroupVersion, compare_versions};
 use machinery::jsonpath::JsonPath;
@@ -14,9 +15,6 @@ use super::{Custom, ScalePaths, version as schema};
 use crate::read;
 use crate::registry::{ALL_VERBS, subresources as known};
 use crate::resource::{Behaviour, Resource, Subresource, Text};
-
-/// Rules in CEL.
-const RULES: &str = "x-kubernetes-validations";
 
 /// The names under which the objects of a definition are known: those that were accepted.
 fn accepted(definition: &Value) -> &Map<String, Value> {
@@ -74,6 +72,7 @@ fn resource(definition: &Value, version: &Value, stored: &GroupVersion) -> Resou
         fields: fields(version),
         root,
         metadata: schema::of_names(raw),
+        rules: Validator::of_resource(raw),
         definitions: Arc::new(definitions.clone()),
     };
     Resource {
@@ -151,33 +150,5 @@ pub fn unsupported(definition: &Value) -> FieldErrors {
         let why = "conversion by webhook is not done by this server; use None, with versions that share a schema";
         errors.push(FieldError::invalid(&spec.child("conversion").child("strategy"), "Webhook", why));
     }
-    for (at, version) in read::list(definition, "spec.versions").iter().enumerate() {
-        let path = spec.child("versions").index(at).child("schema").child("openAPIV3Schema");
-        rules(read::at(version, "schema.openAPIV3Schema"), &path, 0, &mut errors);
-    }
     errors
-}
-
-fn rules(schema: &Value, path: &Path, depth: usize, errors: &mut FieldErrors) {
-    /// Deeper there is no schema, and more errors help no one.
-    const DEPTH_MAX: usize = 100;
-    const ERRORS_MAX: usize = 10;
-    if !schema.is_object() || depth > DEPTH_MAX || errors.len() >= ERRORS_MAX {
-        return;
-    }
-    if schema[RULES].as_array().is_some_and(|rules| !rules.is_empty()) {
-        let why = "rules are not evaluated by this server; remove them, or say the same by patterns, bounds and enums";
-        errors.push(FieldError::forbidden(&path.child(RULES), why));
-    }
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        rules(field, &path.child("properties").key(name), depth + 1, errors);
-    }
-    for name in ["items", "additionalProperties", "not"] {
-        rules(&schema[name], &path.child(name), depth + 1, errors);
-    }
-    for name in ["allOf", "anyOf", "oneOf"] {
-        for (at, part) in schema[name].as_array().into_iter().flatten().enumerate() {
-            rules(part, &path.child(name).index(at), depth + 1, errors);
-        }
-    }
 }

@@ -130,18 +130,39 @@ fn columns_show_values_of_their_type() {
 
 #[test]
 fn what_is_not_done_is_said() {
-    let mut with_rules = definition();
-    assert_eq!(unsupported(&with_rules), Vec::new());
-    with_rules["spec"]["versions"][2]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] =
-        json!([{"rule": "true"}]);
-    assert_eq!(
-        texts(&unsupported(&with_rules)),
-        [
-            "spec.versions[2].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations: Forbidden: rules are not \
-          evaluated by this server; remove them, or say the same by patterns, bounds and enums"
-        ]
-    );
+    assert_eq!(unsupported(&definition()), Vec::new());
     let mut converted = definition();
     converted["spec"]["conversion"] = json!({"strategy": "Webhook"});
     assert!(texts(&unsupported(&converted))[0].contains("webhook"));
+}
+
+#[test]
+fn rules_are_asked_of_objects_that_fit_their_schema() {
+    let mut with_rules = definition();
+    with_rules["spec"]["versions"][2]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = json!([
+        {"rule": "self.spec.replicas <= 5", "fieldPath": ".spec.replicas", "reason": "FieldValueForbidden",
+         "messageExpression": "'no more than 5, not ' + string(self.spec.replicas)"},
+        {"rule": "self.spec.cronSpec == oldSelf.spec.cronSpec", "message": "cronSpec stays"},
+    ]);
+    let resources = resources(&with_rules);
+    let custom = resources[0].custom().expect("a custom resource");
+    let object = |spec: Value| json!({"metadata": {"name": "a"}, "spec": spec});
+    let (old, new) = (object(json!({"cronSpec": "a", "replicas": 1})), object(json!({"cronSpec": "b", "replicas": 6})));
+    assert_eq!(texts(&custom.validate_new(&old)), Vec::<String>::new());
+    let forbidden = "spec.replicas: Forbidden: no more than 5, not 6";
+    assert_eq!(texts(&custom.validate_new(&new)), [forbidden]);
+    let stays = "<nil>: Invalid value: \"object\": cronSpec stays";
+    assert_eq!(texts(&custom.validate_update(&new, &old)), [forbidden, stays]);
+    // A status is written of an object whose rest was all right before.
+    assert_eq!(texts(&custom.validate_subresource_update("status", &new, &new)), Vec::<String>::new());
+    let mut long = new.clone();
+    long["metadata"]["name"] = "longer".into();
+    assert_eq!(
+        texts(&custom.validate_new(&long)),
+        [
+            "metadata.name: Too long: may not be more than 5 bytes",
+            "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+             correct the existing errors to complete validation",
+        ]
+    );
 }

@@ -26,10 +26,15 @@ pub static CRD: Simple = Simple {
     default: definition::default,
     validate: definition::validate,
     validate_kept: Some(definition::validate_approval),
-    validate_new: crate::custom::unsupported,
+    validate_new: |object| {
+        let mut errors = crate::custom::unsupported(object);
+        errors.extend(definition::rules(object, None));
+        errors
+    },
     validate_update: |object, old| {
         let mut errors = definition::validate_update(object, old);
         errors.extend(crate::custom::unsupported(object));
+        errors.extend(definition::rules(object, Some(old)));
         errors
     },
     ..Simple::CREATED_AT

@@ -247,13 +247,13 @@ async fn versions_share_their_objects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_done_is_refused() {
     let server = start().await;
-    let rules = CRONTABS.replace(
-        "            description: What is wanted.\n",
-        "            x-kubernetes-validations: [{rule: 'self.replicas > 0'}]\n",
-    );
-    let file = server.file("rules.yaml", &rules);
+    let webhook =
+        "{strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: 'https://a.example.com/'}}}";
+    let converted =
+        CRONTABS.replace("  scope: Namespaced\n", &format!("  scope: Namespaced\n  conversion: {webhook}\n"));
+    let file = server.file("converted.yaml", &converted);
     let refused = server.kubectl_fails(&["create", "-f", &file]).await;
-    assert!(refused.contains("x-kubernetes-validations: Forbidden: rules are not evaluated"), "{refused}");
+    assert!(refused.contains("conversion by webhook is not done by this server"), "{refused}");
     server.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod member;
 mod ownership;
 mod protobuf;
 mod raw;
+mod rules;
 mod runtime;
 mod scales;
 mod shared;

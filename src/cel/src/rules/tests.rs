@@ -234,3 +234,30 @@ fn rules_that_say_nothing_of_use_are_refused() {
         ]
     );
 }
+
+#[test]
+fn what_an_update_leaves_as_it_was_may_break_rules() {
+    let schema = root(json!({"type": "object", "properties": {
+        "a": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 5"}]},
+        "b": {"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf"}]},
+        "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {
+            "type": "object", "x-kubernetes-validations": [{"rule": "self.v < 5"}],
+            "properties": {"k": {"type": "string"}, "v": {"type": "integer"}}}},
+        "list": {"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 5"}]}},
+    }}));
+    let old = json!({"spec": {"a": 9, "b": 1, "map": [{"k": "x", "v": 9}], "list": [9]}});
+    let mut new = old.clone();
+    new["metadata"] = json!({"labels": {"a": "b"}});
+    new["spec"]["map"] = json!([{"k": "y", "v": 1}, {"k": "x", "v": 9}]);
+    assert!(rules(&schema, &new, Some(&old)).is_empty());
+    new["spec"] = json!({"a": 8, "b": 0, "map": [{"k": "x", "v": 8}], "list": [9, 1]});
+    assert_eq!(
+        rules(&schema, &new, Some(&old)),
+        [
+            "spec.a: Invalid value: 8: failed rule: self < 5",
+            "spec.b: Invalid value: 0: failed rule: self >= oldSelf",
+            "spec.list[0]: Invalid value: 9: failed rule: self < 5",
+            "spec.map[0]: Invalid value: \"object\": failed rule: self.v < 5",
+        ]
+    );
+}

@@ -15,11 +15,13 @@ const MAX_DEPTH: usize = 128;
 
 impl Validator {
     /// Everything that the rules have against an object. `old` is the object before an update. What is evaluated is
-    /// taken off the budget, [`crate::OBJECT_COST_LIMIT`] for a whole object; where it is used up the rest of the rules is not
-    /// run, which is an error too.
+    /// taken off the budget, [`crate::OBJECT_COST_LIMIT`] for a whole object; where it is used up the rest of the rules
+    /// is not run, which is an error too. What fails on a part that the update leaves as it was is passed over, unless
+    /// the rule speaks of the old object (KEP-4008).
     pub fn validate(&self, path: &Path, object: &Json, old: Option<&Json>, budget: &mut u64) -> FieldErrors {
         let mut walk = Walk { errors: Vec::new(), budget, is_over: false };
-        walk.node(&self.root, path, object, old, 0);
+        let at = At { value: object, old, nearest: None };
+        walk.node(&self.root, path, at, 0);
         walk.errors
     }
 }
@@ -31,8 +33,29 @@ struct Walk<'b> {
     is_over: bool,
 }
 
-fn child_of(path: &Path, name: &str) -> Path {
-    path.child(name)
+/// A node of the object.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    value: &'a Json,
+    /// The same node of the old object, where it can be told.
+    old: Option<&'a Json>,
+    /// The nearest node above that has been found in the old object, and what it was there.
+    nearest: Option<(&'a Json, &'a Json)>,
+}
+
+impl<'a> At<'a> {
+    fn child(self, value: &'a Json, old: Option<&'a Json>) -> Self {
+        Self { value, old, nearest: self.old.map(|old| (self.value, old)).or(self.nearest) }
+    }
+
+    /// The update leaves it as it was.
+    fn is_unchanged(self) -> bool {
+        match (self.old, self.nearest) {
+            (Some(old), _) => self.value == old,
+            (None, Some((value, old))) => value == old,
+            (None, None) => false,
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -40,42 +63,42 @@ impl Walk<'_> {
         self.errors.push(FieldError { path: path.clone(), reason: Reason::Invalid, value, detail: detail.into() });
     }
 
-    fn node(&mut self, node: &Node, path: &Path, value: &Json, old: Option<&Json>, depth: usize) {
-        if self.is_over || value.is_null() || depth > MAX_DEPTH {
+    fn node(&mut self, node: &Node, path: &Path, mut at: At<'_>, depth: usize) {
+        if self.is_over || at.value.is_null() || depth > MAX_DEPTH {
             return;
         }
-        let old = old.filter(|old| !old.is_null());
-        self.rules(node, path, value, old);
+        at.old = at.old.filter(|old| !old.is_null());
+        self.rules(node, path, at);
         for part in &node.all_of {
-            self.node(part, path, value, old, depth + 1);
+            self.node(part, path, at, depth + 1);
         }
-        match value {
-            Json::Array(items) => self.items(node, path, items, old, depth),
-            Json::Object(fields) => self.fields(node, path, fields, old, depth),
+        match at.value {
+            Json::Array(items) => self.items(node, path, items, at, depth),
+            Json::Object(fields) => self.fields(node, path, fields, at, depth),
             _ => {}
         }
     }
 
-    fn fields(&mut self, node: &Node, path: &Path, fields: &JsonMap<String, Json>, old: Option<&Json>, depth: usize) {
+    fn fields(&mut self, node: &Node, path: &Path, fields: &JsonMap<String, Json>, at: At<'_>, depth: usize) {
         for (name, value) in fields {
-            let old = old.and_then(|old| old.get(name));
+            let child = at.child(value, at.old.and_then(|old| old.get(name)));
             if let Some(values) = &node.values {
-                self.node(values, &path.key(name), value, old, depth + 1);
+                self.node(values, &path.key(name), child, depth + 1);
             }
             if let Some(property) = node.properties.get(name) {
-                self.node(property, &child_of(path, name), value, old, depth + 1);
+                self.node(property, &path.child(name), child, depth + 1);
             }
         }
     }
 
-    fn items(&mut self, node: &Node, path: &Path, items: &[Json], old: Option<&Json>, depth: usize) {
+    fn items(&mut self, node: &Node, path: &Path, items: &[Json], at: At<'_>, depth: usize) {
         let Some(rules) = &node.items else { return };
-        let old = old.and_then(Json::as_array).filter(|_| node.list_keys.is_some());
+        let old = at.old.and_then(Json::as_array).filter(|_| node.list_keys.is_some());
         let known: BTreeMap<String, &Json> =
             old.into_iter().flatten().filter_map(|item| Some((identity(node, item)?, item))).collect();
         for (index, item) in items.iter().enumerate() {
             let old = identity(node, item).and_then(|identity| known.get(&identity).copied());
-            self.node(rules, &path.index(index), item, old, depth + 1);
+            self.node(rules, &path.index(index), at.child(item, old), depth + 1);
         }
     }
 
@@ -94,7 +117,7 @@ impl Walk<'_> {
         }
     }
 
-    fn rules(&mut self, node: &Node, path: &Path, value: &Json, old: Option<&Json>) {
+    fn rules(&mut self, node: &Node, path: &Path, at: At<'_>) {
         if node.rules.is_empty() {
             return;
         }
@@ -105,16 +128,21 @@ impl Walk<'_> {
             self.push(path, type_name(), detail);
             return;
         }
-        let own = match Value::typed(value, &node.decl) {
+        let own = match Value::typed(at.value, &node.decl) {
             Ok(own) => own,
             Err(error) => return self.push(path, type_name(), format!("{error} evaluating rules")),
         };
-        let old = old.and_then(|old| Value::typed(old, &node.decl).ok());
+        let old = at.old.and_then(|old| Value::typed(old, &node.decl).ok());
         for compiled in &node.rules {
             if self.is_over {
                 return;
             }
-            self.rule(node, path, compiled, value, (&own, old.as_ref()));
+            let before = self.errors.len();
+            self.rule(node, path, compiled, at.value, (&own, old.as_ref()));
+            // What ends the rules is told in any case.
+            if self.errors.len() > before && !self.is_over && !compiled.uses_old_self && at.is_unchanged() {
+                self.errors.truncate(before);
+            }
         }
     }
 

@@ -101,6 +101,25 @@ fn versions(spec: &At<'_>, errors: &mut FieldErrors) {
     }
 }
 
+/// What is wrong with the rules of versions whose schemas `old` does not have. Rules of schemas that are not
+/// structural cannot be judged: those are refused already.
+pub(super) fn rules(object: &Value, old: Option<&Value>) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let field = "schema.openAPIV3Schema";
+    let known: Vec<&Value> = old
+        .map(|old| read::list(old, "spec.versions").iter().map(|version| read::at(version, field)).collect())
+        .unwrap_or_default();
+    for version in At::root(object).at("spec").items("versions") {
+        let found = version.at(field);
+        let mut structural = FieldErrors::new();
+        schema::validate(&found, &mut structural);
+        if found.is_set() && structural.is_empty() && !known.contains(&found.value) {
+            errors.extend(cel::rules::check_schema(found.value, &found.path));
+        }
+    }
+    errors
+}
+
 fn version(version: &At<'_>, errors: &mut FieldErrors) {
     let warning = version.at("deprecationWarning");
     if warning.is_set() {

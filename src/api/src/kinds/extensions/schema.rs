@@ -1,5 +1,5 @@
 //! What the schemas of custom resources may be: structural, so that every field has one type that can be told without
-//! an object. Expressions are text here: whoever evaluates them compiles them.
+//! an object. What their rules say is `cel::rules`' to judge.
 
 mod nested;
 
@@ -15,10 +15,6 @@ const DEPTH_MAX: usize = 64;
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 /// What JSON Schema has and structural schemas do not.
 const UNSUPPORTED: [&str; 6] = ["$ref", "additionalItems", "definitions", "dependencies", "id", "patternProperties"];
-/// Why a rule can refuse.
-const RULE_REASONS: [&str; 4] =
-    ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-
 /// Where in a schema a part of it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -48,7 +44,6 @@ fn walk(schema: &At<'_>, level: Level, depth: usize, errors: &mut FieldErrors) {
     type_of(schema, level, errors);
     lists_and_maps(schema, errors);
     values(schema, errors);
-    rules(schema, errors);
     let items = schema.at("items");
     if items.value.is_object() {
         walk(&items, Level::Item, depth + 1, errors);
@@ -235,36 +230,6 @@ fn values(schema: &At<'_>, errors: &mut FieldErrors) {
     let pattern = schema.at("pattern");
     if let Err(error) = re2::kept(pattern.text()) {
         pattern.invalid(errors, format!("must be a valid regular expression, but isn't: {error}"));
-    }
-}
-
-/// Rules of CEL: each with an expression, and messages of one line.
-fn rules(schema: &At<'_>, errors: &mut FieldErrors) {
-    for rule in schema.items("x-kubernetes-validations") {
-        let (text, message, path, reason) =
-            (rule.at("rule"), rule.at("message"), rule.at("fieldPath"), rule.at("reason"));
-        if text.text().trim().is_empty() {
-            text.required(errors, "rule is not specified");
-        }
-        if message.is_set() && message.text().trim().is_empty() {
-            message.invalid(errors, "must be non-empty if specified");
-        } else if message.text().contains('\n') {
-            message.invalid(errors, "must not contain line breaks");
-        } else if !message.is_set() && text.text().contains('\n') {
-            message.required(errors, "message must be specified if rule contains line breaks");
-        }
-        let expression = rule.at("messageExpression");
-        if expression.is_set() && expression.text().trim().is_empty() {
-            expression.required(errors, "messageExpression must be non-empty if specified");
-        }
-        if reason.is_set() && !RULE_REASONS.contains(&reason.text()) {
-            reason.not_supported(errors, &RULE_REASONS);
-        }
-        if path.is_set() && path.text().trim().is_empty() {
-            path.invalid(errors, "must be non-empty if specified");
-        } else if path.text().contains('\n') {
-            path.invalid(errors, "must not contain line breaks");
-        }
     }
 }
 

@@ -576,11 +576,9 @@ fn schemas_of_custom_resources_are_structural() {
             ],
         ),
         (
-            field(json!({"type": "string", "x-kubernetes-validations": [{"rule": ""}, {"rule": "a\nb"}]})),
-            &[
-                ".properties[f].x-kubernetes-validations[0].rule: Required value: rule is not specified",
-                ".properties[f].x-kubernetes-validations[1].message: Required value: message must be specified if rule contains line breaks",
-            ],
+            field(json!({"type": "string", "anyOf": [{"x-kubernetes-validations": [{"rule": "true"}]}],
+                "allOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]})),
+            &[".properties[f].anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"],
         ),
         (
             field(json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false})),
@@ -655,4 +653,26 @@ fn schemas_of_custom_resources_are_structural() {
     ] {
         assert_eq!(judge(schema.clone()), expected, "{schema}");
     }
+}
+
+#[test]
+fn rules_of_custom_resources_have_to_compile() {
+    let with_rule = |rule: &str| {
+        let schema = json!({"type": "object", "properties": {
+            "f": {"type": "string", "x-kubernetes-validations": [{"rule": rule}]}}});
+        with(definition(), &[("/spec/versions/0/schema/openAPIV3Schema", schema)])
+    };
+    let behaviour = &resource("customresourcedefinitions").behaviour;
+    let texts = |errors: Vec<machinery::field::FieldError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (good, wrong) = (with_rule("self != ''"), with_rule("self.x"));
+    assert_eq!(texts(behaviour.validate_new(&good)), Vec::<String>::new());
+    let at = "spec.versions[0].schema.openAPIV3Schema.properties[f].x-kubernetes-validations[0].rule";
+    let expected = format!(
+        "{at}: Invalid value: \"self.x\": compilation failed: ERROR: <input>:1:5: type 'string' does not support field \
+         selection\n | self.x\n | ....^"
+    );
+    assert_eq!(texts(behaviour.validate_new(&wrong)), std::slice::from_ref(&expected));
+    assert_eq!(texts(behaviour.validate_update(&wrong, &good)), [expected]);
+    // What is kept already does not stand in the way of other changes.
+    assert_eq!(texts(behaviour.validate_update(&wrong, &wrong)), Vec::<String>::new());
 }

@@ -10,7 +10,7 @@ use crate::read;
 
 const JUNCTORS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 /// What the parts of `allOf` and its like may not say, since the schema itself has to.
-const STRUCTURE: [(&str, &str); 12] = [
+const STRUCTURE: [(&str, &str); 11] = [
     ("type", "must be empty to be structural"),
     ("additionalProperties", "must be undefined to be structural"),
     ("default", "must be undefined to be structural"),
@@ -22,17 +22,16 @@ const STRUCTURE: [(&str, &str); 12] = [
     ("x-kubernetes-list-map-keys", "must be empty to be structural"),
     ("x-kubernetes-list-type", "must be undefined to be structural"),
     ("x-kubernetes-map-type", "must be undefined to be structural"),
-    ("x-kubernetes-validations", "must be empty to be structural"),
 ];
 
 /// Everything that is wrong with the parts of a schema that are no structure.
 pub(super) fn walk(schema: &At<'_>, depth: usize, errors: &mut FieldErrors) {
-    junctors(schema, has_both_types(schema.value), depth, errors);
+    junctors(schema, has_both_types(schema.value), true, depth, errors);
 }
 
 /// The parts below one schema. `of_types`: its `anyOf` repeats the types of a number or text for readers of plain
-/// OpenAPI.
-fn junctors(schema: &At<'_>, of_types: bool, depth: usize, errors: &mut FieldErrors) {
+/// OpenAPI. `always_holds`: it is no alternative and not negated, so that it can have rules.
+fn junctors(schema: &At<'_>, of_types: bool, always_holds: bool, depth: usize, errors: &mut FieldErrors) {
     if depth > DEPTH_MAX {
         schema.forbidden(errors, "schemas may not be nested this deeply");
         return;
@@ -41,16 +40,20 @@ fn junctors(schema: &At<'_>, of_types: bool, depth: usize, errors: &mut FieldErr
         for (index, found) in schema.items(list).enumerate() {
             // The other way in which types are repeated: in the first part of allOf.
             let of_types = list == "allOf" && index == 0 && has_both_types(found.value);
-            part(&found, of_types, depth + 1, errors);
+            part(&found, of_types, always_holds && list == "allOf", depth + 1, errors);
         }
     }
     let not = schema.at("not");
     if not.is_set() {
-        part(&not, false, depth + 1, errors);
+        part(&not, false, false, depth + 1, errors);
     }
 }
 
-fn part(part: &At<'_>, of_types: bool, depth: usize, errors: &mut FieldErrors) {
+fn part(part: &At<'_>, of_types: bool, always_holds: bool, depth: usize, errors: &mut FieldErrors) {
+    let rules = part.at("x-kubernetes-validations");
+    if !always_holds && !read::same(rules.value, &Value::Null) {
+        rules.forbidden(errors, "must be empty to be structural");
+    }
     for (field, wrong) in STRUCTURE {
         let found = At { value: part.value.get(field).unwrap_or(&Value::Null), path: part.path.child(field) };
         if !read::same(found.value, &Value::Null) {
@@ -64,15 +67,15 @@ fn part(part: &At<'_>, of_types: bool, depth: usize, errors: &mut FieldErrors) {
     }
     unsupported(part, errors);
     values(part, errors);
-    junctors(part, of_types, depth, errors);
+    junctors(part, of_types, always_holds, depth, errors);
     if depth > DEPTH_MAX {
         return;
     }
     if part.at("items").value.is_object() {
-        self::part(&part.at("items"), false, depth + 1, errors);
+        self::part(&part.at("items"), false, always_holds, depth + 1, errors);
     }
     for (name, property) in part.entries("properties") {
-        self::part(&property, false, depth + 1, errors);
+        self::part(&property, false, always_holds, depth + 1, errors);
         if name == "metadata" {
             // What is asked of metadata here would be asked of every object's.
             property.forbidden(errors, "must not be specified in a nested context");
