@@ -21,6 +21,7 @@
 //!   [`validate_subresource_update`](metadata::validate_subresource_update).
 //! - Service addresses and node ports, and a pod's priority, come from whoever keeps the ranges and classes.
 //! - [`quota`] says what an object takes of a ResourceQuota.
+//! - [`policy`] compiles and evaluates admission policies.
 //! - [`definitions::openapi`] writes definitions as OpenAPI components.
 
 mod check;
@@ -32,6 +33,7 @@ pub mod metadata;
 pub mod normalize;
 pub mod pod_security;
 mod podspec;
+pub mod policy;
 pub mod quota;
 mod read;
 pub mod registry;

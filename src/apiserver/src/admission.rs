@@ -8,11 +8,13 @@ pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;
 pub mod pod_security;
+pub mod policies;
 pub mod priority;
 pub mod quota;
 pub mod runtime_class;
 pub mod service_account;
 pub mod tolerations;
+pub mod validating_policy;
 
 use machinery::gvk::GroupResource;
 use serde_json::Value;

@@ -19,6 +19,7 @@ use crate::admission::quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccount;
 use crate::admission::tolerations::DefaultTolerationSeconds;
+use crate::admission::validating_policy::{Policies, ValidatingPolicies};
 use crate::authn::bootstrap_token::BootstrapTokens;
 use crate::authn::certificate::Certificates;
 use crate::authn::discovery;
@@ -75,6 +76,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
     let roles: Followed<Roles> = Followed::start(&store).await?;
     let references: Followed<References> = Followed::start(&store).await?;
+    let policies: Followed<Policies> = Followed::start(&store).await?;
     aggregate::start(&store);
     let live = Live::new(store);
     let tokens = tokens(&live, &clock, &issuer, &verifiers);
@@ -93,7 +95,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     Ok(Plugins {
         authenticators,
         anonymous: true,
-        admission: admission(&live, &authorizer, &roles),
+        admission: admission(&live, &authorizer, &roles, policies),
         reviewers: reviewers(tokens, token_requests, &authorizer, roles),
         authorizer,
         documents: discovery::documents(&issuer, &settings.server_url, &verifiers),
@@ -116,8 +118,15 @@ fn tokens<C: Clock + Clone>(live: &Live, clock: &C, issuer: &str, verifiers: &[V
     Tokens { readers, api_audiences }
 }
 
-/// In Kubernetes' order: quota last, when the object is as it will be kept.
-fn admission(live: &Live, authorizer: &Arc<dyn Authorizer>, roles: &Followed<Roles>) -> Vec<Arc<dyn Admission>> {
+/// In Kubernetes' order: what others have written comes after what is built in, policies before webhooks and those that
+/// change objects before those that check them; quota last, when the object is as it will be kept.
+fn admission(
+    live: &Live,
+    authorizer: &Arc<dyn Authorizer>,
+    roles: &Followed<Roles>,
+    policies: Followed<Policies>,
+) -> Vec<Arc<dyn Admission>> {
+    let validating = ValidatingPolicies { policies, live: live.clone(), authorizer: authorizer.clone() };
     let escalation = Escalation { roles: roles.clone(), authorizer: authorizer.clone(), live: live.clone() };
     vec![
         Arc::new(NamespaceLifecycle(live.clone())),
@@ -133,6 +142,7 @@ fn admission(live: &Live, authorizer: &Arc<dyn Authorizer>, roles: &Followed<Rol
         Arc::new(CertificateAdmission(authorizer.clone())),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),
+        Arc::new(validating),
         Arc::new(ResourceQuota::new(live.clone())),
     ]
 }

@@ -41,6 +41,13 @@ impl Env {
         self
     }
 
+    /// Without a variable.
+    #[must_use]
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
     /// With a variable that a schema describes: its type, and how large it can be.
     #[must_use]
     pub fn with_declared(mut self, name: &str, decl: Arc<Decl>) -> Self {

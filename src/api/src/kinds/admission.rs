@@ -1,7 +1,7 @@
 //! Webhook configurations and admission policies: checked, stored and served.
 //!
-//! Nothing here calls webhooks or evaluates policies, and what would have to is refused when it is made: whoever relies
-//! on it must not believe that it is done.
+//! Webhooks are not called and mutating policies not evaluated, and what would have to be is refused when it is made:
+//! whoever relies on it must not believe that it is done. Expressions are `crate::policy`'s.
 
 pub(in crate::kinds) mod matching;
 mod policies;
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::simple::Simple;
 use crate::check::At;
+use crate::policy;
 use crate::read;
 use crate::resource::Column;
 use crate::table::{age, age_column, column, name, name_column, text};
@@ -51,6 +52,11 @@ pub static VALIDATING_POLICY: Simple = Simple {
     },
     has_generation: true,
     validate: policies::validating,
+    validate_new: policy::check::validating,
+    validate_update: |object, old| match read::same(read::at(object, "spec"), read::at(old, "spec")) {
+        true => FieldErrors::new(),
+        false => policy::check::validating(object),
+    },
     ..Simple::PLAIN
 };
 
@@ -71,7 +77,8 @@ pub static MUTATING_POLICY: Simple = Simple {
 };
 
 /// The behaviour of bindings of validating policies.
-pub static VALIDATING_BINDING: Simple = Simple { validate: policies::validating_binding, ..MUTATING_BINDING };
+pub static VALIDATING_BINDING: Simple =
+    Simple { validate: policies::validating_binding, validate_new: |_| FieldErrors::new(), ..MUTATING_BINDING };
 
 /// The behaviour of bindings of mutating policies.
 pub static MUTATING_BINDING: Simple = Simple {
@@ -83,7 +90,7 @@ pub static MUTATING_BINDING: Simple = Simple {
     validate: policies::binding,
     validate_new: |object| {
         let mut errors = FieldErrors::new();
-        let why = "this version evaluates no admission policies, so that what they are for would not be done: use what \
+        let why = "this version evaluates no mutating admission policies, so that what they are for would not be done: use what \
                    the server checks itself (Pod Security labels, quotas, limit ranges) and leave the binding out";
         At::root(object).at("spec").forbidden(&mut errors, why);
         errors

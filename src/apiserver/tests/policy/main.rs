@@ -2,6 +2,7 @@
 //! hosts have.
 
 mod pod_security;
+mod policies;
 mod support;
 
 use serde_json::{Value, json};

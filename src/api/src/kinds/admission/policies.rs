@@ -1,5 +1,5 @@
-//! What admission policies and their bindings may be. Expressions are text here: whoever evaluates them compiles
-//! them.
+//! What admission policies and their bindings may be, but for what their expressions say, which `crate::policy::check`
+//! knows.
 
 use std::collections::HashSet;
 

@@ -1,0 +1,251 @@
+//! What admission policies of either kind share: the request as they see it, the objects they ask for, and the
+//! authorizer's answers. The policies themselves are `api::policy`'s.
+
+pub mod params;
+
+use std::sync::Arc;
+
+use api::policy::Answers;
+use api::policy::matching::{Place, Requested};
+use api::resource::Resource;
+use machinery::gvk::{GroupVersion, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::authn::reviews::user_info;
+use crate::live::Live;
+use crate::plugin::{Admit, Authorizer, Decision, Operation};
+use crate::request::{Attributes, User};
+use crate::status::Result;
+
+/// What is admitted by nobody: policies and webhooks could make it impossible to take them back, and reviews are
+/// questions about the request itself.
+const EXEMPT: [(&str, &[&str]); 3] = [
+    ("admissionregistration.k8s.io", &[]),
+    ("authentication.k8s.io", &["tokenreviews", "selfsubjectreviews"]),
+    (
+        "authorization.k8s.io",
+        &["localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"],
+    ),
+];
+
+/// How often expressions are evaluated again because they have asked the authorizer something new. The costs of asking
+/// end it long before.
+const ROUNDS_MAX: usize = 256;
+
+/// Whether no policy is asked.
+pub fn is_exempt(request: &Admit<'_>) -> bool {
+    EXEMPT.iter().any(|(group, resources)| {
+        *group == request.group_version.group && (resources.is_empty() || resources.contains(&request.resource))
+    })
+}
+
+/// A request as policies see it.
+pub struct View<'a> {
+    request: &'a Admit<'a>,
+    object: &'a Value,
+    old_object: &'a Value,
+    namespace: Value,
+    resources: Vec<&'a Resource>,
+    places: Vec<Place>,
+    /// What the authorizer has said in this request.
+    pub answers: Arc<Answers>,
+    /// The resource of the request, as the authorizer would be asked for it.
+    pub request_resource: cel::Attributes,
+}
+
+impl<'a> View<'a> {
+    /// Reads what is needed of the cluster.
+    ///
+    /// # Errors
+    /// 500 where the store fails.
+    pub async fn new(live: &Live, request: &'a Admit<'a>, object: Option<&'a Value>) -> Result<Self> {
+        let (object, old_object) = (object.unwrap_or(&Value::Null), request.old.unwrap_or(&Value::Null));
+        let is_namespace = request.group_version.group.is_empty() && request.resource == "namespaces";
+        let namespace = match request.namespace {
+            _ if is_namespace => Value::Null,
+            "" => Value::Null,
+            name => live.get("", "namespaces", "", name).await?.unwrap_or_default(),
+        };
+        let resources = versions(request);
+        let place = |resource: &&Resource| Place {
+            group_version: resource.group_version.clone(),
+            resource: resource.plural.to_string(),
+        };
+        let mut places: Vec<Place> = resources.iter().map(place).collect();
+        if places.is_empty() {
+            places.push(Place { group_version: request.group_version.clone(), resource: request.resource.to_string() });
+        }
+        let request_resource = cel::Attributes {
+            group: request.group_version.group.clone(),
+            resource: request.resource.to_string(),
+            subresource: request.subresource.to_string(),
+            namespace: request.namespace.to_string(),
+            name: request.name.to_string(),
+            ..cel::Attributes::default()
+        };
+        let answers = Arc::default();
+        Ok(Self { request, object, old_object, namespace, resources, places, answers, request_resource })
+    }
+
+    /// The namespace of a namespaced object; `null` of others.
+    pub fn namespace(&self) -> &Value {
+        &self.namespace
+    }
+
+    /// What constraints look at.
+    pub fn requested(&self) -> Requested<'_> {
+        let own = if self.object.is_null() { self.old_object } else { self.object };
+        let is_namespace = self.request.group_version.group.is_empty() && self.request.resource == "namespaces";
+        Requested {
+            operation: operation(self.request.operation),
+            places: &self.places,
+            subresource: self.request.subresource,
+            namespace: self.request.namespace,
+            name: self.request.name,
+            object: self.object,
+            old_object: self.old_object,
+            namespace_object: if is_namespace { own } else { &self.namespace },
+        }
+    }
+
+    /// The request and its objects as the resource at one of the places has them.
+    pub fn at(&self, place: usize) -> At {
+        let own = &self.request.kind;
+        let converted = |object: &Value| match (self.resources.first(), self.resources.get(place)) {
+            // Of subresources with a kind of their own there is one version.
+            (Some(from), Some(to)) if place > 0 && *from.kind == own.kind => convert(from, to, object),
+            _ => object.clone(),
+        };
+        let kind = match self.resources.get(place) {
+            Some(to) if place > 0 && *to.kind == own.kind => {
+                GroupVersionKind { group_version: to.group_version.clone(), kind: to.kind.to_string() }
+            }
+            _ => (*own).clone(),
+        };
+        let at = self.places.get(place).or(self.places.first());
+        let resource = at.map_or(self.request.group_version, |place| &place.group_version);
+        At {
+            object: converted(self.object),
+            old_object: converted(self.old_object),
+            request: admission_request(self.request, &kind, resource),
+        }
+    }
+}
+
+/// A request and its objects in one version.
+pub struct At {
+    /// The object; `null` where there is none.
+    pub object: Value,
+    /// The object before.
+    pub old_object: Value,
+    /// The AdmissionRequest, without the objects.
+    pub request: Value,
+}
+
+/// The resource of the request, then every other that its objects are served as.
+fn versions<'a>(request: &Admit<'a>) -> Vec<&'a Resource> {
+    let own_version = request.group_version;
+    let Some(own) = request.served.get(&own_version.group, &own_version.version, request.resource) else {
+        return Vec::new();
+    };
+    let stored = |resource: &Resource| resource.storage.clone().unwrap_or_else(|| resource.group_version.clone());
+    let is_same = |other: &&Resource| {
+        other.plural == own.plural && stored(other) == stored(own) && other.group_version != own.group_version
+    };
+    std::iter::once(own).chain(request.served.resources().filter(is_same)).collect()
+}
+
+fn convert(from: &Resource, to: &Resource, object: &Value) -> Value {
+    if object.is_null() {
+        return Value::Null;
+    }
+    let stored = match &from.storage {
+        Some(_) => from.behaviour.to_stored(object.clone()),
+        None => object.clone(),
+    };
+    if to.storage.is_some() { to.behaviour.to_served(stored) } else { stored }
+}
+
+fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}
+
+fn admission_request(request: &Admit<'_>, kind: &GroupVersionKind, version: &GroupVersion) -> Value {
+    let of_kind = |kind: &GroupVersionKind| json!({"group": kind.group_version.group, "version": kind.group_version.version, "kind": kind.kind});
+    let of_resource = |version: &GroupVersion| json!({"group": version.group, "version": version.version, "resource": request.resource});
+    let mut made = json!({
+        "kind": of_kind(kind),
+        "resource": of_resource(version),
+        "requestKind": of_kind(request.kind),
+        "requestResource": of_resource(request.group_version),
+        "operation": operation(request.operation),
+        "userInfo": user_info(request.user),
+        "dryRun": request.dry_run,
+        "options": request.options,
+    });
+    // What is empty is not there.
+    for (field, text) in [
+        ("subResource", request.subresource),
+        ("requestSubResource", request.subresource),
+        ("name", request.name),
+        ("namespace", request.namespace),
+    ] {
+        if !text.is_empty() {
+            made[field] = text.into();
+        }
+    }
+    made
+}
+
+/// Evaluates until every question to the authorizer has its answer.
+pub async fn settled<T>(
+    answers: &Answers,
+    authorizer: &dyn Authorizer,
+    user: &User,
+    mut evaluate: impl FnMut() -> T + Send,
+) -> T
+where
+    T: Send,
+{
+    let mut result = evaluate();
+    for _ in 0..ROUNDS_MAX {
+        let open = answers.take_open();
+        if open.is_empty() {
+            break;
+        }
+        for question in open {
+            let answer = ask(authorizer, user, &question).await;
+            answers.add(question, answer);
+        }
+        result = evaluate();
+    }
+    result
+}
+
+async fn ask(authorizer: &dyn Authorizer, user: &User, question: &cel::Attributes) -> cel::Decision {
+    let account = question.service_account.as_ref();
+    let account = account.map(|(namespace, name)| User::service_account(namespace, name));
+    let attributes = Attributes {
+        verb: question.verb.clone(),
+        namespace: question.namespace.clone(),
+        group: question.group.clone(),
+        version: "*".to_string(),
+        resource: question.resource.clone(),
+        subresource: question.subresource.clone(),
+        name: question.name.clone(),
+        is_resource: question.path.is_none(),
+        path: question.path.clone().unwrap_or_default(),
+        label_selector: question.label_selector.clone().unwrap_or_default(),
+        field_selector: question.field_selector.clone().unwrap_or_default(),
+    };
+    let (allowed, reason) = match authorizer.authorize(account.as_ref().unwrap_or(user), &attributes).await {
+        Decision::Allow(reason) => (true, reason),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => (false, reason),
+    };
+    cel::Decision { allowed, reason, error: None }
+}

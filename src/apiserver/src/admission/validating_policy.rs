@@ -1,0 +1,217 @@
+//! ValidatingAdmissionPolicy: requests are held to the policies that bindings put to use (KEP-3488). Policies are
+//! compiled when they are seen in the store, which is when they are written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::policy::{Binding, Denial, Input, ValidatingPolicy, Verdict};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::policies::{self, At, View, params};
+use super::{forbidden, group_resource, name_of};
+use crate::follow::{Followed, Index};
+use crate::live::{Live, prefix, text};
+use crate::plugin::{Admission, Admit, Authorizer, Operation};
+use crate::status::{Result, Status};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+
+/// The policies and their bindings, by name.
+#[derive(Default)]
+pub struct Policies {
+    policies: BTreeMap<String, Arc<ValidatingPolicy>>,
+    bindings: BTreeMap<String, Arc<Binding>>,
+}
+
+impl Index for Policies {
+    fn prefixes() -> Vec<String> {
+        ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
+            .map(|plural| prefix(GROUP, plural, ""))
+            .to_vec()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn set(&mut self, key: &str, object: Option<&Value>) {
+        let name = key.rsplit('/').next().unwrap_or_default().to_string();
+        let is_policy = key.starts_with(&prefix(GROUP, "validatingadmissionpolicies", ""));
+        match (is_policy, object) {
+            (true, Some(object)) => drop(self.policies.insert(name, Arc::new(ValidatingPolicy::read(object)))),
+            (true, None) => drop(self.policies.remove(&name)),
+            (false, Some(object)) => drop(self.bindings.insert(name, Arc::new(Binding::read(object)))),
+            (false, None) => drop(self.bindings.remove(&name)),
+        }
+    }
+}
+
+impl Policies {
+    /// Every policy that has bindings, with them.
+    fn bound(&self) -> Vec<(Arc<ValidatingPolicy>, Vec<Arc<Binding>>)> {
+        let mut bound: BTreeMap<&str, Vec<Arc<Binding>>> = BTreeMap::new();
+        for binding in self.bindings.values() {
+            bound.entry(&binding.policy).or_default().push(binding.clone());
+        }
+        let policy = |(name, bindings)| Some((self.policies.get(name)?.clone(), bindings));
+        bound.into_iter().filter_map(policy).collect()
+    }
+}
+
+/// The plugin.
+pub struct ValidatingPolicies {
+    /// The policies as they are now.
+    pub policies: Followed<Policies>,
+    /// Where parameters and namespaces are read.
+    pub live: Live,
+    /// Whom expressions can ask.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+#[async_trait]
+impl Admission for ValidatingPolicies {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionPolicy"
+    }
+
+    fn handles(&self, _operation: Operation) -> bool {
+        true
+    }
+
+    async fn validate(&self, request: &Admit<'_>, object: Option<&Value>) -> Result<()> {
+        if policies::is_exempt(request) {
+            return Ok(());
+        }
+        let bound = self.policies.read().bound();
+        if bound.is_empty() {
+            return Ok(());
+        }
+        let view = View::new(&self.live, request, object).await?;
+        let mut refused = None;
+        let mut written = Vec::new();
+        for (policy, bindings) in &bound {
+            let Some(place) = policy.common.constraints.find(&view.requested()) else { continue };
+            let meant = |binding: &&Arc<Binding>| {
+                binding.constraints.as_ref().is_none_or(|constraints| constraints.find(&view.requested()).is_some())
+            };
+            let at = view.at(place);
+            for binding in bindings.iter().filter(meant) {
+                let verdict = self.judge(policy, binding, &view, &at, request).await?;
+                let denial = enforce(policy, binding, &verdict, request, &mut written);
+                refused = refused.or_else(|| denial.map(|denial| refusal(policy, binding, denial, request, object)));
+            }
+        }
+        write(request, object, &written);
+        refused.map_or(Ok(()), Err)
+    }
+}
+
+impl ValidatingPolicies {
+    /// What a policy says with each of the parameters of a binding.
+    async fn judge(
+        &self,
+        policy: &ValidatingPolicy,
+        binding: &Binding,
+        view: &View<'_>,
+        at: &At,
+        request: &Admit<'_>,
+    ) -> Result<Verdict> {
+        let kind = policy.common.param_kind.as_ref();
+        let found =
+            params::find(&self.live, request.served, kind, binding.param_ref.as_ref(), request.namespace).await?;
+        let mut all = Verdict::default();
+        let found = match found {
+            Ok(found) => found,
+            Err(_) if policy.common.ignores_failures => return Ok(all),
+            Err(why) => {
+                // This refuses whatever the binding's actions are, as what is broken in annotations does.
+                all.broken_annotations.push(Denial::failure(format!("failed to configure binding: {why}")));
+                return Ok(all);
+            }
+        };
+        for params in &found {
+            let evaluate = || {
+                policy.validate(&Input {
+                    object: &at.object,
+                    old_object: &at.old_object,
+                    request: &at.request,
+                    namespace: view.namespace(),
+                    params,
+                    request_resource: &view.request_resource,
+                    answers: &view.answers,
+                })
+            };
+            let verdict = policies::settled(&view.answers, &*self.authorizer, request.user, evaluate).await;
+            all.denials.extend(verdict.denials);
+            all.broken_annotations.extend(verdict.broken_annotations);
+            all.annotations.extend(verdict.annotations);
+        }
+        Ok(all)
+    }
+}
+
+/// Does what the binding says about what speaks against a request; answers with what refuses it.
+fn enforce<'v>(
+    policy: &ValidatingPolicy,
+    binding: &Binding,
+    verdict: &'v Verdict,
+    request: &Admit<'_>,
+    written: &mut Vec<(String, String)>,
+) -> Option<&'v Denial> {
+    let (of, by) = (&policy.common.name, &binding.name);
+    let mut refused = None;
+    for denial in &verdict.denials {
+        for action in &binding.actions {
+            match action.as_str() {
+                "Deny" => refused = refused.or(Some(denial)),
+                "Warn" => request.warnings.add(format!(
+                    "Validation failed for ValidatingAdmissionPolicy '{of}' with binding '{by}': {}",
+                    denial.message
+                )),
+                _ => written.push(("validation.policy.admission.k8s.io/validation_failure".to_string(), {
+                    let index = denial.index.unwrap_or_default();
+                    json!([{"message": denial.message, "policy": of, "binding": by, "expressionIndex": index,
+                        "validationActions": binding.actions}])
+                    .to_string()
+                })),
+            }
+        }
+    }
+    written.extend(verdict.annotations.iter().map(|annotation| (annotation.key.clone(), annotation.value.clone())));
+    refused.or(verdict.broken_annotations.first())
+}
+
+/// The refusal of a request: 403 in its words, and the code that the policy's reason stands for.
+fn refusal(
+    policy: &ValidatingPolicy,
+    binding: &Binding,
+    denial: &Denial,
+    request: &Admit<'_>,
+    object: Option<&Value>,
+) -> Status {
+    let (of, by) = (&policy.common.name, &binding.name);
+    let why = format!("ValidatingAdmissionPolicy '{of}' with binding '{by}' denied request: {}", denial.message);
+    let message = forbidden(request, object, &why).message().to_string();
+    let (code, reason) = match denial.reason.as_str() {
+        "Forbidden" => (403, "Forbidden"),
+        "Unauthorized" => (401, "Unauthorized"),
+        "RequestEntityTooLarge" => (413, "RequestEntityTooLarge"),
+        _ => (422, "Invalid"),
+    };
+    let name = name_of(request, object);
+    Status::new(code, reason, message).about(&group_resource(request), &name).with_cause("", &why, "")
+}
+
+/// There is no audit log of its own: the server's log has it.
+fn write(request: &Admit<'_>, object: Option<&Value>, written: &[(String, String)]) {
+    let (resource, name) = (group_resource(request), name_of(request, object.or(request.old)));
+    let (user, namespace) = (&request.user.name, request.namespace);
+    let uid = text(object.or(request.old).unwrap_or(&Value::Null), "/metadata/uid");
+    for (key, value) in written {
+        tracing::info!(target: "audit", user, namespace, %resource, name, uid, "{key}: {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests;
