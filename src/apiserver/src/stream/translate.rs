@@ -8,7 +8,7 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -26,6 +26,9 @@ const CLOSE: u8 = 255;
 
 /// How a command ended takes less than this; of more the rest is dropped.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// Pings of a runtime that wait for their answers.
+const PINGS_MAX: usize = 16;
 
 /// The streams that a client wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,10 +98,14 @@ where
     }
     let writer = Mutex::new(writer);
     let (mut sink, mut messages) = client.split();
+    let (pings, pinged) = mpsc::channel(PINGS_MAX);
     let ending = tokio::select! {
+        // A ping is answered before the frames after it are looked at.
+        biased;
+        lost = answer_pings(pinged, &writer) => return lost,
+        ending = pass_frames(&channels, Reader::new(read), &mut sink, &pings) => ending?,
         // The client is gone, and with it what it was told.
         gone = take_messages(&channels, &mut messages, &writer) => return gone,
-        ending = pass_frames(&channels, Reader::new(read), &mut sink, &writer) => ending?,
     };
     finish(sink, messages, ending).await.map_err(std::io::Error::other)
 }
@@ -156,17 +163,28 @@ where
     Ok(())
 }
 
+/// Answers the runtime's pings beside its output: while it does not read, an answer waits for the input before it, and
+/// what it writes must not wait with it.
+async fn answer_pings<W: AsyncWrite + Unpin>(
+    mut pinged: mpsc::Receiver<u32>,
+    writer: &Mutex<Writer<W>>,
+) -> std::io::Result<()> {
+    while let Some(id) = pinged.recv().await {
+        writer.lock().await.pong(id).await?;
+    }
+    Ok(())
+}
+
 /// Passes what comes from the runtime on, and answers with what is to be said of the end.
-async fn pass_frames<C, R, W>(
+async fn pass_frames<C, R>(
     channels: &[(u8, &'static str, u32)],
     mut frames: Reader<R>,
     sink: &mut SplitSink<WebSocketStream<C>, Message>,
-    writer: &Mutex<Writer<W>>,
+    pings: &mpsc::Sender<u32>,
 ) -> std::io::Result<Vec<u8>>
 where
     C: AsyncRead + AsyncWrite + Unpin + Send,
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
 {
     let mut open: Vec<(u8, u32)> = channels
         .iter()
@@ -184,7 +202,9 @@ where
         let ended = match frame {
             None | Some(Frame::GoAway) => break,
             Some(Frame::Ping(id)) => {
-                writer.lock().await.pong(id).await?;
+                // Of one that pings on without reading the rest is not answered.
+                let _ = pings.try_send(id);
+                tokio::task::yield_now().await;
                 continue;
             }
             Some(Frame::Reset { stream }) => Some(stream),

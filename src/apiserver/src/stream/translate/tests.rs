@@ -94,6 +94,22 @@ async fn the_end_of_an_input_reaches_the_command_and_its_end_the_client() {
 }
 
 #[tokio::test]
+async fn a_ping_holds_up_no_output_while_the_input_is_stuck() {
+    let patience = std::time::Duration::from_secs(5);
+    let (client, mut runtime, _translation) = between().await;
+    take_openings(&mut runtime, 4).await;
+    let (mut sink, mut answers) = client.split();
+    // Until the runtime, which does not read, has let the way to it fill up.
+    let input = || message(STDIN, &[0; 1 << 14]);
+    while tokio::time::timeout(std::time::Duration::from_millis(200), sink.send(input())).await.is_ok() {}
+    let mut output = Writer::new(runtime);
+    output.pong(7).await.expect("is written");
+    output.data(5, b"out", false).await.expect("is written");
+    let answer = tokio::time::timeout(patience, answers.next()).await.expect("the output comes");
+    assert_eq!(answer.expect("a message").expect("no error"), message(STDOUT, b"out"));
+}
+
+#[tokio::test]
 async fn a_runtime_that_goes_away_is_told_of() {
     let (client, mut runtime, _translation) = between().await;
     take_openings(&mut runtime, 4).await;
