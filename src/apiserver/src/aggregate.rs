@@ -3,6 +3,7 @@
 
 pub mod availability;
 pub mod discovery;
+pub mod kept;
 mod local;
 
 use std::sync::Arc;
@@ -86,27 +87,13 @@ fn itself() -> User {
     User::new("system:kube-aggregator", &[])
 }
 
-/// A GET as the server itself.
-///
-/// # Errors
-/// As for [`serve`], and 502 for an answer that is no JSON.
-pub async fn get(state: &Arc<State>, service: &Value, path: &str) -> Result<Value> {
-    /// A discovery document that is larger is none.
-    const LIMIT_BYTES: usize = 4 * 1024 * 1024;
-    let user = itself();
-    let to = destination(state, service, path.to_string(), &user).await?;
-    let mut request = Request::new(body::empty());
-    request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(body::JSON));
-    let response = forward(state, request, to, None).await?;
-    let bytes = body::read(response.into_body(), LIMIT_BYTES).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Status::new(502, "ServiceUnavailable", error.to_string()))
-}
-
-/// Whether the server of an APIService answers a GET as it should.
+/// What the server of an APIService answers to a GET, where it is JSON; it answers as it should even where it is none.
 ///
 /// # Errors
 /// Why not, in words.
-pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::result::Result<(), String> {
+pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::result::Result<Option<Value>, String> {
+    /// A discovery document that is larger is none.
+    const LIMIT_BYTES: usize = 4 * 1024 * 1024;
     let user = itself();
     let to = destination(state, service, path.to_string(), &user).await.map_err(|status| status.to_string())?;
     let place = to.to;
@@ -114,7 +101,10 @@ pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::resu
     request.headers_mut().insert(http::header::ACCEPT, HeaderValue::from_static(body::JSON));
     let answer = forward(state, request, to, None).await.map_err(|status| status.to_string())?;
     match answer.status() {
-        code if code.is_success() => Ok(()),
+        code if code.is_success() => {
+            let bytes = body::read(answer.into_body(), LIMIT_BYTES).await.map_err(|status| status.to_string())?;
+            Ok(serde_json::from_slice(&bytes).ok())
+        }
         code => Err(format!("bad status from https://{place}{path}: {}", code.as_u16())),
     }
 }

@@ -6,6 +6,7 @@ use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::kept::Kept;
 use crate::components::Components;
 use crate::config::Config;
 use crate::custom::Customs;
@@ -36,6 +37,8 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// CustomResourceDefinitions, and with them everything that is served.
     pub customs: Customs,
+    /// What the servers behind APIServices said of their resources.
+    pub kept: Kept,
     /// Addresses and ports of services.
     pub services: Allocator,
     /// Connections to agents and pods.
@@ -62,6 +65,7 @@ impl State {
             components: Components::default(),
             shutdown: CancellationToken::new(),
             customs: Customs::default(),
+            kept: Kept::default(),
             services,
             connector,
             reads: Semaphore::new(reads),

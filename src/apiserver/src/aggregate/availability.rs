@@ -78,6 +78,7 @@ async fn changed(mut watch: Box<dyn Watch>) {
 async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Result<bool> {
     let range = state.store.range(prefix, RangeOptions::default()).await.map_err(storage::failure)?;
     let objects = range.entries.iter().map(storage::decode).collect::<Result<Vec<_>>>()?;
+    state.kept.retain(&objects.iter().map(meta::name).collect());
     let wanted = local::wanted(&state.customs.served());
     let left_over = objects.iter().filter(|object| local::is_left_over(object, &wanted));
     let removed = join_all(left_over.map(|object| remove(client, object))).await;
@@ -116,27 +117,41 @@ impl Verdict {
 }
 
 async fn judge(state: &Arc<State>, object: &Value) -> Verdict {
-    let spec = &object["spec"];
-    if !spec["service"].is_object() {
+    if !object["spec"]["service"].is_object() {
         return Verdict::available("Local", "Local APIServices are always available");
     }
+    match ask(state, object).await {
+        Ok(list) => {
+            state.kept.keep(object, list);
+            Verdict::available("Passed", "all checks passed")
+        }
+        Err(refused) => {
+            state.kept.keep(object, None);
+            refused
+        }
+    }
+}
+
+/// Asks the server behind an APIService for its resources.
+async fn ask(state: &Arc<State>, object: &Value) -> std::result::Result<Option<Value>, Verdict> {
+    let spec = &object["spec"];
     let (namespace, name) = (meta::text_at(spec, &["service", "namespace"]), meta::text_at(spec, &["service", "name"]));
     let service = place::read(state, "services", namespace, name).await.ok();
     let endpoints = place::read(state, "endpoints", namespace, name).await.ok();
     if let Some(refused) = reachable(spec, service.as_ref(), endpoints.as_ref()) {
-        return refused;
+        return Err(refused);
     }
     let path = format!("/apis/{}/{}", meta::text_at(spec, &["group"]), meta::text_at(spec, &["version"]));
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         why = match tokio::time::timeout(ANSWER_WITHIN, probe(state, object, &path)).await {
-            Ok(Ok(())) => return Verdict::available("Passed", "all checks passed"),
+            Ok(Ok(list)) => return Ok(list),
             Ok(Err(why)) => why,
             Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
         };
     }
     let message = format!("failing or missing response from https://{name}.{namespace}.svc{path}: {why}");
-    Verdict::refused("FailedDiscoveryCheck", message)
+    Err(Verdict::refused("FailedDiscoveryCheck", message))
 }
 
 /// What keeps requests from any server behind the service; `None` where one can be asked.

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use machinery::meta;
 use serde_json::{Value, json};
 
+use super::kept::Said;
 use crate::served::Served;
 use crate::state::State;
 
@@ -40,19 +41,29 @@ pub fn plain(group: &str, versions: &[(String, &Value)]) -> Value {
     json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
-/// An APIGroupDiscovery; its servers are asked for their resources.
+/// An APIGroupDiscovery with what its servers last said; only those that have not been asked yet are.
 pub async fn aggregated(state: &Arc<State>, group: &str, versions: &[(String, &Value)]) -> Value {
     let versions = versions.iter().map(|(version, service)| async move {
-        let path = format!("/apis/{group}/{version}");
-        let answer = tokio::time::timeout(ANSWER_WITHIN, super::get(state, service, &path)).await;
-        match answer {
-            Ok(Ok(list)) => {
-                json!({"version": version, "freshness": "Current", "resources": resources(group, version, &list)})
+        let said = match state.kept.of(service) {
+            Some(said) => said,
+            None => {
+                let path = format!("/apis/{group}/{version}");
+                let answer = tokio::time::timeout(ANSWER_WITHIN, super::probe(state, service, &path)).await;
+                state.kept.keep(service, answer.ok().and_then(Result::ok).flatten());
+                state.kept.of(service).unwrap_or(Said { list: None, is_current: false })
             }
-            _ => json!({"version": version, "freshness": "Stale"}),
-        }
+        };
+        of_version(group, version, &said)
     });
     json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": join_all(versions).await})
+}
+
+fn of_version(group: &str, version: &str, said: &Said) -> Value {
+    let mut shown = json!({"version": version, "freshness": if said.is_current { "Current" } else { "Stale" }});
+    if let Some(list) = &said.list {
+        shown["resources"] = resources(group, version, list).into();
+    }
+    shown
 }
 
 /// The entries of an APIResourceList in the aggregated form; subresources go with their resource.
@@ -115,6 +126,18 @@ mod tests {
         );
         assert_eq!(found[0]["scope"], "Namespaced");
         assert_eq!(found[0]["subresources"][0]["responseKind"]["group"], "autoscaling");
+    }
+
+    #[test]
+    fn what_was_said_before_is_shown_as_stale() {
+        let list = Arc::new(json!({"resources": [{"name": "pods", "kind": "PodMetrics", "verbs": ["get"]}]}));
+        for (list, is_current, expected) in
+            [(Some(list.clone()), true, (1, "Current")), (Some(list), false, (1, "Stale")), (None, false, (0, "Stale"))]
+        {
+            let shown = of_version("m.io", "v1", &Said { list, is_current });
+            let count = shown["resources"].as_array().map_or(0, Vec::len);
+            assert_eq!((count, shown["freshness"].as_str().expect("text")), expected);
+        }
     }
 
     #[test]
