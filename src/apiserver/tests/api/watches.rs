@@ -1,8 +1,10 @@
 //! Watches as clients see them.
 
 use serde_json::json;
+use store::embedded::{Embedded, Options};
+use tempfile::TempDir;
 
-use crate::support::{TestServer, start};
+use crate::support::{TestServer, start, start_on};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -88,4 +90,38 @@ async fn watches_end_with_their_time_and_with_the_server() {
     assert_eq!(long.next_name().await, pair("ADDED", "a"));
     server.stop().await;
     assert_eq!(long.next().await, None);
+}
+
+/// What no watch can resume from and no list can show any more says so, each in the form clients look for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_has_expired() {
+    let folder = TempDir::new().expect("a folder");
+    let options = Options { ring_events: 8, ..Options::default() };
+    let server = start_on(Embedded::open(&folder.path().join("state.db"), options).expect("a store")).await;
+    for name in ["a", "b", "c"] {
+        server.create(CONFIG_MAPS, json!({"metadata": {"name": name}})).await;
+    }
+    let (_, first) = server.get(&format!("{CONFIG_MAPS}?limit=2")).await;
+    let version = first["metadata"]["resourceVersion"].as_str().expect("a version").to_string();
+    let token = first["metadata"]["continue"].as_str().expect("a token").to_string();
+    for at in 0..16 {
+        server.create(CONFIG_MAPS, json!({"metadata": {"name": format!("later-{at:02}")}})).await;
+    }
+
+    let mut watch = server.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}"), "").await;
+    let event = watch.next().await.expect("an event");
+    assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("ERROR"), &json!("Status")));
+    assert_eq!((&event["object"]["code"], &event["object"]["reason"]), (&json!(410), &json!("Expired")));
+    assert_eq!(watch.next().await, None);
+
+    let exact = format!("{CONFIG_MAPS}?resourceVersion={version}&resourceVersionMatch=Exact");
+    let (code, status) = server.get(&exact).await;
+    assert_eq!((code, &status["reason"]), (410, &json!("Expired")), "{status}");
+
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((code, &status["reason"]), (410, &json!("Expired")), "{status}");
+    let token = status["metadata"]["continue"].as_str().expect("another token");
+    let (code, rest) = server.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((code, &rest["items"][0]["metadata"]["name"]), (200, &json!("c")), "{rest}");
+    server.stop().await;
 }
