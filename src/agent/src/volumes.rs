@@ -87,7 +87,7 @@ impl Volumes {
                     fresh
                 }
                 "Memory" => {
-                    let fresh = !mounts::is_mounted(&path);
+                    let fresh = !mounts::is_mounted(&path)?;
                     mounts::tmpfs(&path, limit)?;
                     fresh
                 }
