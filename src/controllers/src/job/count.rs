@@ -102,9 +102,11 @@ pub fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, 
     plan.failures.ignored.retain(|id| tracked.contains(id.as_str()));
     ended.succeeded = settle(uncounted.succeeded, &tracked, &mut status.succeeded);
     ended.failed = settle(uncounted.failed, &tracked, &mut status.failed);
+    let mut is_partial = false;
     for pod in observed.pods.iter().filter(|pod| is_tracked(pod) && has_ended(pod, spec)) {
         if ended.is_full() {
             plan.again(observed.now);
+            is_partial = true;
             break;
         }
         ended.take(pod, spec, observed.now, &mut plan.failures);
@@ -128,6 +130,7 @@ pub fn count<'a>(observed: &'a Observed<'a>, spec: &'a JobSpec, old: JobStatus, 
         fail_job,
         ignored,
         unnoted,
+        is_partial,
         status,
     }
 }

@@ -24,8 +24,12 @@ pub fn next_at(failures: &Failures) -> Option<Timestamp> {
     Some(failures.last? + (PAUSE_FIRST * factor).min(PAUSE_LONGEST))
 }
 
-/// Plans removals of pods that are too many, or creations.
+/// Plans removals of pods that are too many, or creations; neither while pods that have ended are not all counted,
+/// or their work would be done again.
 pub fn manage(counts: &Counts<'_>, plan: &mut Plan) {
+    if counts.is_partial {
+        return;
+    }
     let spec = counts.spec;
     let parallelism = spec.parallelism.unwrap_or(1).max(0);
     let wanted = match spec.completions {

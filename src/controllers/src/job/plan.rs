@@ -110,6 +110,8 @@ pub struct Counts<'a> {
     /// Failed pods of a job that limits failures by index, which count but are not written down yet: one that
     /// remembers its index's failures keeps its finalizer for long, and must take nobody's room in the status.
     pub unnoted: Vec<Arc<Pod>>,
+    /// More pods have ended than one look counts: what is missing is not known yet.
+    pub is_partial: bool,
 }
 
 /// What is to be done.

@@ -325,3 +325,20 @@ fn a_suspended_job_starts_anew_when_it_goes_on() {
     assert_eq!((conditions(&resumed).len(), resumed.create.len()), (0, 1));
     assert_eq!(resumed.status.start_time.unwrap().0, now());
 }
+
+#[test]
+fn nobody_new_comes_while_not_all_that_have_ended_are_counted() {
+    let pods: Vec<Arc<Pod>> = (0..700).map(|number| pod(&format!("p{number}"), "Succeeded", None, true)).collect();
+    let job = job(json!({"parallelism": 700, "completions": 700}), json!({}));
+    let first = look(&job, &pods);
+    assert_eq!((first.create.len(), first.remove.len(), first.again_at), (0, 0, Some(now())));
+    let untracked = |pod: &Arc<Pod>| {
+        let gone = first.release.iter().any(|released| released.name_any() == pod.name_any());
+        if gone { self::pod(&pod.name_any(), "Succeeded", None, false) } else { pod.clone() }
+    };
+    let pods: Vec<Arc<Pod>> = pods.iter().map(untracked).collect();
+    let second = look(&after(&job, &first), &pods);
+    assert_eq!((second.create.len(), second.status.succeeded), (0, Some(500)));
+    let uncounted = second.status.uncounted_terminated_pods.clone().unwrap();
+    assert_eq!(uncounted.succeeded.map(|uids| uids.len()), Some(200));
+}
