@@ -2,6 +2,7 @@
 //! writes, whoever asks. Nothing waits here once the store has given up.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,8 @@ pub(super) struct Queue {
     /// `None` once the disk is closed.
     writer: Mutex<Option<Writer>>,
     batch_writes: usize,
+    /// Writes that have begun and not ended.
+    under_way: AtomicUsize,
     memory: Arc<Memory>,
     /// Set when nothing can be written any more.
     ended: watch::Sender<bool>,
@@ -88,6 +91,22 @@ impl fmt::Debug for Queue {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A write that has begun, until it is answered or given up.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Ends the store where it is dropped before it is told that all went well, by a panic too.
@@ -110,6 +129,7 @@ impl Queue {
             room: Semaphore::new(write_queue.clamp(1, Semaphore::MAX_PERMITS)),
             writer: Mutex::new(Some(writer)),
             batch_writes: batch_writes.max(1),
+            under_way: AtomicUsize::new(0),
             memory,
             ended: watch::Sender::new(false),
         }
@@ -147,6 +167,9 @@ impl Queue {
     pub(super) async fn write(&self, operation: Operation) -> Result<Done, Error> {
         let (answer, answered) = oneshot::channel();
         let request = Request { operation, reply: Reply { answer, runtime: Handle::try_current().ok() } };
+        let _under_way = UnderWay::begin(&self.under_way);
+        // Others of the same task begin meanwhile: all of them belong into one transaction.
+        tokio::task::yield_now().await;
         if let Err(request) = self.write_here(request) {
             let room = self.room.acquire().await.map_err(|_| Error::Closed)?;
             self.push(request)?;
@@ -182,6 +205,7 @@ impl Queue {
             let waiting = locked(&self.waiting);
             waiting.requests.is_empty() && !waiting.closed && waiting.last.writes <= 1
         };
+        let alone = alone && self.under_way.load(Ordering::Relaxed) == 1;
         if !alone {
             return Err(request);
         }
