@@ -51,9 +51,15 @@ fi
 find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o -path '*/kubepods.slice*' \) \
     -exec rmdir {} \; 2>/dev/null
 
-# Mounts of pods, innermost first, and their network namespaces.
-awk '$2 ~ "^/var/lib/kubelet/|^/run/netns/cni-|^/var/run/netns/cni-|^/run/containerd/io.containerd.(grpc.v1.cri|runtime.v2.task)/.*(k8s.io|sandboxes)/" {print $2}' \
-    /proc/mounts | sort -r | while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null; done
+# Mounts of pods, innermost first, and their network namespaces. A bind passes on what is unmounted in it to what it was
+# made of, which is the host's: each is set apart before.
+kubelet=$(readlink -f /var/lib/kubelet)
+[ -n "$kubelet" ] || kubelet=/var/lib/kubelet
+awk -v kubelet="$kubelet/" 'index($2, kubelet) == 1 || $2 ~ "^/run/netns/cni-|^/var/run/netns/cni-|^/run/containerd/io.containerd.(grpc.v1.cri|runtime.v2.task)/.*(k8s.io|sandboxes)/" {print $2}' \
+    /proc/mounts | sort -r >/run/rkctl-mounts
+tac /run/rkctl-mounts | while read -r mount; do mount --make-rprivate "$mount" 2>/dev/null; done
+while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null; done </run/rkctl-mounts
+rm -f /run/rkctl-mounts
 for namespace in /run/netns/cni-*; do [ -e "$namespace" ] && rm -f "$namespace"; done
 rmdir /run/netns 2>/dev/null
 
@@ -203,7 +209,12 @@ fi
 
 # Files; the binary last, since it may be called again until then.
 for log in /var/log/containers/*.log; do [ -L "$log" ] && rm -f "$log"; done
-rm -rf /var/log/pods/* /var/lib/kubelet/pods
+rm -rf /var/log/pods/*
+if awk -v kubelet="$kubelet/" 'index($2, kubelet) == 1 {found = 1} END {exit !found}' /proc/mounts; then
+    failed "something is still mounted below $kubelet: nothing is deleted there"
+else
+    rm -rf /var/lib/kubelet/pods
+fi
 rmdir /var/log/containers /var/log/pods /var/lib/kubelet 2>/dev/null
 # A mount that is still there must not be emptied.
 if grep -q ' /var/lib/rkctl/' /proc/mounts; then
