@@ -201,11 +201,10 @@ impl Queue {
     fn write_here(&self, request: Request) -> Result<(), Request> {
         let runtime = request.reply.runtime.as_ref();
         let may_block = runtime.is_some_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let alone = may_block && {
+        let alone = may_block && self.under_way.load(Ordering::Relaxed) == 1 && {
             let waiting = locked(&self.waiting);
             waiting.requests.is_empty() && !waiting.closed && waiting.last.writes <= 1
         };
-        let alone = alone && self.under_way.load(Ordering::Relaxed) == 1;
         if !alone {
             return Err(request);
         }
