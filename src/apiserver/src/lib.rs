@@ -39,6 +39,7 @@ pub mod storage;
 mod stream;
 mod tls;
 pub mod version;
+pub mod webhook;
 
 pub use config::Config;
 pub use error::Error;

@@ -1,0 +1,194 @@
+//! Calling out: a review is posted as JSON over HTTPS to whoever is to answer it, and the answer read. Used for
+//! admission and conversion webhooks, whose place a `clientConfig` says, and by whoever else knows an [`Endpoint`].
+//!
+//! Connections are kept for the next call. Nothing is redirected, an answer has a bound, and where an endpoint is not
+//! the operator's own choice no call goes to this host's own addresses.
+
+mod connect;
+mod endpoint;
+mod failure;
+pub mod resolve;
+mod tls;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use rustls::ClientConfig;
+use serde_json::Value;
+
+use crate::body::JSON;
+use crate::live::Live;
+
+pub use endpoint::{Endpoint, Identity, Reach};
+pub use failure::Failure;
+
+/// An answer that is larger is none.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// How many endpoints are remembered; the one that was called longest ago makes way.
+const ENDPOINTS_MAX: usize = 256;
+/// How many connections to one endpoint wait for the next call.
+const IDLE_MAX: usize = 32;
+/// Servers close connections that were idle for longer.
+const IDLE_FOR: Duration = Duration::from_secs(60);
+
+/// Calls endpoints.
+pub struct Caller {
+    live: Live,
+    /// Endpoints that others than this host's operator chose may be on its own addresses.
+    is_local_allowed: bool,
+    lines: Mutex<HashMap<Endpoint, Arc<Line>>>,
+}
+
+/// What is kept of an endpoint between calls.
+struct Line {
+    tls: Arc<ClientConfig>,
+    idle: Mutex<VecDeque<Idle>>,
+    called: Mutex<Instant>,
+}
+
+struct Idle {
+    sender: SendRequest<Full<Bytes>>,
+    since: Instant,
+}
+
+impl Caller {
+    /// A caller that finds services in the store behind `live`. `is_local_allowed` is [`crate::Config::local_targets`].
+    pub fn new(live: Live, is_local_allowed: bool) -> Self {
+        Self { live, is_local_allowed, lines: Mutex::default() }
+    }
+
+    /// Posts a review and answers with what comes back. `bearer` is a token that proves who calls. After `limit` it is
+    /// given up; the endpoint is told by the parameter `timeout`.
+    ///
+    /// # Errors
+    /// Why there is no answer, in the words in which Kubernetes says it.
+    pub async fn post(
+        &self,
+        endpoint: &Endpoint,
+        bearer: Option<&str>,
+        review: &Value,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
+        let line = self.line(endpoint)?;
+        let query = format!("timeout={}s", limit.as_secs_f64().ceil());
+        let body = Bytes::from(serde_json::to_vec(review).map_err(|error| Failure::Unusable(error.to_string()))?);
+        let asked = format!("{}?{query}", endpoint.url);
+        let made = request(endpoint, &query, bearer)?;
+        let exchange = async {
+            let (response, sender) = self.send(endpoint, &line, &made, &body).await?;
+            let code = response.status().as_u16();
+            let bytes = read(response).await?;
+            line.keep(sender).await;
+            Ok((code, bytes))
+        };
+        let failed = |why: String| Failure::Unreachable { url: asked.clone(), why };
+        let answered = tokio::time::timeout(limit, exchange).await;
+        let (code, bytes) = answered.map_err(|_| Failure::TimedOut { url: asked.clone() })?.map_err(failed)?;
+        if !(200..300).contains(&code) {
+            return Err(Failure::of_code(code, &bytes));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Failure::Malformed(error.to_string()))
+    }
+
+    fn line(&self, endpoint: &Endpoint) -> Result<Arc<Line>, Failure> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(endpoint) {
+            *line.called.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            return Ok(line.clone());
+        }
+        let tls = Arc::new(tls::config(endpoint).map_err(Failure::Unusable)?);
+        if lines.len() >= ENDPOINTS_MAX {
+            let called = |line: &Line| *line.called.lock().unwrap_or_else(PoisonError::into_inner);
+            let oldest = lines.iter().min_by_key(|(_, line)| called(line)).map(|(endpoint, _)| endpoint.clone());
+            oldest.map(|endpoint| lines.remove(&endpoint));
+        }
+        let line = Arc::new(Line { tls, idle: Mutex::default(), called: Mutex::new(Instant::now()) });
+        lines.insert(endpoint.clone(), line.clone());
+        Ok(line)
+    }
+
+    /// Sends a request over a connection that waits, or a new one. One that waited may have been closed meanwhile: then
+    /// once more over a new one, since whoever answers reviews takes one twice.
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        line: &Line,
+        request: &Request<()>,
+        body: &Bytes,
+    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), String> {
+        let whole = || request.clone().map(|()| Full::new(body.clone()));
+        if let Some(mut sender) = line.take()
+            && let Ok(response) = sender.send_request(whole()).await
+        {
+            return Ok((response, sender));
+        }
+        let is_local_allowed = self.is_local_allowed || endpoint.is_operators;
+        let mut sender = connect::connect(&self.live, endpoint, &line.tls, is_local_allowed).await?;
+        let response = sender.send_request(whole()).await.map_err(|error| stdx::error::chain(&error))?;
+        Ok((response, sender))
+    }
+}
+
+impl Line {
+    fn take(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|one| one.since.elapsed() < IDLE_FOR && !one.sender.is_closed());
+        idle.pop_back().map(|one| one.sender)
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    async fn keep(&self, mut sender: SendRequest<Full<Bytes>>) {
+        if sender.ready().await.is_err() {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push_back(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+fn request(endpoint: &Endpoint, query: &str, bearer: Option<&str>) -> Result<Request<()>, Failure> {
+    let url = url::Url::parse(&endpoint.url).map_err(|error| Failure::Unusable(error.to_string()))?;
+    let mut host = url.host_str().unwrap_or_default().to_string();
+    if let Some(port) = url.port() {
+        host = format!("{host}:{port}");
+    }
+    let mut request = Request::post(format!("{}?{query}", url.path()))
+        .header(HOST, host)
+        .header(CONTENT_TYPE, HeaderValue::from_static(JSON))
+        .header(ACCEPT, HeaderValue::from_static("application/json, */*"))
+        .header(USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"));
+    if let Some(token) = bearer {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| Failure::Unusable("the token is no header's value".to_string()))?;
+        value.set_sensitive(true);
+        request = request.header(AUTHORIZATION, value);
+    }
+    request.body(()).map_err(|error| Failure::Unusable(error.to_string()))
+}
+
+/// Reads an answer to its end.
+async fn read(response: Response<Incoming>) -> Result<Bytes, String> {
+    let mut body = response.into_body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| stdx::error::chain(&error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > ANSWER_BYTES_MAX {
+            return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests;
