@@ -17,6 +17,7 @@ pub mod flow_control;
 pub mod ingress;
 pub mod job;
 pub mod lease;
+pub mod limit_range;
 pub mod namespace;
 pub mod network_policy;
 pub mod networks;

@@ -15,6 +15,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compute::containers_ask;
 pub use scope::in_scope;
 
 /// Amounts by the names that quotas use: `requests.cpu`, `count/deployments.apps`.

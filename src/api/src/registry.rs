@@ -282,7 +282,7 @@ fn core_group() -> Vec<Resource> {
             .short(&["ep"])
             .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         stored::<core::Event>(&kinds::event::CoreEvent).update_creates().short(&["ev"]),
-        stored::<core::LimitRange>(&kinds::resource_quota::LIMIT_RANGE).update_creates().short(&["limits"]),
+        stored::<core::LimitRange>(&kinds::limit_range::LIMIT_RANGE).update_creates().short(&["limits"]),
         stored::<core::Namespace>(&kinds::namespace::Namespace)
             .short(&["ns"])
             .verbs(NAMESPACE_VERBS)

@@ -73,7 +73,7 @@ fn default(object: &mut Value) {
 fn validate(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let spec = At::root(object).at("spec");
-    template::validate_of_workload(&spec, "daemonset", &mut errors);
+    template::validate_of_workload(&spec, "DaemonSet", &mut errors);
     spec.at("minReadySeconds").non_negative(&mut errors);
     spec.at("revisionHistoryLimit").non_negative(&mut errors);
     let rolling = spec.at("updateStrategy.rollingUpdate");

@@ -72,7 +72,7 @@ fn validate(object: &Value) -> FieldErrors {
     for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
         spec.at(field).non_negative(&mut errors);
     }
-    template::validate_of_workload(&spec, "deployment", &mut errors);
+    template::validate_of_workload(&spec, "Deployment", &mut errors);
     strategy(&spec.at("strategy"), &mut errors);
     let (deadline, ready) = (spec.at("progressDeadlineSeconds"), spec.at("minReadySeconds"));
     if deadline.int().is_some_and(|seconds| seconds <= ready.int().unwrap_or_default()) {

@@ -54,6 +54,9 @@ fn validate(object: &Value) -> FieldErrors {
                 Err(_) => ip.invalid(&mut errors, NO_ADDRESS),
             }
             address.at("hostname").optional_name(&mut errors, names::dns1123_label);
+            if address.at("nodeName").is_set() {
+                address.at("nodeName").follows(&mut errors, names::dns1123_subdomain);
+            }
         }
         let needs_names = subset.items("ports").count() > 1;
         for port in subset.items("ports") {
@@ -61,6 +64,9 @@ fn validate(object: &Value) -> FieldErrors {
                 port.at("name").required(&mut errors, "");
             }
             port.at("name").optional_name(&mut errors, names::dns1123_label);
+            if port.at("appProtocol").is_set() {
+                port.at("appProtocol").follows(&mut errors, names::qualified_name);
+            }
             let number = port.at("port").int().unwrap_or_default();
             names::port_number(number).into_iter().for_each(|wrong| port.at("port").invalid(&mut errors, wrong));
         }

@@ -109,7 +109,10 @@ impl Kind for Node {
         for taint in spec.items("taints") {
             let (key, value, effect) = (taint.at("key"), taint.at("value"), taint.at("effect"));
             key.follows(&mut errors, names::qualified_name);
-            value.optional_name(&mut errors, names::label_value);
+            let wrong = names::label_value(value.text());
+            if !wrong.is_empty() {
+                value.invalid(&mut errors, wrong.join(";"));
+            }
             effect.require_text(&mut errors);
             if !seen.insert((key.text(), effect.text())) {
                 let mut error = FieldError::duplicate(&taint.path, taint.value.clone());
@@ -122,6 +125,7 @@ impl Kind for Node {
                 range.invalid(&mut errors, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
             }
         }
+        one_of_each_family(&spec, &mut errors);
         validate_status(object, &mut errors);
         errors
     }
@@ -159,6 +163,21 @@ impl Kind for Node {
 
     fn field(&self, object: &Value, path: &str) -> Option<String> {
         (path == "spec.unschedulable").then(|| read::flag(object, path).to_string())
+    }
+}
+
+/// Ranges of pods' addresses: one of IPv4, one of IPv6, or both.
+fn one_of_each_family(spec: &At<'_>, errors: &mut FieldErrors) {
+    let ranges: Vec<At<'_>> = spec.items("podCIDRs").collect();
+    let is_six = |range: &At<'_>| range.text().contains(':');
+    let is_dual = matches!(ranges.as_slice(), [first, second] if is_six(first) != is_six(second));
+    if ranges.len() > 1 && !is_dual {
+        spec.at("podCIDRs").invalid(errors, "may specify no more than one CIDR for each IP family");
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        if ranges[..index].iter().any(|earlier| earlier.text() == range.text()) {
+            range.duplicate(errors);
+        }
     }
 }
 

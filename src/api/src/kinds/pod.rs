@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::check::At;
 use crate::edit::{fill, set};
-use crate::podspec::{defaults, qos, spec};
+use crate::podspec::spec::{self, Owner};
+use crate::podspec::{annotations, defaults, qos};
 use crate::read;
 use crate::resource::{Column, Kind};
 use crate::strategy;
@@ -21,6 +22,23 @@ const GRACE_PERIOD_SECONDS: i64 = 30;
 
 /// The behaviour of Pods.
 pub struct Pod;
+
+/// Everything that is wrong with a pod, new or changed in whatever way.
+fn validate_pod(object: &Value, errors: &mut FieldErrors) {
+    let (metadata, spec) = (At::root(object).at("metadata"), At::root(object).at("spec"));
+    annotations::validate(&metadata, &spec, errors);
+    spec::validate(&spec, Owner::Pod(metadata.at("name").text()), errors);
+    if !spec.at("serviceAccountName").text().is_empty() {
+        return;
+    }
+    for volume in spec.items("volumes") {
+        for source in volume.at("projected").items("sources").filter(|source| source.at("serviceAccountToken").is_set())
+        {
+            let wrong = "must not be specified when serviceAccountName is not set";
+            source.at("serviceAccountToken").forbidden(errors, wrong);
+        }
+    }
+}
 
 impl Kind for Pod {
     fn default(&self, object: &mut Value) {
@@ -92,7 +110,7 @@ impl Kind for Pod {
 
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
-        spec::validate(&At::root(object).at("spec"), &mut errors);
+        validate_pod(object, &mut errors);
         errors
     }
 
@@ -106,6 +124,7 @@ impl Kind for Pod {
             let why = "cannot be set until all schedulingGates have been cleared";
             spec.at("nodeName").forbidden(&mut errors, why);
         }
+        annotations::validate_profiles(&At::root(object).at("metadata"), &spec, &mut errors);
         errors
     }
 

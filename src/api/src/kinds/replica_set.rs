@@ -60,7 +60,7 @@ fn validate(object: &Value) -> FieldErrors {
     let spec = At::root(object).at("spec");
     spec.at("replicas").non_negative(&mut errors);
     spec.at("minReadySeconds").non_negative(&mut errors);
-    template::validate_of_workload(&spec, "deployment", &mut errors);
+    template::validate_of_workload(&spec, "Deployment", &mut errors);
     errors
 }
 

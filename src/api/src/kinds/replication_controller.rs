@@ -80,7 +80,7 @@ fn validate(object: &Value) -> FieldErrors {
         pod.at("metadata.labels").invalid(&mut errors, "`selector` does not match template `labels`");
     }
     template::validate(&pod, &mut errors);
-    template::validate_runs_for_ever(&pod, &mut errors);
+    template::validate_runs_for_ever(&pod, "ReplicationController", &mut errors);
     errors
 }
 

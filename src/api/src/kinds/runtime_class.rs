@@ -23,9 +23,7 @@ fn validate(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let root = At::root(object);
     root.at("handler").follows(&mut errors, names::dns1123_label);
-    for (name, amount) in root.at("overhead").entries("podFixed") {
-        resources::validate_amount(name, &amount, &mut errors);
-    }
+    resources::validate_overhead(&root.at("overhead"), "podFixed", &mut errors);
     let scheduling = root.at("scheduling");
     let labels = scheduling.at("nodeSelector");
     errors.extend(crate::metadata::validate_labels(labels.value, &labels.path));

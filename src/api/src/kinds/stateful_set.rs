@@ -79,7 +79,7 @@ fn validate(object: &Value) -> FieldErrors {
         spec.at(field).non_negative(&mut errors);
     }
     spec.at("ordinals.start").non_negative(&mut errors);
-    template::validate_of_workload(&spec, "statefulset", &mut errors);
+    template::validate_of_workload(&spec, "StatefulSet", &mut errors);
     errors
 }
 

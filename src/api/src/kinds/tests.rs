@@ -2,8 +2,10 @@
 //! can hold brings the server down.
 
 mod any_object;
+mod bounds;
 mod extension;
 mod faults;
+mod pods;
 mod status;
 
 use machinery::schema;

@@ -6,6 +6,7 @@ use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 
 use crate::check::{At, label_selector};
+use crate::read;
 
 /// What a pod spec says of where it may run.
 pub(crate) fn validate(spec: &At<'_>, errors: &mut FieldErrors) {
@@ -18,7 +19,8 @@ pub(crate) fn validate(spec: &At<'_>, errors: &mut FieldErrors) {
     }
     for preferred in node.items("preferredDuringSchedulingIgnoredDuringExecution") {
         weight(&preferred, errors);
-        node_selector_term(&preferred.at("preference"), errors);
+        // A preference for what no node can have is without effect and does no harm.
+        node_selector_term(&preferred.at("preference"), false, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let affinity = affinity.at(kind);
@@ -55,9 +57,14 @@ pub(crate) fn validate_toleration(toleration: &At<'_>, errors: &mut FieldErrors)
     match operator.text() {
         "Exists" if !value.text().is_empty() => {
             let wrong = "value must be empty when `operator` is 'Exists'";
-            errors.push(FieldError::invalid(&operator.path, toleration.value.clone(), wrong));
+            errors.push(FieldError::invalid(&operator.path, value.text(), wrong));
         }
-        "" | "Equal" => value.optional_name(errors, names::label_value),
+        "" | "Equal" => {
+            let wrong = names::label_value(value.text());
+            if !wrong.is_empty() {
+                errors.push(FieldError::invalid(&operator.path, value.text(), wrong.join(";")));
+            }
+        }
         "Gt" | "Lt" if value.text().parse::<i64>().is_err() => {
             value.invalid(errors, "value must be a whole number when `operator` is 'Gt' or 'Lt'");
         }
@@ -70,20 +77,31 @@ pub(crate) fn validate_node_selector(selector: &At<'_>, errors: &mut FieldErrors
     if selector.items("nodeSelectorTerms").next().is_none() {
         selector.at("nodeSelectorTerms").required(errors, "must have at least one node selector term");
     }
-    selector.items("nodeSelectorTerms").for_each(|term| node_selector_term(&term, errors));
+    selector.items("nodeSelectorTerms").for_each(|term| node_selector_term(&term, true, errors));
 }
 
-fn node_selector_term(term: &At<'_>, errors: &mut FieldErrors) {
+/// `is_required`: values must be such as labels can have.
+fn node_selector_term(term: &At<'_>, is_required: bool, errors: &mut FieldErrors) {
     for requirement in term.items("matchExpressions") {
         requirement_values(&requirement, errors);
         requirement.at("key").follows(errors, names::qualified_name);
-        for value in requirement.items("values") {
+        for value in requirement.items("values").filter(|_| is_required) {
             value.follows(errors, names::label_value);
         }
     }
     for requirement in term.items("matchFields") {
-        requirement_values(&requirement, errors);
-        if requirement.at("key").text() != "metadata.name" {
+        let operator = requirement.at("operator");
+        match operator.text() {
+            "In" | "NotIn" if requirement.items("values").count() == 1 => {}
+            "In" | "NotIn" => {
+                let wrong = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                requirement.at("values").required(errors, wrong);
+            }
+            _ => operator.invalid(errors, "not a valid selector operator"),
+        }
+        if requirement.at("key").text() == "metadata.name" {
+            requirement.items("values").for_each(|value| value.follows(errors, names::dns1123_subdomain));
+        } else {
             requirement.at("key").invalid(errors, "not a valid field selector key");
         }
     }
@@ -111,28 +129,63 @@ fn pod_term(term: &At<'_>, errors: &mut FieldErrors) {
     let key = term.at("topologyKey");
     if key.text().is_empty() {
         key.required(errors, "can not be empty");
-    } else {
-        key.follows(errors, names::qualified_name);
+    }
+    key.follows(errors, names::qualified_name);
+    label_keys(term, errors);
+}
+
+/// Keys whose values are taken from the pod: they need a selector to be added to, which does not have them yet.
+fn label_keys(term: &At<'_>, errors: &mut FieldErrors) {
+    let selector = term.at("labelSelector");
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        if term.items(field).next().is_none() {
+            continue;
+        }
+        if !selector.is_set() {
+            term.at(field).forbidden(errors, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        term.items(field).for_each(|key| key.follows(errors, names::qualified_name));
+    }
+    let matched: Vec<&str> = term.items("matchLabelKeys").map(|key| key.text()).collect();
+    let mut selected: HashSet<&str> = selector.entries("matchLabels").map(|(key, _)| key).collect();
+    for expression in selector.items("matchExpressions") {
+        let key = expression.at("key").text();
+        // The server itself adds an expression for each key: a second one is somebody else's.
+        if let Some(index) = matched.iter().position(|found| *found == key).filter(|_| selected.contains(key)) {
+            let path = term.path.index(index);
+            errors.push(FieldError::invalid(&path, key, "exists in both matchLabelKeys and labelSelector"));
+        }
+        selected.insert(key);
+    }
+    for key in term.items("matchLabelKeys") {
+        if term.items("mismatchLabelKeys").any(|other| other.text() == key.text()) {
+            key.invalid(errors, "exists in both matchLabelKeys and mismatchLabelKeys");
+        }
     }
 }
 
 fn spreading(spec: &At<'_>, errors: &mut FieldErrors) {
-    let mut seen = HashSet::new();
-    for constraint in spec.items("topologySpreadConstraints") {
+    let constraints: Vec<At<'_>> = spec.items("topologySpreadConstraints").collect();
+    let kind = |constraint: &At<'_>| {
+        (
+            read::text(constraint.value, "topologyKey").to_string(),
+            read::text(constraint.value, "whenUnsatisfiable").to_string(),
+        )
+    };
+    for (index, constraint) in constraints.iter().enumerate() {
         if constraint.at("maxSkew").int().unwrap_or_default() <= 0 {
-            constraint.at("maxSkew").invalid(errors, "must be greater than zero");
+            let skew = constraint.at("maxSkew");
+            errors.push(FieldError::invalid(&skew.path, skew.int().unwrap_or_default(), "must be greater than zero"));
         }
-        let key = constraint.at("topologyKey");
+        let (key, when) = (constraint.at("topologyKey"), constraint.at("whenUnsatisfiable"));
         if key.text().is_empty() {
             key.required(errors, "can not be empty");
-        } else {
-            key.follows(errors, names::qualified_name);
         }
-        let when = constraint.at("whenUnsatisfiable");
         if when.text().is_empty() {
-            when.not_supported(errors, &["DoNotSchedule", "ScheduleAnyway"]);
+            errors.push(FieldError::not_supported(&when.path, "", &["DoNotSchedule", "ScheduleAnyway"]));
         }
-        if !seen.insert((key.text(), when.text())) {
+        if constraints[index + 1..].iter().any(|later| kind(later) == kind(constraint)) {
             let pair = format!("{{{}, {}}}", key.text(), when.text());
             let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(&path, pair));
@@ -140,10 +193,29 @@ fn spreading(spec: &At<'_>, errors: &mut FieldErrors) {
         let domains = constraint.at("minDomains");
         if domains.int().is_some_and(|count| count <= 0) {
             domains.invalid(errors, "must be greater than zero");
-        } else if domains.is_set() && when.text() != "DoNotSchedule" {
+        }
+        if domains.is_set() && when.text() != "DoNotSchedule" {
             let wrong = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", when.text());
             domains.invalid(errors, wrong);
         }
+        spread_keys(constraint, errors);
         label_selector(&constraint.at("labelSelector"), errors);
+    }
+}
+
+fn spread_keys(constraint: &At<'_>, errors: &mut FieldErrors) {
+    let selector = constraint.at("labelSelector");
+    let keys: Vec<At<'_>> = constraint.items("matchLabelKeys").collect();
+    if !keys.is_empty() && !selector.is_set() {
+        let wrong = "must not be specified when labelSelector is not set";
+        constraint.at("matchLabelKeys").forbidden(errors, wrong);
+    }
+    for key in keys {
+        key.follows(errors, names::qualified_name);
+        let is_selected = selector.entries("matchLabels").any(|(label, _)| label == key.text())
+            || selector.items("matchExpressions").any(|expression| expression.at("key").text() == key.text());
+        if is_selected {
+            key.invalid(errors, "exists in both matchLabelKeys and labelSelector");
+        }
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::CONTAINER_LISTS;
+use super::resource_names::HUGE_PAGES;
 use crate::edit::{fill, fill_map, items_at, set};
-use crate::read;
+use crate::{quota, read};
 
 /// Fills in what pods and pod templates have in common.
 pub(crate) fn default_spec(spec: &mut Value) {
@@ -35,9 +36,21 @@ pub(crate) fn default_pod(spec: &mut Value) {
             }
         }
     }
-    if let Some(resources) = spec.get_mut("resources") {
-        default_requests(resources);
+    default_pod_requests(spec);
+}
+
+/// A pod that is limited as a whole requests what its containers do together, else up to its limit.
+fn default_pod_requests(spec: &mut Value) {
+    if read::map(spec, "resources.limits").is_empty() {
+        return;
     }
+    let asked: serde_json::Map<String, Value> = quota::containers_ask(spec)
+        .into_iter()
+        .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with(HUGE_PAGES))
+        .map(|(name, sum)| (name, sum.to_string().into()))
+        .collect();
+    fill_map(&mut spec["resources"], "requests", &Value::Object(asked));
+    default_requests(&mut spec["resources"]);
 }
 
 /// What is limited and not requested is requested up to its limit.

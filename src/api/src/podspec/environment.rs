@@ -19,6 +19,8 @@ const ENV_FIELDS: [&str; 9] = [
     "status.podIP",
     "status.podIPs",
 ];
+/// What can be read of a pod and not be handed to its containers.
+const OTHER_FIELDS: [&str; 4] = ["spec.restartPolicy", "spec.schedulerName", "spec.host", "status.phase"];
 const FILE_FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
@@ -64,7 +66,7 @@ fn source(variable: &At<'_>, errors: &mut FieldErrors) {
                 }
             }
             _ => {
-                source.at("name").require_name(errors, names::dns1123_subdomain);
+                source.at("name").follows(errors, names::dns1123_subdomain);
                 source.at("key").require_name(errors, names::config_map_key);
             }
         }
@@ -86,24 +88,31 @@ pub(crate) fn file_field_reference(reference: &At<'_>, errors: &mut FieldErrors)
 }
 
 fn field_reference(reference: &At<'_>, supported: &[&str], errors: &mut FieldErrors) {
-    if reference.at("apiVersion").text().is_empty() {
-        reference.at("apiVersion").required(errors, "");
+    let (version, field) = (reference.at("apiVersion"), reference.at("fieldPath"));
+    if version.require_text(errors).is_none() {
         return;
     }
-    let field = reference.at("fieldPath");
     let Some(path) = field.require_text(errors) else { return };
+    let unread = |errors: &mut FieldErrors, why: String| {
+        field.invalid(errors, format!("error converting fieldPath: {why}"));
+    };
+    if version.text() != "v1" {
+        return unread(errors, format!("unsupported pod version: {}", version.text()));
+    }
     match path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-        Some(("metadata.annotations", key)) => subscript(&field, &key.to_lowercase(), errors),
-        Some(("metadata.labels", key)) => subscript(&field, key, errors),
-        Some((other, _)) => field.invalid(errors, format!("does not support subscript on {other:?}")),
+        Some(("metadata.annotations", key)) => subscript(reference, &key.to_lowercase(), errors),
+        Some(("metadata.labels", key)) => subscript(reference, key, errors),
+        Some(_) => unread(errors, format!("field label does not support subscript: {path}")),
         None if supported.contains(&path) => {}
-        None if ENV_FIELDS.contains(&path) || FILE_FIELDS.contains(&path) || path == "status.phase" => {
+        None if ENV_FIELDS.contains(&path) || FILE_FIELDS.contains(&path) || OTHER_FIELDS.contains(&path) => {
             field.not_supported(errors, supported);
         }
-        None => field.invalid(errors, format!("error converting fieldPath: field label not supported: {path}")),
+        None => unread(errors, format!("field label not supported: {path}")),
     }
 }
 
-fn subscript(field: &At<'_>, key: &str, errors: &mut FieldErrors) {
-    names::qualified_name(key).into_iter().for_each(|wrong| field.invalid(errors, wrong));
+fn subscript(reference: &At<'_>, key: &str, errors: &mut FieldErrors) {
+    for wrong in names::qualified_name(key) {
+        errors.push(FieldError::invalid(&reference.path, key, wrong));
+    }
 }

@@ -1,6 +1,6 @@
 //! Probes and lifecycle hooks.
 
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 
 use crate::check::At;
@@ -57,17 +57,19 @@ fn handler(at: &At<'_>, kind: Option<&str>, grace_seconds: Option<i64>, errors: 
             }
             handler.at("port").port_or_name(errors);
             for header in handler.items("httpHeaders") {
-                header.at("name").follows(errors, names::http_header_name);
+                let name = header.at("name").text();
+                for wrong in names::http_header_name(name) {
+                    errors.push(FieldError::invalid(&handler.at("httpHeaders").path, name, wrong));
+                }
             }
         }
         "tcpSocket" => handler.at("port").port_or_name(errors),
         "grpc" => handler.at("port").in_range(errors, 1, 65535),
         "sleep" => {
-            let seconds = handler.at("seconds");
-            let grace = grace_seconds.unwrap_or_default();
-            if !(0..=grace).contains(&seconds.int().unwrap_or_default()) {
-                let wrong = "must be non-negative and less than terminationGracePeriodSeconds";
-                seconds.invalid(errors, format!("{wrong} ({grace})"));
+            let seconds = handler.at("seconds").int().unwrap_or_default();
+            if let Some(grace) = grace_seconds.filter(|grace| !(0..=*grace).contains(&seconds)) {
+                let wrong = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                errors.push(FieldError::invalid(&handler.path, seconds, wrong));
             }
         }
         _ => {}

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 
-use super::{affinity, containers, resources, security, volumes};
+use super::{affinity, claims, containers, os, resources, security, volumes};
 use crate::check::{At, NO_ADDRESS, is_address};
 use crate::metadata::validate_labels;
 
@@ -13,11 +13,24 @@ use crate::metadata::validate_labels;
 const DEADLINE_SECONDS_MAX: i64 = i32::MAX as i64;
 const NAMESERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;
+/// Characters of all search domains, with a space between each two.
+const SEARCH_LIST_CHARACTERS_MAX: usize = 2048;
+
+/// Whose spec it is. A template's may leave unsaid what is filled in when a pod is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner<'a> {
+    /// A pod of this name; empty while none is chosen.
+    Pod(&'a str),
+    /// A template of pods.
+    Template,
+}
 
 /// Everything that is wrong with a pod spec.
-pub(crate) fn validate(spec: &At<'_>, errors: &mut FieldErrors) {
-    let volumes = volumes::validate(spec, errors);
-    containers::validate(spec, &volumes, errors);
+pub(crate) fn validate(spec: &At<'_>, owner: Owner<'_>, errors: &mut FieldErrors) {
+    let volumes = volumes::validate(spec, owner, errors);
+    let claims = claims::validate(spec, errors);
+    containers::validate(spec, owner, &volumes, &claims, errors);
+    resources::validate_pod(spec, errors);
     if spec.at("restartPolicy").text().is_empty() {
         spec.at("restartPolicy").required(errors, "");
     }
@@ -29,11 +42,6 @@ pub(crate) fn validate(spec: &At<'_>, errors: &mut FieldErrors) {
     affinity::validate(spec, errors);
     host_network(spec, errors);
     security::validate_pod(spec, errors);
-    for secret in spec.items("imagePullSecrets") {
-        if secret.at("name").text().is_empty() {
-            secret.at("name").required(errors, "");
-        }
-    }
     spec.at("serviceAccountName").optional_name(errors, names::dns1123_subdomain);
     spec.at("nodeName").optional_name(errors, names::dns1123_subdomain);
     spec.at("hostname").optional_name(errors, names::dns1123_label);
@@ -52,12 +60,8 @@ pub(crate) fn validate(spec: &At<'_>, errors: &mut FieldErrors) {
         gate.at("conditionType").follows(errors, names::qualified_name);
     }
     scheduling_gates(spec, errors);
-    if spec.at("resources").is_set() {
-        resources::validate_requirements(&spec.at("resources"), errors);
-    }
-    for (name, amount) in spec.entries("overhead") {
-        resources::validate_amount(name, &amount, errors);
-    }
+    resources::validate_overhead(spec, "overhead", errors);
+    os::validate(spec, errors);
 }
 
 fn dns(spec: &At<'_>, errors: &mut FieldErrors) {
@@ -68,10 +72,11 @@ fn dns(spec: &At<'_>, errors: &mut FieldErrors) {
     let config = spec.at("dnsConfig");
     if policy.text() == "None" {
         if !config.is_set() {
-            config.required(errors, "must provide `dnsConfig` when `dnsPolicy` is None");
-        } else if config.items("nameservers").next().is_none() {
+            return config.required(errors, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        if config.items("nameservers").next().is_none() {
             let missing = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            config.at("nameservers").required(errors, missing);
+            return config.at("nameservers").required(errors, missing);
         }
     }
     if config.items("nameservers").count() > NAMESERVERS_MAX {
@@ -83,12 +88,19 @@ fn dns(spec: &At<'_>, errors: &mut FieldErrors) {
     if config.items("searches").count() > SEARCHES_MAX {
         config.at("searches").invalid(errors, format!("must not have more than {SEARCHES_MAX} search paths"));
     }
+    let characters = config.items("searches").map(|search| search.text().len() + 1).sum::<usize>();
+    if characters > SEARCH_LIST_CHARACTERS_MAX + 1 {
+        let wrong = format!(
+            "must not have more than {SEARCH_LIST_CHARACTERS_MAX} characters (including spaces) in the search list"
+        );
+        config.at("searches").invalid(errors, wrong);
+    }
     for search in config.items("searches").filter(|search| search.text() != ".") {
         let name = search.text().strip_suffix('.').unwrap_or(search.text()).replace('_', "-");
         names::dns1123_subdomain(&name).into_iter().for_each(|wrong| search.invalid(errors, wrong));
     }
     for option in config.items("options").filter(|option| option.at("name").text().is_empty()) {
-        option.at("name").required(errors, "must not be empty");
+        option.required(errors, "must not be empty");
     }
 }
 
@@ -109,9 +121,12 @@ fn host_network(spec: &At<'_>, errors: &mut FieldErrors) {
 fn scheduling_gates(spec: &At<'_>, errors: &mut FieldErrors) {
     let mut seen = HashSet::new();
     for gate in spec.items("schedulingGates") {
-        gate.at("name").follows(errors, names::qualified_name);
-        if !seen.insert(gate.at("name").text()) {
-            errors.push(FieldError::duplicate(&gate.path, gate.at("name").text()));
+        let name = gate.at("name").text();
+        for wrong in names::qualified_name(name) {
+            errors.push(FieldError::invalid(&gate.path, name, wrong));
+        }
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(&gate.path, name));
         }
     }
 }

@@ -4,7 +4,8 @@ use machinery::field::FieldErrors;
 use machinery::selector::LabelSelector;
 use serde_json::Value;
 
-use super::spec;
+use super::annotations;
+use super::spec::{self, Owner};
 use crate::check::At;
 use crate::metadata::{validate_annotations, validate_labels};
 use crate::read;
@@ -13,9 +14,11 @@ use crate::read;
 pub(crate) fn validate(template: &At<'_>, errors: &mut FieldErrors) {
     let labels = template.at("metadata.labels");
     errors.extend(validate_labels(labels.value, &labels.path));
-    let annotations = template.at("metadata.annotations");
-    errors.extend(validate_annotations(annotations.value, &annotations.path));
-    spec::validate(&template.at("spec"), errors);
+    let texts = template.at("metadata.annotations");
+    errors.extend(validate_annotations(texts.value, &texts.path));
+    annotations::validate(&template.at("metadata"), &template.at("spec"), errors);
+    spec::validate(&template.at("spec"), Owner::Template, errors);
+    annotations::validate_profiles(&template.at("metadata"), &template.at("spec"), errors);
     if !read::list(template.value, "spec.ephemeralContainers").is_empty() {
         let wrong = "ephemeral containers not allowed in pod template";
         template.at("spec.ephemeralContainers").forbidden(errors, wrong);
@@ -24,22 +27,23 @@ pub(crate) fn validate(template: &At<'_>, errors: &mut FieldErrors) {
 
 /// Everything that is wrong with the selector and template of a workload whose pods run for ever.
 ///
-/// `owner` is the owner's kind, `deployment` or `daemonset`.
-pub(crate) fn validate_of_workload(spec: &At<'_>, owner: &str, errors: &mut FieldErrors) {
+/// `kind` is the owner's kind, `Deployment` or `DaemonSet`.
+pub(crate) fn validate_of_workload(spec: &At<'_>, kind: &str, errors: &mut FieldErrors) {
+    let owner = kind.to_lowercase();
     let selector = spec.at("selector");
     if selector.is_set() {
         errors.extend(machinery::selector::label::validate(selector.value, &selector.path));
         if is_empty(selector.value) {
             selector.invalid(errors, format!("empty selector is invalid for {owner}"));
         }
-    } else if owner != "daemonset" {
+    } else if kind != "DaemonSet" {
         // Of a DaemonSet Kubernetes says only that its template does not match.
         selector.required(errors, "");
     }
     let template = spec.at("template");
     validate_labels_match(&selector, &template, errors);
     validate(&template, errors);
-    validate_runs_for_ever(&template, errors);
+    validate_runs_for_ever(&template, kind, errors);
 }
 
 /// A selector that says nothing.
@@ -59,13 +63,15 @@ pub(crate) fn validate_labels_match(selector: &At<'_>, template: &At<'_>, errors
 }
 
 /// Pods that are replaced when they end must be of those that never do.
-pub(crate) fn validate_runs_for_ever(template: &At<'_>, errors: &mut FieldErrors) {
+pub(crate) fn validate_runs_for_ever(template: &At<'_>, kind: &str, errors: &mut FieldErrors) {
     let policy = template.at("spec.restartPolicy");
     if !matches!(policy.text(), "" | "Always") {
         policy.not_supported(errors, &["Always"]);
     }
     let deadline = template.at("spec.activeDeadlineSeconds");
     if deadline.is_set() {
-        deadline.forbidden(errors, "must not be specified for pods that are replaced when they end");
+        // A Deployment's template is one of its ReplicaSets.
+        let kind = if kind == "Deployment" { "ReplicaSet" } else { kind };
+        deadline.forbidden(errors, &format!("activeDeadlineSeconds in {kind} is not Supported"));
     }
 }

@@ -1,16 +1,21 @@
-//! Volumes and where containers mount them.
+//! Volumes: their names and sources.
+
+pub(crate) mod mounts;
+mod remote;
 
 use std::collections::{HashMap, HashSet};
 
 use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 
+use super::spec::Owner;
 use super::{environment, resources};
 use crate::check::At;
-use crate::read;
+use crate::kinds::persistent_volume_claim as claim;
+use crate::metadata::{validate_annotations, validate_labels};
 
 /// Every source a volume can have.
-const SOURCES: [&str; 29] = [
+const SOURCES: [&str; 30] = [
     "emptyDir",
     "hostPath",
     "gitRepo",
@@ -28,17 +33,18 @@ const SOURCES: [&str; 29] = [
     "quobyte",
     "downwardAPI",
     "fc",
-    "azureFile",
+    "flexVolume",
     "configMap",
+    "azureFile",
     "vsphereVolume",
-    "azureDisk",
+    "photonPersistentDisk",
     "portworxVolume",
-    "scaleIO",
+    "azureDisk",
     "storageos",
     "projected",
+    "scaleIO",
     "csi",
     "ephemeral",
-    "photonPersistentDisk",
     "image",
 ];
 
@@ -52,49 +58,94 @@ const HOST_PATH_TYPES: [&str; 8] =
 const MODE_RANGE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
 /// The fields that sources cannot do without.
-const REQUIRED: [(&str, &[&str]); 17] = [
+const REQUIRED: [(&str, &[&str]); 21] = [
     ("awsElasticBlockStore", &["volumeID"]),
     ("azureDisk", &["diskName", "diskURI"]),
     ("azureFile", &["secretName", "shareName"]),
-    ("cephfs", &[]),
     ("cinder", &["volumeID"]),
-    ("csi", &["driver"]),
+    ("flexVolume", &["driver"]),
     ("gcePersistentDisk", &["pdName"]),
     ("gitRepo", &["repository"]),
     ("glusterfs", &["endpoints", "path"]),
     ("hostPath", &["path"]),
     ("iscsi", &["targetPortal", "iqn"]),
+    ("local", &["path"]),
     ("nfs", &["server", "path"]),
     ("persistentVolumeClaim", &["claimName"]),
+    ("photonPersistentDisk", &["pdID"]),
     ("portworxVolume", &["volumeID"]),
+    ("quobyte", &["volume"]),
     ("rbd", &["image"]),
+    ("scaleIO", &["gateway", "system", "volumeName"]),
     ("secret", &["secretName"]),
+    ("storageos", &["volumeName"]),
     ("vsphereVolume", &["volumePath"]),
 ];
 
-/// The volumes of a pod by name, with the kind of their source.
-pub(crate) type Volumes<'a> = HashMap<&'a str, Option<&'static str>>;
+/// The volumes of a pod by name, with the kind of their source. What is wrong in itself is not among them.
+pub(crate) type Volumes<'a> = HashMap<&'a str, &'static str>;
+
+/// Where a source stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// In a volume of a pod spec.
+    Pod { owner: Owner<'a>, volume: &'a str },
+    /// In a PersistentVolume of this name.
+    PersistentVolume(&'a str),
+}
 
 /// Everything that is wrong with a pod spec's volumes, and what volumes there are.
-pub(crate) fn validate<'a>(spec: &At<'a>, errors: &mut FieldErrors) -> Volumes<'a> {
+pub(crate) fn validate<'a>(spec: &At<'a>, owner: Owner<'_>, errors: &mut FieldErrors) -> Volumes<'a> {
     let mut known = Volumes::new();
+    let claimed: HashSet<String> = match owner {
+        Owner::Pod(pod) if !pod.is_empty() => spec
+            .items("volumes")
+            .filter(|volume| volume.at("ephemeral").is_set())
+            .map(|volume| format!("{pod}-{}", volume.at("name").text()))
+            .collect(),
+        _ => HashSet::new(),
+    };
     for volume in spec.items("volumes") {
+        let before = errors.len();
+        let name = volume.at("name");
         let kind =
             volume.one_of(errors, &SOURCES, "must specify a volume type", "may not specify more than 1 volume type");
         if let Some(kind) = kind {
-            validate_source(kind, &volume.at(kind), errors);
+            let volume_name = name.text();
+            validate_source(kind, &volume.at(kind), Place::Pod { owner, volume: volume_name }, errors);
+            if kind == "ephemeral" {
+                claim_name(owner, &name, errors);
+            }
         }
-        let name = volume.at("name");
         name.require_name(errors, names::dns1123_label);
-        if known.insert(name.text(), kind).is_some() {
+        if known.contains_key(name.text()) {
             name.duplicate(errors);
+        }
+        if let Some(kind) = kind.filter(|_| errors.len() == before) {
+            known.insert(name.text(), kind);
+        }
+        let claim = volume.at("persistentVolumeClaim.claimName");
+        if claimed.contains(claim.text()) {
+            claim.invalid(errors, "must not reference a PVC that gets created for an ephemeral volume");
         }
     }
     known
 }
 
+/// The claim of an ephemeral volume is called after the pod and the volume.
+fn claim_name(owner: Owner<'_>, volume: &At<'_>, errors: &mut FieldErrors) {
+    let Owner::Pod(pod) = owner else { return };
+    if pod.is_empty() || volume.text().is_empty() {
+        return;
+    }
+    let claim = format!("{pod}-{}", volume.text());
+    for wrong in names::dns1123_subdomain(&claim) {
+        volume.invalid(errors, format!("PVC name {claim:?}: {wrong}"));
+    }
+}
+
 /// A source of a volume, in a pod or a PersistentVolume.
-pub(crate) fn validate_source(kind: &str, source: &At<'_>, errors: &mut FieldErrors) {
+pub(crate) fn validate_source(kind: &str, source: &At<'_>, place: Place<'_>, errors: &mut FieldErrors) {
     let required = REQUIRED.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, fields)| *fields);
     for field in required {
         source.at(field).require_text(errors);
@@ -110,9 +161,12 @@ pub(crate) fn validate_source(kind: &str, source: &At<'_>, errors: &mut FieldErr
                 type_.not_supported(errors, &HOST_PATH_TYPES);
             }
         }
-        "nfs" if !matches!(source.at("path").text().bytes().next(), None | Some(b'/')) => {
-            source.at("path").invalid(errors, "must be an absolute path");
+        "local" => no_backsteps(&source.at("path"), errors),
+        "nfs" if !source.at("path").text().starts_with('/') => {
+            let path = source.at("path");
+            errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
         }
+        "gitRepo" => descending_path(&source.at("directory"), errors),
         "secret" => keys_and_modes(source, errors),
         "configMap" => {
             source.at("name").require_text(errors);
@@ -120,11 +174,30 @@ pub(crate) fn validate_source(kind: &str, source: &At<'_>, errors: &mut FieldErr
         }
         "downwardAPI" => downward(source, errors),
         "projected" => projected(source, errors),
-        "ephemeral" if !source.at("volumeClaimTemplate").is_set() => {
-            source.at("volumeClaimTemplate").required(errors, "");
+        "ephemeral" => ephemeral(source, errors),
+        "image" if matches!(place, Place::Pod { owner: Owner::Pod(_), .. }) => {
+            source.at("reference").require_text(errors);
         }
-        _ => {}
+        _ => remote::validate(kind, source, place, errors),
     }
+}
+
+/// A claim that is made with the pod: labels, annotations and a spec.
+fn ephemeral(source: &At<'_>, errors: &mut FieldErrors) {
+    let template = source.at("volumeClaimTemplate");
+    if !template.is_set() {
+        return template.required(errors, "");
+    }
+    let metadata = template.at("metadata");
+    errors.extend(validate_annotations(metadata.at("annotations").value, &metadata.at("annotations").path));
+    errors.extend(validate_labels(metadata.at("labels").value, &metadata.at("labels").path));
+    for field in metadata.value.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        let is_said = !crate::read::same(metadata.at(field).value, &serde_json::Value::Null);
+        if is_said && !matches!(field.as_str(), "annotations" | "labels") {
+            metadata.at(field).forbidden(errors, "cannot be set");
+        }
+    }
+    claim::validate_spec(&template.at("spec"), errors);
 }
 
 fn mode(at: &At<'_>, errors: &mut FieldErrors) {
@@ -163,6 +236,7 @@ fn downward(source: &At<'_>, errors: &mut FieldErrors) {
 
 fn projected(source: &At<'_>, errors: &mut FieldErrors) {
     mode(&source.at("defaultMode"), errors);
+    repeated_paths(source, errors);
     for part in source.items("sources") {
         let kind = part.one_of(
             errors,
@@ -189,7 +263,9 @@ fn projected(source: &At<'_>, errors: &mut FieldErrors) {
                     }
                     _ => {}
                 }
-                part.at("path").require_text(errors);
+                if part.at("path").require_text(errors).is_some() {
+                    local_path(&part.at("path"), errors);
+                }
             }
             "podCertificate" => {
                 part.at("signerName").require_text(errors);
@@ -197,6 +273,29 @@ fn projected(source: &At<'_>, errors: &mut FieldErrors) {
             }
             _ => {
                 part.at("path").require_text(errors);
+            }
+        }
+    }
+}
+
+/// Two files of a projected volume cannot have one path.
+fn repeated_paths(source: &At<'_>, errors: &mut FieldErrors) {
+    let mut seen = HashSet::new();
+    for part in source.items("sources") {
+        let mut paths = Vec::new();
+        for kind in ["secret", "configMap", "downwardAPI"] {
+            let part = part.at(kind);
+            let shown = part.at("name").text();
+            for item in part.items("items") {
+                let path = item.at("path").text();
+                paths.push((path, if kind == "downwardAPI" { path } else { shown }));
+            }
+        }
+        let bundle = part.at("clusterTrustBundle.path").text();
+        paths.push((bundle, bundle));
+        for (path, shown) in paths.into_iter().filter(|(path, _)| !path.is_empty()) {
+            if !seen.insert(path) {
+                errors.push(FieldError::invalid(&source.path, shown, "conflicting duplicate paths"));
             }
         }
     }
@@ -221,56 +320,5 @@ fn local_path(at: &At<'_>, errors: &mut FieldErrors) {
     descending_path(at, errors);
     if at.text().starts_with("..") && !at.text().starts_with("../") {
         at.invalid(errors, "must not start with '..'");
-    }
-}
-
-/// A container's mounts and devices.
-pub(crate) fn validate_mounts(container: &At<'_>, known: &Volumes<'_>, errors: &mut FieldErrors) {
-    let devices: HashSet<&str> =
-        read::list(container.value, "volumeDevices").iter().map(|device| read::text(device, "name")).collect();
-    let mut paths = HashSet::new();
-    for mount in container.items("volumeMounts") {
-        let name = mount.at("name");
-        name.require_text(errors);
-        if !known.contains_key(name.text()) {
-            name.not_found(errors);
-        }
-        if devices.contains(name.text()) {
-            name.invalid(errors, "must not already exist in volumeDevices");
-        }
-        let path = mount.at("mountPath");
-        if path.require_text(errors).is_some() && !paths.insert(path.text()) {
-            path.invalid(errors, "must be unique");
-        }
-        let (sub_path, expression) = (mount.at("subPath"), mount.at("subPathExpr"));
-        descending_path(&sub_path, errors);
-        descending_path(&expression, errors);
-        if !sub_path.text().is_empty() && !expression.text().is_empty() {
-            expression.invalid(errors, "subPathExpr and subPath are mutually exclusive");
-        }
-        let is_shared = mount.at("mountPropagation").text() == "Bidirectional";
-        if is_shared && !read::flag(container.value, "securityContext.privileged") {
-            let wrong = "Bidirectional mount propagation is available only to privileged containers";
-            mount.at("mountPropagation").forbidden(errors, wrong);
-        }
-    }
-    let mut devices = HashSet::new();
-    for device in container.items("volumeDevices") {
-        let (name, path) = (device.at("name"), device.at("devicePath"));
-        name.require_text(errors);
-        match known.get(name.text()) {
-            None => name.not_found(errors),
-            Some(Some("persistentVolumeClaim" | "ephemeral")) => {}
-            Some(_) => {
-                let wrong = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
-                errors.push(FieldError::invalid(&name.path, name.text(), wrong));
-            }
-        }
-        if path.require_text(errors).is_some() {
-            no_backsteps(&path, errors);
-            if !devices.insert(path.text()) {
-                path.invalid(errors, "must be unique");
-            }
-        }
     }
 }

@@ -32,6 +32,28 @@ fn is_plain(name: &str) -> bool {
 /// of the pod as a whole; the overhead of its runtime class on top.
 fn largest_moment(pod: &Value, of: &str) -> Amounts {
     let spec = &pod["spec"];
+    let mut sum = of_containers(spec, of);
+    let whole = amounts(&spec["resources"][of]);
+    sum.extend(
+        whole
+            .into_iter()
+            .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")),
+    );
+    for (name, amount) in amounts(&spec["overhead"]) {
+        // Overhead adds to a limit and sets none.
+        if of == "requests" || sum.get(&name).is_some_and(|limit: &Quantity| !limit.is_zero()) {
+            add(&mut sum, Amounts::from([(name, amount)]));
+        }
+    }
+    sum
+}
+
+/// What the containers of a pod spec request together, in the moment in which they request most.
+pub fn containers_ask(spec: &Value) -> Amounts {
+    of_containers(spec, "requests")
+}
+
+fn of_containers(spec: &Value, of: &str) -> Amounts {
     let said = |container: &Value| amounts(&container["resources"][of]);
     let mut sum = Amounts::new();
     for container in read::list(spec, "containers") {
@@ -48,18 +70,6 @@ fn largest_moment(pod: &Value, of: &str) -> Amounts {
     }
     add(&mut sum, sidecars);
     raise(&mut sum, start);
-    let whole = amounts(&spec["resources"][of]);
-    sum.extend(
-        whole
-            .into_iter()
-            .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")),
-    );
-    for (name, amount) in amounts(&spec["overhead"]) {
-        // Overhead adds to a limit and sets none.
-        if of == "requests" || sum.get(&name).is_some_and(|limit: &Quantity| !limit.is_zero()) {
-            add(&mut sum, Amounts::from([(name, amount)]));
-        }
-    }
     sum
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::meta;
 use machinery::quantity::Quantity;
 use serde_json::{Value, json};
 
 use crate::check::At;
 use crate::edit::{items_at, remove, set};
-use crate::podspec::{qos, spec};
+use crate::podspec::{annotations, qos};
 use crate::{read, strategy};
 
 const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -18,6 +19,7 @@ const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].ima
 /// Everything that is wrong with a change of the pod itself.
 pub(super) fn validate(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
+    annotations::validate_update(&At::root(object).at("metadata"), read::at(old, "metadata"), &mut errors);
     let (new, old_spec) = (At::root(object).at("spec"), read::at(old, "spec"));
     for list in ["containers", "initContainers"] {
         if read::list(new.value, list).len() != read::list(old_spec, list).len() {
@@ -30,10 +32,13 @@ pub(super) fn validate(object: &Value, old: &Value) -> FieldErrors {
     let was_gated = !read::list(old_spec, "schedulingGates").is_empty();
     for gate in new.items("schedulingGates") {
         if !read::list(old_spec, "schedulingGates").contains(gate.value) {
-            let name = gate.at("name").text();
-            let wrong = format!("only deletion is allowed, but found new scheduling gate '{name}'");
-            new.at("schedulingGates").forbidden(&mut errors, &wrong);
+            let name = gate.at("name");
+            let wrong = format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
+            name.forbidden(&mut errors, &wrong);
         }
+    }
+    if was_gated {
+        placement(&new, old_spec, &mut errors);
     }
     let munged = with_changeable_fields_of(new.value, old_spec, was_gated);
     if !read::same(&munged, old_spec) {
@@ -84,13 +89,17 @@ fn with_changeable_fields_of(new: &Value, old: &Value, was_gated: bool) -> Value
     if shortened {
         changeable.push("terminationGracePeriodSeconds");
     }
-    if was_gated && is_narrowed(new, old) {
+    if was_gated {
+        // What of these may not be is said by itself.
         changeable.push("nodeSelector");
-    }
-    if was_gated && !read::is_set(old, "affinity.nodeAffinity") {
         let mut affinity = read::at(new, "affinity").clone();
-        remove(&mut affinity, "nodeAffinity");
-        set(&mut munged, "affinity", affinity);
+        match read::at(old, "affinity.nodeAffinity") {
+            Value::Null => drop(remove(&mut affinity, "nodeAffinity")),
+            before if affinity.is_null() => affinity = json!({ "nodeAffinity": before }),
+            before => set(&mut affinity, "nodeAffinity", before.clone()),
+        }
+        let is_empty = read::same(&affinity, &Value::Null) && !read::is_set(old, "affinity");
+        set(&mut munged, "affinity", if is_empty { Value::Null } else { affinity });
     }
     changeable.into_iter().for_each(|field| restore(&mut munged, old, field));
     munged
@@ -104,9 +113,36 @@ fn restore(object: &mut Value, old: &Value, field: &str) {
 }
 
 /// A gated pod may be kept from more nodes, not from fewer.
-fn is_narrowed(new: &Value, old: &Value) -> bool {
-    let labels = read::map(new, "nodeSelector");
-    read::map(old, "nodeSelector").iter().all(|(key, value)| labels.get(key) == Some(value))
+fn placement(new: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    let labels = read::map(new.value, "nodeSelector");
+    if read::map(old, "nodeSelector").iter().any(|(key, value)| labels.get(key) != Some(value)) {
+        let wrong = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        new.at("nodeSelector").invalid(errors, wrong);
+    }
+    const TERMS: &str = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    let (terms, before) = (new.at(TERMS), read::list(old, TERMS));
+    let now = read::list(new.value, TERMS);
+    if !before.is_empty() && before.len() != now.len() {
+        terms.invalid(errors, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        return;
+    }
+    for (index, (term, before)) in now.iter().zip(before).enumerate() {
+        if !has_only_more(term, before) {
+            let term = At { value: term, path: terms.path.index(index) };
+            term.invalid(errors, "only additions are allowed (no mutations or deletions)");
+        }
+    }
+}
+
+/// Whether a term requires what it did and perhaps more. One that matched nothing still does.
+fn has_only_more(term: &Value, before: &Value) -> bool {
+    let lists = ["matchExpressions", "matchFields"];
+    let is_empty = |term: &Value| lists.iter().all(|list| read::list(term, list).is_empty());
+    let begins = |list: &str| {
+        let (now, before) = (read::list(term, list), read::list(before, list));
+        now.len() >= before.len() && now.iter().zip(before).all(|(now, before)| read::same(now, before))
+    };
+    (!is_empty(before) || is_empty(term)) && lists.iter().all(|list| begins(list))
 }
 
 fn changed_fields(new: &Value, old: &Value) -> String {
@@ -159,15 +195,20 @@ pub(super) fn take_resources(object: &mut Value, old: &Value) {
 
 fn raise_generation(object: &mut Value, old: &Value) {
     if !read::same(read::at(object, "spec"), read::at(old, "spec")) {
-        machinery::meta::set_generation(object, machinery::meta::generation(old) + 1);
+        meta::set_generation(object, meta::generation(old) + 1);
     }
 }
 
 /// Ephemeral containers can be added; those that are there stay as they are.
 pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
+    if meta::annotation(old, annotations::MIRROR).is_some() {
+        let wrong = "static pods do not support ephemeral containers";
+        return vec![FieldError::forbidden(&Path::default(), wrong)];
+    }
     let spec = At::root(object).at("spec");
-    spec::validate(&spec, &mut errors);
+    super::validate_pod(object, &mut errors);
+    annotations::validate_update(&At::root(object).at("metadata"), read::at(old, "metadata"), &mut errors);
     let list = spec.at("ephemeralContainers");
     for kept in read::list(old, "spec.ephemeralContainers") {
         let name = read::text(kept, "name");
@@ -187,8 +228,11 @@ pub(super) fn validate_ephemeral_containers(object: &Value, old: &Value) -> Fiel
 /// A pod keeps its class of service and its resources; how a resize would be done may be said.
 pub(super) fn validate_resize(object: &Value, old: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
+    if meta::annotation(old, annotations::MIRROR).is_some() {
+        return vec![FieldError::forbidden(&Path::default(), "static pods cannot be resized")];
+    }
     let spec = At::root(object).at("spec");
-    spec::validate(&spec, &mut errors);
+    super::validate_pod(object, &mut errors);
     if qos::class(spec.value) != qos::class(read::at(old, "spec")) {
         spec.invalid(&mut errors, "Pod QOS Class may not change as a result of resizing");
     }

@@ -109,7 +109,7 @@ fn objects_that_say_nothing() {
             json!({}),
             &[
                 "spec.accessModes: Required value: at least 1 access mode is required",
-                "spec.resources.requests[storage]: Required value",
+                "spec.resources[storage]: Required value",
             ],
         ),
         (
@@ -272,7 +272,7 @@ fn networks_and_storage() {
             json!({"spec": {}}),
             &[
                 "spec.accessModes: Required value: at least 1 access mode is required",
-                "spec.resources.requests[storage]: Required value",
+                "spec.resources[storage]: Required value",
             ],
         ),
         (
