@@ -53,11 +53,18 @@ impl Walker<'_> {
         let is_applied = |name: &Option<String>| name.as_deref().is_some_and(|name| applied_names.contains(name));
         let is_live = |name: &Option<String>| name.as_deref().is_some_and(|name| live_by_name.contains_key(name));
 
+        // For each element the next that both have, which marks how far the live order is followed. Found from the
+        // end: a list may be as long as a body allows.
+        let mut next_shared = None;
+        let mut shared: Vec<Option<&Option<String>>> = Vec::with_capacity(applied.len());
+        for (name, _) in applied.iter().rev() {
+            next_shared = if is_live(name) { Some(name) } else { next_shared };
+            shared.push(next_shared);
+        }
+
         let mut merged = Vec::with_capacity(live.len().max(applied.len()));
         let mut rest = live.iter().peekable();
-        for (at, (name, value)) in applied.iter().enumerate() {
-            // The next element that both have marks how far the live order is followed.
-            let next_shared = applied[at..].iter().map(|(name, _)| name).find(|name| is_live(name));
+        for ((name, value), next_shared) in applied.iter().zip(shared.into_iter().rev()) {
             while let Some((other, value)) = rest.next_if(|(other, _)| Some(other) != next_shared) {
                 if !is_applied(other) {
                     merged.push((*value).clone());

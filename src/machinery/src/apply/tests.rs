@@ -121,6 +121,18 @@ fn clients_may_stop_and_edit_the_tracking() {
 }
 
 #[test]
+fn lists_as_long_as_bodies_allow_are_applied_in_a_moment() {
+    let (schema, definitions) = fixture::deployment();
+    let of = |finalizers: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "finalizers": finalizers}});
+    let many: Vec<Value> = (0..20_000).map(|n| format!("n{n}").into()).collect();
+    let live = updated(None, of(json!(["other"])), &operation("one"));
+    let began = std::time::Instant::now();
+    let applied = apply(Some(&live), &of(many.into()), &operation("two"), false, &schema, &definitions).unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(applied["metadata"]["finalizers"].as_array().map(Vec::len), Some(20_001));
+}
+
+#[test]
 fn subresources_have_entries_of_their_own() {
     let first = updated(None, json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}}), &operation("one"));
     let mut second = first.clone();

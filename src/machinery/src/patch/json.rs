@@ -14,6 +14,10 @@ pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 /// looked through, so this bounds the work. It is more than any object has ten times over.
 pub const MAX_MOVED_BYTES: usize = 64 * 1024 * 1024;
 
+/// The most elements of lists that the operations of one patch may push along together, by putting one before them or
+/// taking one away: a moment's work, and more than any object needs.
+const MAX_SHIFTED_ELEMENTS: usize = 64 * 1024 * 1024;
+
 /// Carries out a list of operations; all of them or none.
 pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
     let count = patch.as_array().map_or(0, Vec::len);
@@ -47,12 +51,14 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
 struct Taken {
     copied_bytes: usize,
     moved_bytes: usize,
+    shifted_elements: usize,
 }
 
 impl Taken {
     /// The operation makes the document neither too large nor too deep. What it finds no place for is refused by
     /// whoever carries it out.
     fn check(&mut self, operation: &PatchOperation, document: &Value) -> Result<(), Error> {
+        self.shift(operation, document)?;
         match operation {
             PatchOperation::Add(add) => check_depth(&add.path, &add.value),
             PatchOperation::Replace(replace) => check_depth(&replace.path, &replace.value),
@@ -82,6 +88,33 @@ impl Taken {
             PatchOperation::Move(_) | PatchOperation::Remove(_) | PatchOperation::Test(_) => Ok(()),
         }
     }
+}
+
+impl Taken {
+    /// The operation does not push too many elements along.
+    fn shift(&mut self, operation: &PatchOperation, document: &Value) -> Result<(), Error> {
+        let (left, entered) = match operation {
+            PatchOperation::Add(_) | PatchOperation::Copy(_) => (0, behind(operation.path(), document)),
+            PatchOperation::Remove(_) => (behind(operation.path(), document), 0),
+            PatchOperation::Move(moved) => (behind(&moved.from, document), behind(&moved.path, document)),
+            PatchOperation::Replace(_) | PatchOperation::Test(_) => (0, 0),
+        };
+        self.shifted_elements = self.shifted_elements.saturating_add(left).saturating_add(entered);
+        if self.shifted_elements > MAX_SHIFTED_ELEMENTS {
+            return Err(Error::TooLarge(format!(
+                "Unable to complete the patch, its operations push more than {MAX_SHIFTED_ELEMENTS} elements of lists \
+                 along"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// How many elements of a list stand behind a place in it.
+fn behind(path: &Pointer, document: &Value) -> usize {
+    let Some((list, place)) = path.split_back() else { return 0 };
+    let Ok(Value::Array(list)) = list.resolve(document) else { return 0 };
+    place.decoded().parse().map_or(0, |place: usize| list.len().saturating_sub(place))
 }
 
 fn add_up(total: &mut usize, value: &Value) -> usize {

@@ -11,10 +11,13 @@
 
 mod order;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::Error;
 use crate::schema::{Definitions, PatchStrategy, Schema, Type};
+use order::Places;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -211,8 +214,9 @@ impl<'a> Merger<'a> {
         if !is_of_objects {
             let before = original.clone();
             let mut merged = original;
+            let mut places = Places::of(&merged, None);
             for value in &patch {
-                if !merged.contains(value) {
+                if places.add(value, merged.len()) {
                     merged.push(value.clone());
                 }
             }
@@ -224,17 +228,19 @@ impl<'a> Merger<'a> {
         let (mut merged, patch) = directives_of_elements(original, patch, key)?;
         let before = merged.clone();
         let items = self.items(field.schema);
+        let mut places = Places::of(&merged, Some(key));
         let mut wanted = Vec::with_capacity(patch.len());
         for element in patch {
             let value = order::key_of(&element, key)?.clone();
             wanted.push(Value::Object(Map::from_iter([(key.to_string(), value.clone())])));
             let Value::Object(element) = element else { continue };
-            let found = merged.iter_mut().filter_map(Value::as_object_mut).find(|other| other.get(key) == Some(&value));
-            match found {
-                Some(other) => self.object(other, element, items)?,
-                None => {
-                    let mut element = Value::Object(element);
+            let element = Value::Object(element);
+            let found = places.find(&element).and_then(|at| merged.get_mut(at)).and_then(Value::as_object_mut);
+            match (found, element) {
+                (Some(other), Value::Object(element)) => self.object(other, element, items)?,
+                (_, mut element) => {
                     if clean(&mut element) {
+                        places.add(&element, merged.len());
                         merged.push(element);
                     }
                 }
@@ -250,7 +256,7 @@ fn directives_of_elements(
     patch: Vec<Value>,
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), Error> {
-    let mut rest = Vec::new();
+    let (mut rest, mut deleted) = (Vec::new(), Vec::new());
     let mut replaces = false;
     for element in patch {
         let Value::Object(fields) = &element else {
@@ -261,13 +267,17 @@ fn directives_of_elements(
             Some(Directive::Replace) => replaces = true,
             Some(Directive::Merge) => return rejected("merging lists cannot yet be specified in the patch"),
             Some(Directive::Delete) => {
-                let value = order::key_of(&element, key)?.clone();
-                original.retain(|other| other.get(key) != Some(&value));
+                order::key_of(&element, key)?;
+                deleted.push(element);
             }
         }
     }
     if replaces {
         return Ok((cleaned_list(rest), Vec::new()));
+    }
+    if !deleted.is_empty() {
+        let deleted = Places::of(&deleted, Some(key));
+        original.retain(|element| element.get(key).is_none() || deleted.find(element).is_none());
     }
     Ok((original, rest))
 }
@@ -276,7 +286,8 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let malformed = || Error::Rejected("invalid patch format of retainKeys".to_string());
     let kept = kept.as_array().ok_or_else(malformed)?;
-    let is_kept = |name: &str| kept.iter().any(|kept| kept == name);
+    let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+    let is_kept = |name: &str| kept.contains(name);
     let sets_other = patch.iter().any(|(name, value)| {
         !value.is_null()
             && !name.starts_with(ELEMENT_ORDER)
@@ -295,7 +306,8 @@ fn delete_from_list(original: &mut Map<String, Value>, name: &str, leaving: &Val
         return rejected("invalid patch format of primitive list");
     };
     if let Some(Value::Array(list)) = original.get_mut(name) {
-        list.retain(|value| !leaving.contains(value));
+        let leaving = Places::of(leaving, None);
+        list.retain(|value| leaving.find(value).is_none());
     }
     Ok(())
 }

@@ -92,6 +92,24 @@ fn json_patch_nests_nothing_deeper_than_a_body_may() {
 }
 
 #[test]
+fn a_long_list_is_not_pushed_along_for_ever() {
+    let list: Vec<Value> = (0..1_000_000).map(Value::from).collect();
+    let mut object = json!({"l": list});
+    for operation in [
+        json!({"op": "add", "path": "/l/0", "value": 1}),
+        json!({"op": "remove", "path": "/l/0"}),
+        json!({"op": "copy", "from": "/l/9", "path": "/l/0"}),
+        json!({"op": "move", "from": "/l/0", "path": "/l/1"}),
+    ] {
+        let error = json(&mut object, &Value::from(vec![operation; MAX_OPERATIONS])).unwrap_err();
+        assert!(matches!(error, Error::TooLarge(_)), "{error}");
+    }
+    let appended = vec![json!({"op": "add", "path": "/l/-", "value": 1}); MAX_OPERATIONS];
+    json(&mut object, &Value::from(appended)).unwrap();
+    assert_eq!(object["l"].as_array().map(Vec::len), Some(1_000_000 + MAX_OPERATIONS));
+}
+
+#[test]
 fn merge_patch_merges_objects_and_replaces_lists() {
     let mut object = json!({"a": {"b": 1, "c": 2}, "l": [1, 2], "s": "x"});
     merge(&mut object, &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [3], "s": {"t": 1}})).unwrap();
@@ -235,6 +253,39 @@ fn strategic_merge_refuses_what_makes_no_sense() {
         assert!(error.contains(message), "{patch}: {error}");
     }
     assert!(strategic_of(original, json!([])).is_err());
+}
+
+/// As many as a body of 3 MiB could hold take a moment, and hours where each is looked for among all.
+const MANY: usize = 20_000;
+/// What a machine under load takes for it, and a slow algorithm does not.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_secs(30);
+
+#[test]
+fn lists_as_long_as_bodies_allow_are_merged_in_a_moment() {
+    let texts = |from: usize| -> Vec<Value> { (from..from + MANY).map(|n| format!("n{n}").into()).collect() };
+    let objects = |from: usize| -> Vec<Value> { texts(from).into_iter().map(|name| json!({"name": name})).collect() };
+    let deletions = |from: usize| -> Vec<Value> {
+        texts(from).into_iter().map(|name| json!({"name": name, "$patch": "delete"})).collect()
+    };
+    let fields: serde_json::Map<String, Value> = (0..MANY).map(|n| (format!("n{n}"), Value::from(n))).collect();
+    let object = json!({"metadata": {"finalizers": texts(0)}, "spec": {"containers": objects(0), "raw": fields}});
+    for (patch, finalizers, containers) in [
+        (json!({"metadata": {"finalizers": texts(MANY / 2)}}), MANY + MANY / 2, MANY),
+        (json!({"metadata": {"$deleteFromPrimitiveList/finalizers": texts(1)}}), 1, MANY),
+        (json!({"spec": {"containers": objects(MANY / 2)}}), MANY, MANY + MANY / 2),
+        (json!({"spec": {"containers": objects(1), "$setElementOrder/containers": objects(1)}}), MANY, MANY + 1),
+        (json!({"spec": {"containers": deletions(1)}}), MANY, 1),
+        (json!({"spec": {"raw": {"$retainKeys": texts(0)}}}), MANY, MANY),
+    ] {
+        let began = std::time::Instant::now();
+        let merged = strategic_of(object.clone(), patch).unwrap();
+        assert!(began.elapsed() < A_MOMENT, "{:?}", began.elapsed());
+        let length = |list: &Value| list.as_array().map_or(0, Vec::len);
+        assert_eq!(
+            (length(&merged["metadata"]["finalizers"]), length(&merged["spec"]["containers"])),
+            (finalizers, containers)
+        );
+    }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -1,6 +1,8 @@
 //! The order of a merged list: what the patch names in its order, what only the server has in its own, and the two
 //! woven together by the order in which the server had them.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::patch::Error;
@@ -17,9 +19,38 @@ fn identity<'a>(element: &'a Value, key: Option<&str>) -> &'a Value {
     key.and_then(|key| element.get(key)).unwrap_or(element)
 }
 
-fn position(list: &[Value], element: &Value, key: Option<&str>) -> Option<usize> {
-    let wanted = identity(element, key);
-    list.iter().position(|other| identity(other, key) == wanted)
+/// Where each element of a list stands first. Lists may be as long as a body allows, so they are not searched through
+/// for each element of another.
+pub(super) struct Places<'k> {
+    by_identity: HashMap<String, usize>,
+    key: Option<&'k str>,
+}
+
+impl<'k> Places<'k> {
+    /// Of elements that `key` tells apart, or their values.
+    pub(super) fn of(list: &[Value], key: Option<&'k str>) -> Self {
+        let mut places = Self { by_identity: HashMap::with_capacity(list.len()), key };
+        for (at, element) in list.iter().enumerate() {
+            places.add(element, at);
+        }
+        places
+    }
+
+    /// The place of an element like this one.
+    pub(super) fn find(&self, element: &Value) -> Option<usize> {
+        self.by_identity.get(&identity(element, self.key).to_string()).copied()
+    }
+
+    /// Notes the place of an element, and answers whether there was none like it before.
+    pub(super) fn add(&mut self, element: &Value, at: usize) -> bool {
+        match self.by_identity.entry(identity(element, self.key).to_string()) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(at);
+                true
+            }
+        }
+    }
 }
 
 /// A patch may only name elements that its order names, in the same order.
@@ -49,18 +80,19 @@ pub(super) fn arrange(
     if let Some(key) = key {
         merged.iter().try_for_each(|element| key_of(element, key).map(|_| ()))?;
     }
+    let (wanted, before) = (Places::of(wanted, key), Places::of(before, key));
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|element| position(wanted, element, key).is_some());
-    named.sort_by_key(|element| position(wanted, element, key));
-    others.sort_by_key(|element| position(before, element, key));
+        merged.into_iter().partition(|element| wanted.find(element).is_some());
+    named.sort_by_cached_key(|element| wanted.find(element));
+    others.sort_by_cached_key(|element| before.find(element));
     let mut arranged = Vec::with_capacity(named.len() + others.len());
     let mut named = named.into_iter().peekable();
     for other in others {
-        let other_at = position(before, &other, key);
+        let other_at = before.find(&other);
         // What the server had before this one stays before it; what is new comes after all the server has.
-        while let Some(element) = named.next_if(|element| {
-            matches!((position(before, element, key), other_at), (Some(element), Some(other)) if element < other)
-        }) {
+        while let Some(element) = named.next_if(
+            |element| matches!((before.find(element), other_at), (Some(element), Some(other)) if element < other),
+        ) {
             arranged.push(element);
         }
         arranged.push(other);
