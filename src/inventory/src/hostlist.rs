@@ -3,6 +3,9 @@
 /// More hosts than this in one range is a slip of the pen.
 pub const MAX_RANGE_HOSTS: usize = 1000;
 
+/// More digits than this, leading zeros among them, are in no host's name.
+const MAX_DIGITS: usize = 9;
+
 /// Expands the one range a text may have; a text without a range stands for itself.
 /// Leading zeros of the first number give the width: `w[01:03]` is `w01`, `w02`, `w03`.
 ///
@@ -24,7 +27,7 @@ pub fn expand(text: &str) -> Result<Vec<String>, String> {
     }
     let (first, last) = range.split_once(':').ok_or_else(wrong)?;
     let number = |digits: &str| -> Result<usize, String> {
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong());
         }
         digits.parse().map_err(|_| wrong())
@@ -63,6 +66,8 @@ mod tests {
         for text in ["w[", "w]", "w[]", "w[1]", "w[:2]", "w[2:1]", "w[a:b]", "w[1:2][1:2]", "w[+1:2]", "w[0:1000]"] {
             assert!(expand(text).is_err(), "{text}");
         }
+        let zeros = "0".repeat(70_000);
+        assert!(expand(&format!("w[{zeros}1:2]")).is_err(), "a name of 70,000 digits");
     }
 
     proptest! {
