@@ -42,5 +42,24 @@ pub mod stateful_set;
 pub mod storage;
 pub mod storage_class;
 
+use machinery::field::{FieldError, FieldErrors};
+
+/// What is said of a text that is no domain with a path: `example.com/controller`.
+pub(crate) fn domain_path(at: &crate::check::At<'_>, errors: &mut FieldErrors) {
+    let text = at.text();
+    let Some((domain, path)) = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        let wrong = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return errors.push(FieldError::invalid(&at.path, text, wrong));
+    };
+    for wrong in machinery::names::dns1123_subdomain(domain) {
+        errors.push(FieldError::invalid(&at.path, domain, wrong));
+    }
+    let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.~!$&'()*+,;=:@%".contains(&byte);
+    if !path.bytes().all(is_path) {
+        errors.push(FieldError::invalid(&at.path, path, "Invalid path"));
+    }
+}
+
 #[cfg(test)]
 mod tests;

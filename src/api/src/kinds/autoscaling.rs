@@ -1,6 +1,8 @@
 //! HorizontalPodAutoscaler, in its two versions: stored as autoscaling/v2.
 
+mod behavior;
 mod convert;
+mod metrics;
 
 use jiff::Timestamp;
 use machinery::field::{FieldError, FieldErrors};
@@ -39,17 +41,10 @@ impl Kind for Autoscaler {
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         validate_bounds(object, &mut errors);
-        for metric in At::root(object).at("spec").items("metrics") {
-            let field = metric_field(metric.at("type").text());
-            if !metric.at(field).is_set() {
-                metric.at(field).required(&mut errors, "must populate information for the given metric source");
-                continue;
-            }
-            let target = metric.at(field).at("target");
-            let values = ["value", "averageValue", "averageUtilization"];
-            if values.iter().all(|value| !target.at(value).is_set()) {
-                target.required(&mut errors, "must set either a target raw value or a target utilization");
-            }
+        let spec = At::root(object).at("spec");
+        spec.items("metrics").for_each(|metric| metrics::validate(&metric, &mut errors));
+        for rules in ["scaleUp", "scaleDown"] {
+            behavior::validate(&spec.at("behavior").at(rules), &mut errors);
         }
         errors
     }
@@ -79,7 +74,7 @@ impl Kind for Autoscaler {
         vec![
             name(object),
             format!("{}/{}", read::text(target, "kind"), read::text(target, "name")).into(),
-            metrics(object).into(),
+            shown_metrics(object).into(),
             least.into(),
             read::int(object, "spec.maxReplicas").into(),
             read::int(object, "status.currentReplicas").into(),
@@ -165,7 +160,7 @@ fn validate_bounds(object: &Value, errors: &mut FieldErrors) {
     }
 }
 
-fn metrics(object: &Value) -> String {
+fn shown_metrics(object: &Value) -> String {
     let current = read::list(object, "status.currentMetrics");
     let wanted = read::list(object, "spec.metrics");
     let shown: Vec<String> = wanted

@@ -49,6 +49,7 @@ pub static CRON_JOB: Simple = Simple {
     has_generation: true,
     default,
     validate,
+    validate_new,
     warnings: |object| crate::podspec::warnings::of_spec(object, "spec.jobTemplate.spec.template.spec"),
     ..Simple::PLAIN
 };
@@ -74,12 +75,7 @@ fn default(object: &mut Value) {
 
 fn validate(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    let root = At::root(object);
-    if meta::name(object).len() > NAME_MAX_BYTES {
-        let wrong = format!("must be no more than {NAME_MAX_BYTES} characters");
-        root.at("metadata.name").invalid(&mut errors, wrong);
-    }
-    let spec = root.at("spec");
+    let spec = At::root(object).at("spec");
     let schedule = spec.at("schedule");
     if let Some(text) = schedule.require_text(&mut errors) {
         if text.contains("TZ") {
@@ -91,10 +87,11 @@ fn validate(object: &Value) -> FieldErrors {
     let zone = spec.at("timeZone");
     if zone.is_set() {
         if zone.text().is_empty() || zone.text().eq_ignore_ascii_case("local") {
-            zone.invalid(
-                &mut errors,
-                "timeZone must be an explicit time zone as defined in the IANA time zone database",
-            );
+            let wrong = match zone.text() {
+                "" => "timeZone must be nil or non-empty string",
+                _ => "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            };
+            zone.invalid(&mut errors, wrong);
         } else if jiff::tz::TimeZone::get(zone.text()).is_err() {
             zone.invalid(&mut errors, format!("unknown time zone {}", zone.text()));
         }
@@ -107,8 +104,20 @@ fn validate(object: &Value) -> FieldErrors {
     }
     let template = spec.at("jobTemplate.spec");
     job::validate_spec(&template, &mut errors);
+    if template.at("selector").is_set() {
+        template.at("selector").invalid(&mut errors, "`selector` will be auto-generated");
+    }
     if template.at("manualSelector").is_true() {
         template.at("manualSelector").not_supported(&mut errors, &["nil", "false"]);
+    }
+    errors
+}
+
+fn validate_new(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if meta::name(object).len() > NAME_MAX_BYTES {
+        let wrong = format!("must be no more than {NAME_MAX_BYTES} characters");
+        At::root(object).at("metadata.name").invalid(&mut errors, wrong);
     }
     errors
 }

@@ -1,14 +1,17 @@
 //! Ingress.
 
-use machinery::field::{FieldError, FieldErrors};
-use machinery::names;
+use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::{meta, names};
 use serde_json::Value;
 
+use super::networks;
 use super::service::load_balancer;
 use super::simple::Simple;
 use crate::check::{At, is_address};
 use crate::read;
 use crate::table::{NONE, age, age_column, name, name_column, text, text_or};
+
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// Hosts that a row shows before it counts the rest.
 const SHOWN_MAX: usize = 3;
@@ -36,6 +39,7 @@ pub static INGRESS: Simple = Simple {
     },
     has_generation: true,
     validate,
+    validate_new,
     validate_status: |object, _| {
         let mut errors = FieldErrors::new();
         crate::status::ingress(&At::root(object).at("status.loadBalancer"), &mut errors);
@@ -69,6 +73,7 @@ fn validate(object: &Value) -> FieldErrors {
         for host in tls.items("hosts") {
             host_name(&host, &mut errors);
         }
+        tls.at("secretName").optional_name(&mut errors, names::dns1123_subdomain);
     }
     for rule in spec.items("rules") {
         let host = rule.at("host");
@@ -87,6 +92,21 @@ fn validate(object: &Value) -> FieldErrors {
     errors
 }
 
+/// The older way to name a class says the same as the field, if both are used.
+fn validate_new(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let class = At::root(object).at("spec.ingressClassName");
+    if let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION)
+        && class.is_set()
+        && class.text() != annotated
+    {
+        let path = Path::new("annotations").child(CLASS_ANNOTATION);
+        let wrong = "must match `ingressClassName` when both are specified";
+        errors.push(FieldError::invalid(&path, annotated, wrong));
+    }
+    errors
+}
+
 fn host_name(host: &At<'_>, errors: &mut FieldErrors) {
     match host.text().contains('*') {
         true => host.follows(errors, names::wildcard_dns1123_subdomain),
@@ -100,8 +120,11 @@ fn paths(http: &At<'_>, errors: &mut FieldErrors) {
     }
     for path in http.items("paths") {
         let (type_, text) = (path.at("pathType"), path.at("path"));
+        if type_.text().is_empty() {
+            type_.required(errors, "pathType must be specified");
+            continue;
+        }
         match type_.text() {
-            "" => type_.required(errors, "pathType must be specified"),
             "Exact" | "Prefix" => exact_path(&text, errors),
             _ if !text.text().is_empty() && !text.text().starts_with('/') => {
                 text.invalid(errors, "must be an absolute path");
@@ -115,16 +138,15 @@ fn paths(http: &At<'_>, errors: &mut FieldErrors) {
 fn exact_path(path: &At<'_>, errors: &mut FieldErrors) {
     if !path.text().starts_with('/') {
         errors.push(FieldError::invalid(&path.path, path.text(), "must be an absolute path"));
-        return;
     }
     for part in ["//", "/./", "/../", "%2f", "%2F"] {
         if path.text().contains(part) {
-            path.invalid(errors, format!("must not contain {part:?}"));
+            path.invalid(errors, format!("must not contain '{part}'"));
         }
     }
     for end in ["/..", "/."] {
         if path.text().ends_with(end) {
-            path.invalid(errors, format!("cannot end with {end:?}"));
+            path.invalid(errors, format!("cannot end with '{end}'"));
         }
     }
 }
@@ -135,16 +157,18 @@ fn backend(backend: &At<'_>, errors: &mut FieldErrors) {
         (true, true) => {
             errors.push(FieldError::invalid(&backend.path, "", "cannot set both resource and service backends"));
         }
-        (false, false) => backend.required(errors, "resource or service backend is required"),
-        (false, true) => {}
+        (false, false) => {
+            errors.push(FieldError::invalid(&backend.path, "", "resource or service backend is required"));
+        }
+        (false, true) => networks::reference(&backend.at("resource"), errors),
         (true, false) => {
             service.at("name").require_name(errors, names::dns1035_label);
             let (name, number) = (service.at("port.name"), service.at("port.number"));
             match (name.text(), number.int().unwrap_or_default()) {
-                ("", 0) => service.required(errors, "port name or number is required"),
+                ("", 0) => backend.required(errors, "port name or number is required"),
                 ("", _) => number.in_range(errors, 1, 65535),
                 (_, 0) => name.follows(errors, names::port_name),
-                _ => errors.push(FieldError::invalid(&service.path, "", "cannot set both port name & port number")),
+                _ => errors.push(FieldError::invalid(&backend.path, "", "cannot set both port name & port number")),
             }
         }
     }

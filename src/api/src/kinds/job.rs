@@ -1,5 +1,6 @@
 //! Job.
 
+mod spec;
 mod status;
 
 use jiff::Timestamp;
@@ -109,7 +110,9 @@ impl Kind for Job {
     fn validate(&self, object: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let spec = At::root(object).at("spec");
+        generated_selector(object, &mut errors);
         validate_spec(&spec, &mut errors);
+        pod_names(object, &mut errors);
         if !spec.at("selector").is_set() {
             spec.at("selector").required(&mut errors, "");
         } else {
@@ -124,14 +127,11 @@ impl Kind for Job {
         let (spec, old) = (At::root(object).at("spec"), read::at(old, "spec"));
         spec.at("selector").immutable(&mut errors, read::at(old, "selector"));
         spec.at("completionMode").immutable(&mut errors, read::at(old, "completionMode"));
-        let is_elastic = read::text(old, "completionMode") == "Indexed"
-            && spec.at("completions").value == spec.at("parallelism").value;
-        if !is_elastic {
-            spec.at("completions").immutable(&mut errors, read::at(old, "completions"));
-        }
-        let may_change_scheduling = read::flag(old, "suspend");
-        if !may_change_scheduling {
-            spec.at("template").immutable(&mut errors, read::at(old, "template"));
+        completions_kept(&spec, old, &mut errors);
+        let before = read::at(old, "template");
+        match read::flag(old, "suspend") {
+            true => spec.at("template").immutable(&mut errors, &placed_as(before, spec.at("template").value)),
+            false => spec.at("template").immutable(&mut errors, before),
         }
         for field in ["podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"] {
             spec.at(field).immutable(&mut errors, read::at(old, field));
@@ -205,30 +205,94 @@ fn own_pods(object: &mut Value) {
     fill(&mut spec["selector"]["matchLabels"], UID_LABEL, uid);
 }
 
-/// A job's spec, of a job or in a CronJob.
-pub(super) fn validate_spec(spec: &At<'_>, errors: &mut FieldErrors) {
-    let numbers = [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "maxFailedIndexes",
+pub(super) use spec::validate as validate_spec;
+
+/// A job that does not choose its pods itself knows them by labels that it has given them.
+fn generated_selector(object: &Value, errors: &mut FieldErrors) {
+    let spec = At::root(object).at("spec");
+    if spec.at("manualSelector").is_true() || !spec.at("selector").is_set() {
+        return;
+    }
+    let (uid, name) = (meta::uid(object), meta::name(object));
+    let labels = spec.at("template.metadata.labels");
+    let expected =
+        [("controller-uid", uid), ("job-name", name), (UID_LABEL, uid), ("batch.kubernetes.io/job-name", name)];
+    for (key, value) in expected {
+        let found = labels.key(key);
+        let wrong = format!("must be '{value}'");
+        if !found.is_set() {
+            found.required(errors, &wrong);
+        } else if found.text() != value {
+            errors.push(FieldError::invalid(&found.path, labels.value.clone(), wrong));
+        }
+    }
+    let generated: serde_json::Map<String, Value> =
+        expected.iter().map(|(key, value)| (key.to_string(), (*value).into())).collect();
+    let selects = machinery::selector::LabelSelector::from_json(Some(spec.at("selector").value))
+        .is_ok_and(|selector| selector.matches_object(&serde_json::json!({"metadata": {"labels": generated}})));
+    if !selects {
+        spec.at("selector").invalid(errors, "`selector` not auto-generated");
+    }
+}
+
+/// The pods of a job with places are hosts called after it and their place.
+fn pod_names(object: &Value, errors: &mut FieldErrors) {
+    let spec = read::at(object, "spec");
+    let count = read::int(spec, "completions");
+    if read::text(spec, "completionMode") != "Indexed" || count <= 0 {
+        return;
+    }
+    let last = format!("{}-{}", meta::name(object), count - 1);
+    if !machinery::names::dns1123_label(&last).is_empty() {
+        let wrong = format!("will not able to create pod with invalid DNS label: {last}");
+        At::root(object).at("metadata.name").invalid(errors, wrong);
+    }
+}
+
+/// How many are wanted stays, but that a job with places grows and shrinks as a whole.
+fn completions_kept(spec: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    let completions = spec.at("completions");
+    if spec.at("completionMode").text() != "Indexed" {
+        completions.immutable(errors, read::at(old, "completions"));
+    } else if completions.is_set()
+        && !read::same(completions.value, read::at(old, "completions"))
+        && completions.value != spec.at("parallelism").value
+    {
+        completions.invalid(errors, "can only be modified in tandem with spec.parallelism");
+    }
+}
+
+/// The template as it was, with what of the new one may differ while the job is suspended: where its pods run, what
+/// they are labelled with, and the resources of its containers (KEP-2926, KEP-5440).
+fn placed_as(before: &Value, new: &Value) -> Value {
+    let mut template = before.clone();
+    let mut take = |path: &[&str]| {
+        let Some((field, parents)) = path.split_last() else { return };
+        let mut at = &mut template;
+        for parent in parents {
+            fill(at, parent, serde_json::json!({}));
+            at = &mut at[*parent];
+        }
+        set(at, field, read::at(new, &path.join(".")).clone());
+    };
+    let paths: [&[&str]; 6] = [
+        &["metadata", "labels"],
+        &["metadata", "annotations"],
+        &["spec", "nodeSelector"],
+        &["spec", "tolerations"],
+        &["spec", "schedulingGates"],
+        &["spec", "affinity", "nodeAffinity"],
     ];
-    for field in numbers {
-        spec.at(field).non_negative(errors);
+    paths.into_iter().for_each(&mut take);
+    if !read::is_set(new, "spec.affinity") && read::same(&template["spec"]["affinity"], &Value::Null) {
+        set(&mut template["spec"], "affinity", Value::Null);
     }
-    let is_indexed = spec.at("completionMode").text() == "Indexed";
-    if is_indexed && !spec.at("completions").is_set() {
-        spec.at("completions").required(errors, "when completion mode is Indexed");
+    for list in ["containers", "initContainers"] {
+        for (container, new) in
+            items_at(&mut template, &format!("spec.{list}")).zip(read::list(new, &format!("spec.{list}")))
+        {
+            set(container, "resources", read::at(new, "resources").clone());
+        }
     }
-    if !is_indexed && spec.at("backoffLimitPerIndex").is_set() {
-        spec.at("backoffLimitPerIndex").invalid(errors, "requires indexed completion mode");
-    }
-    let pod = spec.at("template");
-    template::validate(&pod, errors);
-    let policy = pod.at("spec.restartPolicy");
-    if !matches!(policy.text(), "OnFailure" | "Never") {
-        errors.push(FieldError::required(&policy.path, "valid values: \"OnFailure\", \"Never\""));
-    }
+    template
 }

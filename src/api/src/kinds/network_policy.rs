@@ -36,6 +36,10 @@ fn validate(object: &Value) -> FieldErrors {
             rule.items(peers).for_each(|found| peer(&found, &mut errors));
         }
     }
+    if spec.items("policyTypes").count() > 2 {
+        spec.at("policyTypes").invalid(&mut errors, "may not specify more than two policyTypes");
+        return errors;
+    }
     for type_ in spec.items("policyTypes").filter(|found| !matches!(found.text(), "Ingress" | "Egress")) {
         type_.not_supported(&mut errors, &["Egress", "Ingress"]);
     }
@@ -49,8 +53,8 @@ fn port(port: &At<'_>, errors: &mut FieldErrors) {
     }
     if let Some(number) = last.int() {
         match (first.is_set(), first.int()) {
-            (false, _) => last.required(errors, "may not be specified when `port` is not specified"),
-            (true, None) => last.required(errors, "may not be specified when `port` is non-numeric"),
+            (false, _) => last.invalid(errors, "may not be specified when `port` is not specified"),
+            (true, None) => last.invalid(errors, "may not be specified when `port` is non-numeric"),
             (true, Some(first)) if number < first => {
                 last.invalid(errors, "must be greater than or equal to `port`");
             }
@@ -85,7 +89,7 @@ fn ip_block(block: &At<'_>, errors: &mut FieldErrors) {
         match except.text().parse::<ipnet::IpNet>() {
             Ok(part) if whole.contains(&part) && part != whole => {}
             Ok(_) => {
-                let wrong = format!("must be a strict subset of `cidr`: {:?}", range.text());
+                let wrong = "must be a strict subset of `cidr`";
                 errors.push(FieldError::invalid(&except.path, except.text(), wrong));
             }
             Err(_) => except.invalid(errors, WRONG),

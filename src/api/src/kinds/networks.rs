@@ -1,10 +1,13 @@
 //! IngressClass, IPAddress and ServiceCIDR.
 
-use machinery::field::FieldErrors;
+use machinery::field::{FieldError, FieldErrors};
+use machinery::names;
 use serde_json::Value;
 
+use super::domain_path;
 use super::simple::Simple;
 use crate::check::At;
+use crate::metadata::too_long;
 use crate::read;
 use crate::table::{NONE, age, age_column, name, name_column, text};
 
@@ -21,6 +24,7 @@ pub static INGRESS_CLASS: Simple = Simple {
         vec![name(object), controller, parameters(object).into(), age(object, now)]
     },
     has_generation: true,
+    validate: validate_class,
     validate_update: |object, old| {
         let mut errors = FieldErrors::new();
         At::root(object).at("spec.controller").immutable(&mut errors, read::at(old, "spec.controller"));
@@ -40,6 +44,96 @@ fn parameters(object: &Value) -> String {
     }
 }
 
+const CONTROLLER_BYTES_MAX: usize = 250;
+const NO_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+fn validate_class(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    let controller = spec.at("controller");
+    if controller.require_text(&mut errors).is_some() {
+        if controller.text().len() > CONTROLLER_BYTES_MAX {
+            errors.push(too_long(&controller.path, CONTROLLER_BYTES_MAX));
+        }
+        domain_path(&controller, &mut errors);
+    }
+    let parameters = spec.at("parameters");
+    if !parameters.is_set() {
+        return errors;
+    }
+    reference(&parameters, &mut errors);
+    let (scope, namespace) = (parameters.at("scope"), parameters.at("namespace"));
+    match (scope.text(), namespace.is_set()) {
+        ("", _) => scope.required(&mut errors, ""),
+        ("Namespace", false) => namespace.required(&mut errors, "`parameters.scope` is set to 'Namespace'"),
+        ("Namespace", true) => namespace.follows(&mut errors, names::dns1123_label),
+        ("Cluster", true) => namespace.forbidden(&mut errors, "`parameters.scope` is set to 'Cluster'"),
+        ("Cluster", false) => {}
+        _ => scope.not_supported(&mut errors, &["Cluster", "Namespace"]),
+    }
+    errors
+}
+
+/// A reference to an object by its group, kind and name.
+pub(super) fn reference(reference: &At<'_>, errors: &mut FieldErrors) {
+    if reference.at("apiGroup").is_set() {
+        reference.at("apiGroup").follows(errors, names::dns1123_subdomain);
+    }
+    for field in ["kind", "name"] {
+        reference.at(field).require_name(errors, names::path_segment);
+    }
+}
+
+fn validate_address(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let parent = At::root(object).at("spec.parentRef");
+    if !parent.is_set() {
+        parent.required(&mut errors, "");
+        return errors;
+    }
+    parent.at("group").optional_name(&mut errors, names::dns1123_subdomain);
+    parent.at("resource").require_name(&mut errors, names::path_segment);
+    parent.at("name").require_name(&mut errors, names::path_segment);
+    parent.at("namespace").optional_name(&mut errors, names::path_segment);
+    errors
+}
+
+fn validate_ranges(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let (spec, list) = (At::root(object).at("spec"), At::root(object).at("spec.cidrs"));
+    let ranges: Vec<At<'_>> = spec.items("cidrs").collect();
+    match ranges.len() {
+        0 => list.required(&mut errors, "at least one CIDR required"),
+        1 | 2 => {
+            for range in ranges.iter().filter(|range| range.text().parse::<ipnet::IpNet>().is_err()) {
+                range.invalid(&mut errors, NO_RANGE);
+            }
+            let is_six = |range: &At<'_>| range.text().contains(':');
+            if errors.is_empty() && ranges.len() == 2 && is_six(&ranges[0]) == is_six(&ranges[1]) {
+                let wrong = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+                list.invalid(&mut errors, wrong);
+            }
+        }
+        _ => list.invalid(&mut errors, "may only hold up to 2 values"),
+    }
+    errors
+}
+
+/// Ranges stay; one of the other family can come.
+fn ranges_kept(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let list = At::root(object).at("spec.cidrs");
+    let (new, before) = (read::list(object, "spec.cidrs"), read::list(old, "spec.cidrs"));
+    if new.len() != before.len() && (before.len(), new.len()) != (1, 2) {
+        list.invalid(&mut errors, "field is immutable");
+        return errors;
+    }
+    for (index, (range, _)) in new.iter().zip(before).enumerate().filter(|(_, (range, before))| range != before) {
+        errors.push(FieldError::invalid(&list.path.index(index), range.clone(), "field is immutable"));
+    }
+    errors
+}
+
 /// The behaviour of IPAddresses.
 pub static IP_ADDRESS: Simple = Simple {
     columns: &[name_column(), text("ParentRef", "The object that the address belongs to.")],
@@ -53,6 +147,12 @@ pub static IP_ADDRESS: Simple = Simple {
     },
     fields: &["spec.parentRef.resource"],
     has_generation: true,
+    validate: validate_address,
+    validate_update: |object, old| {
+        let mut errors = FieldErrors::new();
+        At::root(object).at("spec.parentRef").immutable(&mut errors, read::at(old, "spec.parentRef"));
+        errors
+    },
     ..Simple::PLAIN
 };
 
@@ -64,6 +164,8 @@ pub static SERVICE_CIDR: Simple = Simple {
         vec![name(object), ranges.join(",").into(), age(object, now)]
     },
     has_generation: true,
+    validate: validate_ranges,
+    validate_update: ranges_kept,
     ..Simple::PLAIN
 };
 

@@ -79,8 +79,36 @@ fn validate(object: &Value) -> FieldErrors {
         spec.at(field).non_negative(&mut errors);
     }
     spec.at("ordinals.start").non_negative(&mut errors);
-    template::validate_of_workload(&spec, "StatefulSet", &mut errors);
+    let unavailable = rolling.at("maxUnavailable");
+    if unavailable.is_set() {
+        unavailable.count_or_percent(&mut errors);
+        if unavailable.is_zero() {
+            unavailable.invalid(&mut errors, "cannot be 0");
+        }
+        unavailable.at_most_all(&mut errors);
+    }
+    let with_claims = with_claims(spec.value);
+    template::validate_of_workload(&At { value: &with_claims, path: spec.path }, "StatefulSet", &mut errors);
     errors
+}
+
+/// The spec with a volume for each claim that pods are made with: their containers mount them by the claims' names.
+fn with_claims(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let claims: Vec<Value> = read::list(&spec, "volumeClaimTemplates")
+        .iter()
+        .map(|claim| read::at(claim, "metadata.name").clone())
+        .collect();
+    if claims.is_empty() || !spec["template"]["spec"].is_object() {
+        return spec;
+    }
+    let own = read::list(&spec, "template.spec.volumes").iter().filter(|volume| !claims.contains(&volume["name"]));
+    let mut volumes: Vec<Value> = own.cloned().collect();
+    volumes.extend(
+        claims.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": "made-with-the-pod"}})),
+    );
+    spec["template"]["spec"]["volumes"] = volumes.into();
+    spec
 }
 
 fn validate_update(object: &Value, old: &Value) -> FieldErrors {

@@ -1,8 +1,16 @@
-//! The kinds of storage.k8s.io that need little more than columns, and StorageVersionMigration.
+//! The kinds of storage.k8s.io but for StorageClass, and StorageVersionMigration.
+
+mod validate;
 
 use machinery::apply::Reset;
+use machinery::field::FieldErrors;
+use validate::{
+    attributes_kept, capacity_kept, driver_kept, node_kept, validate_attachment, validate_attributes,
+    validate_capacity, validate_driver, validate_node,
+};
 
 use super::simple::Simple;
+use crate::check::At;
 use crate::read;
 use crate::table::{age, age_column, column, name, name_column, text};
 
@@ -35,6 +43,8 @@ pub static CSI_DRIVER: Simple = Simple {
             age(object, now),
         ]
     },
+    validate: validate_driver,
+    validate_update: driver_kept,
     ..Simple::PLAIN
 };
 
@@ -42,6 +52,8 @@ pub static CSI_DRIVER: Simple = Simple {
 pub static CSI_NODE: Simple = Simple {
     columns: &[name_column(), column("Drivers", "integer", "How many drivers the node runs."), age_column()],
     cells: |object, now| vec![name(object), read::list(object, "spec.drivers").len().into(), age(object, now)],
+    validate: validate_node,
+    validate_update: node_kept,
     ..Simple::PLAIN
 };
 
@@ -55,6 +67,8 @@ pub static CSI_STORAGE_CAPACITY: Simple = Simple {
     cells: |object, _| {
         vec![name(object), read::text(object, "storageClassName").into(), read::text(object, "capacity").into()]
     },
+    validate: validate_capacity,
+    validate_update: capacity_kept,
     ..Simple::PLAIN
 };
 
@@ -79,6 +93,12 @@ pub static VOLUME_ATTACHMENT: Simple = Simple {
         ]
     },
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
+    validate: validate_attachment,
+    validate_update: |object, old| {
+        let mut errors = FieldErrors::new();
+        At::root(object).at("spec").immutable(&mut errors, read::at(old, "spec"));
+        errors
+    },
     ..Simple::PLAIN
 };
 
@@ -86,6 +106,8 @@ pub static VOLUME_ATTACHMENT: Simple = Simple {
 pub static VOLUME_ATTRIBUTES_CLASS: Simple = Simple {
     columns: &[name_column(), text("DriverName", "The driver that knows the attributes."), age_column()],
     cells: |object, now| vec![name(object), read::text(object, "driverName").into(), age(object, now)],
+    validate: validate_attributes,
+    validate_update: attributes_kept,
     ..Simple::PLAIN
 };
 

@@ -7,6 +7,7 @@ mod extension;
 mod faults;
 mod pods;
 mod status;
+mod workloads;
 
 use machinery::schema;
 use serde_json::{Value, json};

@@ -3,6 +3,8 @@
 pub(crate) mod mounts;
 mod remote;
 
+pub(crate) use remote::driver_name;
+
 use std::collections::{HashMap, HashSet};
 
 use machinery::field::{FieldError, FieldErrors};

@@ -71,7 +71,7 @@ fn indexes(status: &At<'_>, object: &Value, errors: &mut FieldErrors) {
 }
 
 /// The ranges of a list of places, in order and below `places`.
-fn ranges(text: &str, places: i64) -> Result<Vec<(i64, i64)>, String> {
+pub(super) fn ranges(text: &str, places: i64) -> Result<Vec<(i64, i64)>, String> {
     let mut found: Vec<(i64, i64)> = Vec::new();
     for part in text.split(',').filter(|_| !text.is_empty()) {
         let (low, high) = part.split_once('-').unwrap_or((part, part));

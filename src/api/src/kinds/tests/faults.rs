@@ -255,16 +255,18 @@ fn networks_and_storage() {
         (
             "ingresses",
             path(json!({"path": "/", "backend": {}})),
-            &[
-                "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified",
-                "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is required",
-            ],
+            &["spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified"],
+        ),
+        (
+            "ingresses",
+            path(json!({"path": "/", "pathType": "Exact", "backend": {}})),
+            &["spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required"],
         ),
         (
             "networkpolicies",
             json!({"spec": {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}}]}]}}),
             &[
-                "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`: \"10.0.0.0/8\"",
+                "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
             ],
         ),
         (
