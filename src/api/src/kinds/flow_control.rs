@@ -1,5 +1,7 @@
 //! FlowSchema and PriorityLevelConfiguration.
 
+mod validate;
+
 use machinery::apply::Reset;
 use serde_json::Value;
 
@@ -30,6 +32,8 @@ pub static FLOW_SCHEMA: Simple = Simple {
     },
     has_generation: true,
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
+    validate: validate::validate_schema,
+    validate_status: validate::validate_status,
     ..Simple::PLAIN
 };
 
@@ -60,5 +64,7 @@ pub static PRIORITY_LEVEL: Simple = Simple {
     },
     has_generation: true,
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
+    validate: validate::validate_level,
+    validate_status: validate::validate_status,
     ..Simple::PLAIN
 };

@@ -1,17 +1,31 @@
-//! The kinds of resource.k8s.io: stored and served.
+//! The kinds of resource.k8s.io: stored and served. Nobody here allocates devices.
 
+mod names;
+mod request;
+mod slice;
+mod status;
+
+use machinery::field::FieldErrors;
 use machinery::meta;
 use serde_json::Value;
 
 use super::simple::Simple;
+use crate::check::At;
+use crate::edit::{fill, items_at, set};
+use crate::podspec::{resource_names, volumes};
 use crate::read;
 use crate::table::{age, age_column, name, name_column, text};
 
 /// The behaviour of DeviceClasses.
-pub static DEVICE_CLASS: Simple = Simple { has_generation: true, ..Simple::PLAIN };
+pub static DEVICE_CLASS: Simple = Simple { has_generation: true, validate: validate_class, ..Simple::PLAIN };
 
 /// The behaviour of ResourceClaimTemplates.
-pub static RESOURCE_CLAIM_TEMPLATE: Simple = Simple::PLAIN;
+pub static RESOURCE_CLAIM_TEMPLATE: Simple = Simple {
+    default: |object| default_requests(object, "spec.spec.devices.requests"),
+    validate: validate_template,
+    validate_update: spec_kept,
+    ..Simple::PLAIN
+};
 
 /// The behaviour of DeviceTaintRules.
 pub static DEVICE_TAINT_RULE: Simple = Simple { has_generation: true, ..Simple::PLAIN };
@@ -20,6 +34,14 @@ pub static DEVICE_TAINT_RULE: Simple = Simple { has_generation: true, ..Simple::
 pub static RESOURCE_CLAIM: Simple = Simple {
     columns: &[name_column(), text("State", "Whether devices are given to it and to whom."), age_column()],
     cells: |object, now| vec![name(object), state(object).into(), age(object, now)],
+    default: |object| default_requests(object, "spec.devices.requests"),
+    validate: |object| {
+        let mut errors = FieldErrors::new();
+        request::validate(&At::root(object).at("spec.devices"), &mut errors);
+        errors
+    },
+    validate_update: spec_kept,
+    validate_status: status::validate,
     ..Simple::PLAIN
 };
 
@@ -59,5 +81,54 @@ pub static RESOURCE_SLICE: Simple = Simple {
     },
     fields: &["spec.nodeName", "spec.driver"],
     has_generation: true,
+    validate: slice::validate,
+    validate_update: slice::kept,
     ..Simple::PLAIN
 };
+
+/// One device, where nothing else is said.
+fn default_requests(object: &mut Value, path: &str) {
+    for request in items_at(object, path) {
+        if let Some(exactly) = request.get_mut("exactly") {
+            default_request(exactly);
+        }
+        items_at(request, "firstAvailable").for_each(default_request);
+    }
+}
+
+fn default_request(request: &mut Value) {
+    if read::text(request, "allocationMode").is_empty() {
+        set(request, "allocationMode", "ExactCount");
+    }
+    if read::text(request, "allocationMode") == "ExactCount" && read::int(request, "count") == 0 {
+        set(request, "count", 1);
+    }
+    items_at(request, "tolerations").for_each(|toleration| fill(toleration, "operator", "Equal"));
+}
+
+fn spec_kept(object: &Value, old: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    At::root(object).at("spec").immutable(&mut errors, read::at(old, "spec"));
+    errors
+}
+
+fn validate_template(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    volumes::validate_claim_metadata(&spec.at("metadata"), &mut errors);
+    request::validate(&spec.at("spec.devices"), &mut errors);
+    errors
+}
+
+fn validate_class(object: &Value) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let spec = At::root(object).at("spec");
+    request::selectors(&spec, &mut errors);
+    names::sized(&spec, "config", request::CONFIGURATIONS_MAX, &mut errors);
+    spec.items("config").for_each(|found| request::validate_configuration(&found, &mut errors));
+    let resource = spec.at("extendedResourceName");
+    if resource.is_set() && !resource_names::is_extended(resource.text()) {
+        resource.invalid(&mut errors, "must be a valid extended resource name");
+    }
+    errors
+}

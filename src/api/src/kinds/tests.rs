@@ -3,7 +3,9 @@
 
 mod any_object;
 mod bounds;
+mod devices;
 mod extension;
+mod fairness;
 mod faults;
 mod pods;
 mod status;

@@ -76,7 +76,8 @@ fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-fn is_extended(name: &str) -> bool {
+/// Whether it is somebody else's and handed out by the piece.
+pub(crate) fn is_extended(name: &str) -> bool {
     // In quotas `requests.` is put before the name.
     let fits = || names::qualified_name(&format!("requests.{name}")).is_empty();
     !is_native(name) && !name.starts_with("requests.") && fits()

@@ -190,7 +190,12 @@ fn ephemeral(source: &At<'_>, errors: &mut FieldErrors) {
     if !template.is_set() {
         return template.required(errors, "");
     }
-    let metadata = template.at("metadata");
+    validate_claim_metadata(&template.at("metadata"), errors);
+    claim::validate_spec(&template.at("spec"), errors);
+}
+
+/// The metadata of a claim that is made with a pod: labels and annotations.
+pub(crate) fn validate_claim_metadata(metadata: &At<'_>, errors: &mut FieldErrors) {
     errors.extend(validate_annotations(metadata.at("annotations").value, &metadata.at("annotations").path));
     errors.extend(validate_labels(metadata.at("labels").value, &metadata.at("labels").path));
     for field in metadata.value.as_object().into_iter().flat_map(|fields| fields.keys()) {
@@ -199,7 +204,6 @@ fn ephemeral(source: &At<'_>, errors: &mut FieldErrors) {
             metadata.at(field).forbidden(errors, "cannot be set");
         }
     }
-    claim::validate_spec(&template.at("spec"), errors);
 }
 
 fn mode(at: &At<'_>, errors: &mut FieldErrors) {
