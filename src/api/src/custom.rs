@@ -25,7 +25,7 @@ use crate::read;
 use crate::resource::{Column, Kind};
 use crate::strategy;
 
-pub use definition::{names_in_use, resources, unsupported};
+pub use definition::{names_in_use, resources};
 pub use openapi::component;
 
 use columns::Columns;
@@ -36,6 +36,8 @@ pub struct Custom {
     pub definition_uid: String,
     /// Where a Scale has its values, where the version has that subresource.
     pub scale: Option<ScalePaths>,
+    /// Who converts objects from one version to another, where that is a webhook.
+    pub conversion: Option<Conversion>,
     /// `openAPIV3Schema` as it was written, for publication.
     pub published: Value,
     served: GroupVersion,
@@ -50,6 +52,15 @@ pub struct Custom {
     /// `x-kubernetes-validations`, compiled.
     rules: Option<Validator>,
     definitions: Arc<Definitions>,
+}
+
+/// A webhook that converts objects from one version to another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversion {
+    /// Where it is: a `clientConfig`.
+    pub client_config: Value,
+    /// The versions of ConversionReview that it understands, the preferred first.
+    pub review_versions: Vec<String>,
 }
 
 /// The paths of a Scale, as names of fields.

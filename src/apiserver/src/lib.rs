@@ -15,6 +15,7 @@ mod bootstrap;
 pub mod cache;
 pub mod components;
 pub mod config;
+mod convert;
 mod custom;
 mod discovery;
 pub mod encryption;

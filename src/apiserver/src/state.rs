@@ -12,10 +12,12 @@ use crate::config::Config;
 use crate::custom::Customs;
 use crate::error::Error;
 use crate::health::Health;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugin::Plugins;
 use crate::services::Allocator;
 use crate::stream::Connector;
+use crate::webhook::Caller;
 
 /// What every request shares.
 pub struct State {
@@ -43,6 +45,8 @@ pub struct State {
     pub services: Allocator,
     /// Connections to agents and pods.
     pub connector: Connector,
+    /// Calls webhooks.
+    pub caller: Caller,
     /// Requests that read.
     pub reads: Semaphore,
     /// Requests that write.
@@ -54,6 +58,7 @@ impl State {
     pub fn new(config: Config, port: u16, store: Arc<dyn Store>, plugins: Plugins) -> Result<Self, Error> {
         let (reads, writes) = (config.limits.reads_in_flight, config.limits.writes_in_flight);
         let connector = Connector::new(&config);
+        let caller = Caller::new(Live::new(store.clone()), config.local_targets);
         let services = Allocator::new(config.service_cidr, config.node_port_range.clone());
         Ok(Self {
             config,
@@ -68,6 +73,7 @@ impl State {
             kept: Kept::default(),
             services,
             connector,
+            caller,
             reads: Semaphore::new(reads),
             writes: Semaphore::new(writes),
         })

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use cel::rules::Validator;
-use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::gvk::{GroupVersion, compare_versions};
 use machinery::jsonpath::JsonPath;
 use machinery::{meta, names};
 use serde_json::{Map, Value};
 
 use super::columns::Columns;
-use super::{Custom, ScalePaths, version as schema};
+use super::{Conversion, Custom, ScalePaths, version as schema};
 use crate::read;
 use crate::registry::{ALL_VERBS, subresources as known};
 use crate::resource::{Behaviour, Resource, Subresource, Text};
@@ -64,6 +63,7 @@ fn resource(definition: &Value, version: &Value, stored: &GroupVersion) -> Resou
     let custom = Custom {
         definition_uid: meta::uid(definition).to_string(),
         scale: scale(read::at(version, "subresources.scale")),
+        conversion: conversion(definition),
         published: raw.clone(),
         served: group_version.clone(),
         stored: stored.clone(),
@@ -142,13 +142,10 @@ fn scale(scale: &Value) -> Option<ScalePaths> {
     })
 }
 
-/// What of a definition this server does not do, in words: such a definition is refused and not half obeyed.
-pub fn unsupported(definition: &Value) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    let spec = Path::new("spec");
-    if read::text(definition, "spec.conversion.strategy") == "Webhook" {
-        let why = "conversion by webhook is not done by this server; use None, with versions that share a schema";
-        errors.push(FieldError::invalid(&spec.child("conversion").child("strategy"), "Webhook", why));
-    }
-    errors
+fn conversion(definition: &Value) -> Option<Conversion> {
+    let conversion = read::at(definition, "spec.conversion");
+    (read::text(conversion, "strategy") == "Webhook").then(|| Conversion {
+        client_config: read::at(conversion, "webhook.clientConfig").clone(),
+        review_versions: read::texts(conversion, "webhook.conversionReviewVersions").map(str::to_string).collect(),
+    })
 }

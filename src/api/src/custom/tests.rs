@@ -129,11 +129,16 @@ fn columns_show_values_of_their_type() {
 }
 
 #[test]
-fn what_is_not_done_is_said() {
-    assert_eq!(unsupported(&definition()), Vec::new());
+fn a_conversion_webhook_is_known_to_every_version() {
+    assert!(resources(&definition()).iter().all(|one| one.custom().is_some_and(|custom| custom.conversion.is_none())));
     let mut converted = definition();
-    converted["spec"]["conversion"] = json!({"strategy": "Webhook"});
-    assert!(texts(&unsupported(&converted))[0].contains("webhook"));
+    let config = json!({"url": "https://a.example.com/convert"});
+    converted["spec"]["conversion"] = json!({"strategy": "Webhook",
+        "webhook": {"clientConfig": config, "conversionReviewVersions": ["v1", "v1beta1"]}});
+    for one in resources(&converted) {
+        let conversion = one.custom().and_then(|custom| custom.conversion.as_ref()).expect("a webhook");
+        assert_eq!((&conversion.client_config, conversion.review_versions.join(",").as_str()), (&config, "v1,v1beta1"));
+    }
 }
 
 #[test]

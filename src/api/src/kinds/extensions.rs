@@ -19,7 +19,7 @@ const GROUP_PRIORITY_MAX: i64 = 20_000;
 /// The greatest priority of a version within its group.
 const VERSION_PRIORITY_MAX: i64 = 1_000;
 
-/// The behaviour of CustomResourceDefinitions. What of them is not done is refused.
+/// The behaviour of CustomResourceDefinitions.
 pub static CRD: Simple = Simple {
     has_generation: true,
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
@@ -27,14 +27,14 @@ pub static CRD: Simple = Simple {
     validate: definition::validate,
     validate_kept: Some(definition::validate_approval),
     validate_new: |object| {
-        let mut errors = crate::custom::unsupported(object);
-        errors.extend(definition::rules(object, None));
+        let mut errors = definition::rules(object, None);
+        errors.extend(definition::authorities(object, None));
         errors
     },
     validate_update: |object, old| {
         let mut errors = definition::validate_update(object, old);
-        errors.extend(crate::custom::unsupported(object));
         errors.extend(definition::rules(object, Some(old)));
+        errors.extend(definition::authorities(object, Some(old)));
         errors
     },
     ..Simple::CREATED_AT

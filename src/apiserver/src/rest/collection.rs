@@ -2,7 +2,6 @@
 
 use futures::future::try_join_all;
 use http::{Request, Response, StatusCode};
-use machinery::meta;
 use serde_json::{Value, json};
 
 use super::delete::{self, Deleted};
@@ -14,6 +13,7 @@ use super::target::Target;
 use crate::answer;
 use crate::body::Body;
 use crate::status::Result;
+use crate::storage;
 
 /// How many objects are deleted at a time; they share the store's commits.
 const AT_A_TIME: usize = 32;
@@ -27,10 +27,7 @@ pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let selection = Selection::read(target)?;
     let options = delete::read_options(target, request).await?;
     let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;
-    let mut names = Vec::with_capacity(found.entries.len());
-    for entry in &found.entries {
-        names.push(meta::name(&target.present(entry)?).to_string());
-    }
+    let names: Vec<String> = found.entries.iter().map(|entry| storage::head(&entry.value).name).collect();
     let mut deleted = Vec::with_capacity(names.len());
     for some in names.chunks(AT_A_TIME) {
         deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options))).await?);

@@ -31,7 +31,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let object = decode::object(target, decoded, options.validation)?;
     let written = insert(target, object, &options, managed::By::Update).await?;
-    finish::written(target, StatusCode::CREATED, &written)
+    finish::written(target, StatusCode::CREATED, &written).await
 }
 
 /// Takes a complete object through admission, validation and into the store.
@@ -156,7 +156,7 @@ async fn finish_insert(
             None => Ok(Written::Dry(object)),
         };
     }
-    match target.put(&key, target.to_bytes(&object)?, Precondition::Absent, holds).await {
+    match target.put(&key, target.to_bytes(&object).await?, Precondition::Absent, holds).await {
         Ok(entry) => {
             promise.keep();
             Ok(Written::Stored(entry))

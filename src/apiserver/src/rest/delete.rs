@@ -108,7 +108,7 @@ pub async fn remove(target: &Target<'_>, name: &str, options: &DeleteOptions) ->
     for _ in 0..ATTEMPTS {
         let not_found = || Status::not_found(&target.group_resource(), name);
         let entry = store.get(&key).await.map_err(storage::failure)?.ok_or_else(not_found)?;
-        let object = target.present(&entry)?;
+        let object = target.present(&entry).await?;
         check_preconditions(target, &object, name, options)?;
         let facts = Facts {
             operation: Operation::Delete,
@@ -150,8 +150,9 @@ async fn carry_out(
             Err(error) => Err(storage::failure(error)),
         },
         Step::Mark(marked) => {
-            match store.put(&entry.key, target.to_bytes(&marked)?, Precondition::Revision(entry.mod_revision)).await {
-                Ok(stored) => Ok(Some(Deleted::Waiting(target.present(&stored)?))),
+            let bytes = target.to_bytes(&marked).await?;
+            match store.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision)).await {
+                Ok(stored) => Ok(Some(Deleted::Waiting(target.present(&stored).await?))),
                 Err(Error::Conflict { .. }) => Ok(None),
                 Err(error) => Err(storage::failure(error)),
             }

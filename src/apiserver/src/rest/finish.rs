@@ -19,7 +19,7 @@ use crate::storage;
 ///
 /// # Errors
 /// 406, and 500 where the bytes are no object.
-pub fn entry(target: &Target<'_>, code: StatusCode, entry: &Entry) -> Result<Response<Body>> {
+pub async fn entry(target: &Target<'_>, code: StatusCode, entry: &Entry) -> Result<Response<Body>> {
     let (format, form) = target.negotiate()?;
     if form == Form::Object && format == Format::Json && target.resource.storage.is_none() {
         let mut bytes = Vec::with_capacity(entry.value.len() + 48);
@@ -27,7 +27,7 @@ pub fn entry(target: &Target<'_>, code: StatusCode, entry: &Entry) -> Result<Res
         bytes.push(b'\n');
         return answer::json(target.context, code, format, Bytes::from(bytes));
     }
-    object(target, code, &target.present(entry)?)
+    object(target, code, &target.present(entry).await?)
 }
 
 /// Answers with an object.
@@ -53,9 +53,9 @@ pub fn object(target: &Target<'_>, code: StatusCode, object: &Value) -> Result<R
 ///
 /// # Errors
 /// 406.
-pub fn written(target: &Target<'_>, code: StatusCode, written: &Written) -> Result<Response<Body>> {
+pub async fn written(target: &Target<'_>, code: StatusCode, written: &Written) -> Result<Response<Body>> {
     match written {
-        Written::Stored(stored) => entry(target, code, stored),
+        Written::Stored(stored) => entry(target, code, stored).await,
         Written::Dry(value) | Written::Gone(value) => object(target, code, value),
     }
 }

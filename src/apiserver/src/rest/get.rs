@@ -20,7 +20,7 @@ pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
         not_older_than(target, wanted).await?;
     }
     let entry = store.get(&target.key(target.name)).await.map_err(storage::failure)?;
-    finish::entry(target, StatusCode::OK, &entry.ok_or_else(|| target.not_found())?)
+    finish::entry(target, StatusCode::OK, &entry.ok_or_else(|| target.not_found())?).await
 }
 
 /// Passes where the store has reached `wanted`.

@@ -24,12 +24,27 @@ const CHUNK: usize = 500;
 pub struct Found {
     /// In key order.
     pub entries: Vec<Entry>,
+    /// The same as the resource has them, where they had to be converted to be found.
+    pub converted: Option<Vec<Value>>,
     /// The revision it shows.
     pub revision: u64,
     /// The token of the next page; `None` on the last.
     pub next: Option<String>,
     /// How many come behind this page, where that is known without looking.
     pub remaining: Option<u64>,
+}
+
+impl Found {
+    /// What was found, as the resource has it.
+    ///
+    /// # Errors
+    /// See [`Target::present`].
+    pub async fn present(self, target: &Target<'_>) -> Result<Vec<Value>> {
+        match self.converted {
+            Some(converted) => Ok(converted),
+            None => target.present_all(&self.entries).await,
+        }
+    }
 }
 
 /// Answers with a list.
@@ -45,8 +60,8 @@ pub async fn list(target: &Target<'_>) -> Result<Response<Body>> {
     if form == Form::Object && format == Format::Json && target.resource.storage.is_none() {
         return answer::json(context, StatusCode::OK, format, Bytes::from(copied(target, &found)));
     }
-    let objects = found.entries.iter().map(|entry| target.present(entry)).collect::<Result<Vec<Value>>>()?;
-    let list = shaped(target, form, metadata(&found), objects)?;
+    let metadata = metadata(&found);
+    let list = shaped(target, form, metadata, found.present(target).await?)?;
     answer::value(context, StatusCode::OK, format, &list)
 }
 
@@ -71,7 +86,9 @@ pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Re
         return find_one(target, selection, name).await;
     }
     let limit = page.limit.unwrap_or(usize::MAX);
-    let mut found = Found { entries: Vec::new(), revision: 0, next: None, remaining: None };
+    let converts = selection.needs_conversion(target.resource);
+    let mut found =
+        Found { entries: Vec::new(), converted: converts.then(Vec::new), revision: 0, next: None, remaining: None };
     let mut after = page.after.as_ref().map(|after| format!("{prefix}{after}"));
     loop {
         let wanted = match (selection.is_everything(), page.limit) {
@@ -87,10 +104,20 @@ pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Re
         found.revision = range.revision;
         at_revision = Some(range.revision);
         let count = range.entries.len();
+        let mut converted = match converts {
+            true => target.present_all(&range.entries).await?.into_iter(),
+            false => Vec::new().into_iter(),
+        };
         for (at, entry) in range.entries.into_iter().enumerate() {
             after = Some(entry.key.to_string());
-            if selection.matches(target.resource, &entry)? {
-                found.entries.push(entry);
+            match (&mut found.converted, converted.next()) {
+                (Some(all), Some(object)) if selection.matches_object(target.resource, &object) => {
+                    all.push(object);
+                    found.entries.push(entry);
+                }
+                (Some(_), _) => {}
+                (None, _) if selection.matches(target.resource, &entry)? => found.entries.push(entry),
+                (None, _) => {}
             }
             let behind = range.remaining + (count - at - 1) as u64;
             if found.entries.len() >= limit && behind > 0 {
@@ -111,13 +138,15 @@ async fn find_one(target: &Target<'_>, selection: &Selection, name: &str) -> Res
     // The revision first: what is read afterwards is at least as new.
     let revision = store.revision().await.map_err(storage::failure)?;
     let mut entries = Vec::new();
-    if let Some(entry) = store.get(&target.key(name)).await.map_err(storage::failure)?
-        && selection.matches(target.resource, &entry)?
-    {
-        entries.push(entry);
+    if let Some(entry) = store.get(&target.key(name)).await.map_err(storage::failure)? {
+        let is_meant = match selection.needs_conversion(target.resource) {
+            true => selection.matches_object(target.resource, &target.present(&entry).await?),
+            false => selection.matches(target.resource, &entry)?,
+        };
+        entries.extend(is_meant.then_some(entry));
     }
     let revision = entries.first().map_or(revision, |entry| entry.mod_revision.max(revision));
-    Ok(Found { entries, revision, next: None, remaining: None })
+    Ok(Found { entries, converted: None, revision, next: None, remaining: None })
 }
 
 /// The metadata of a list.

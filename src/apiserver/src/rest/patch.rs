@@ -65,7 +65,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     if form == Form::Apply {
         let (code, written) = apply::apply(target, &bytes, &options).await?;
-        return finish::written(target, code, &written);
+        return finish::written(target, code, &written).await;
     }
     if options.force.is_some() {
         return Err(Status::bad_request("force may only be set for apply patches"));
@@ -78,7 +78,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
         Ok(Changed { object, pinned: pins, by: managed::By::Update, view: None })
     })
     .await?;
-    finish::written(target, StatusCode::OK, &written)
+    finish::written(target, StatusCode::OK, &written).await
 }
 
 /// Reads the body of a patch that is JSON.

@@ -74,7 +74,7 @@ pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
     // Refuse what cannot be written before anything is read.
     accept::negotiate(&target.context.headers, true)?;
     let entry = target.state().store.get(&target.key(target.name)).await.map_err(storage::failure)?;
-    let object = target.present(&entry.ok_or_else(|| target.not_found())?)?;
+    let object = target.present(&entry.ok_or_else(|| target.not_found())?).await?;
     let paths = Paths::of(target.resource);
     if target.resource.custom().is_some() && paths.replicas(&object).is_none() {
         return Err(Status::internal(format!("the spec replicas field {:?} does not exist", paths.spec_text())));
@@ -224,7 +224,7 @@ async fn change(
     })
     .await?;
     let object = match written {
-        Written::Stored(entry) => parent.present(&entry)?,
+        Written::Stored(entry) => parent.present(&entry).await?,
         Written::Dry(object) | Written::Gone(object) => object,
     };
     shown(target, &object)

@@ -1,11 +1,13 @@
 //! Which objects of a list, watch or deletecollection are meant: label and field selectors.
 
 use api::resource::Resource;
+use machinery::meta;
 use machinery::selector::{FieldSelector, LabelSelector};
 use serde_json::Value;
 use store::Entry;
 
 use super::target::Target;
+use crate::convert;
 use crate::status::{Result, Status};
 use crate::storage;
 
@@ -53,6 +55,24 @@ impl Selection {
     /// The one name that is meant, where there is one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref().or_else(|| self.fields.required_value("metadata.name"))
+    }
+
+    /// Whether an object must be converted before it is known whether it is meant: a webhook may change what selectors
+    /// ask for.
+    pub fn needs_conversion(&self, resource: &Resource) -> bool {
+        convert::webhook(resource).is_some() && (self.deep || !self.labels.is_everything())
+    }
+
+    /// An object of the resource is meant.
+    pub fn matches_object(&self, resource: &Resource, object: &Value) -> bool {
+        let is_named = self.name.as_ref().is_none_or(|name| name == meta::name(object));
+        is_named
+            && self.labels.matches_object(object)
+            && self.fields.matches(|field| match field {
+                "metadata.name" => meta::name(object).to_string(),
+                "metadata.namespace" => meta::namespace(object).to_string(),
+                field => resource.behaviour.field(object, field).unwrap_or_default(),
+            })
     }
 
     /// The object is meant. Its bytes are decoded only as far as the selectors ask.

@@ -12,6 +12,7 @@ use store::{Entry, Precondition};
 
 use super::protobuf;
 use crate::accept::{self, Form, Format};
+use crate::convert;
 use crate::handler::Context;
 use crate::plugin::{Admit, Hold, Operation};
 use crate::state::State;
@@ -122,25 +123,32 @@ impl<'a> Target<'a> {
     /// A stored object in the version of the URL, with its resourceVersion.
     ///
     /// # Errors
-    /// 500 where the bytes are no object.
-    pub fn present(&self, entry: &store::Entry) -> Result<Value> {
-        let object = storage::decode(entry)?;
-        Ok(match &self.resource.storage {
-            Some(_) => self.resource.behaviour.to_served(object),
-            None => object,
-        })
+    /// 500 where the bytes are no object, or cannot be converted.
+    pub async fn present(&self, entry: &Entry) -> Result<Value> {
+        convert::one_to_served(&self.state().caller, self.resource, storage::decode(entry)?).await
+    }
+
+    /// The same for several at once.
+    ///
+    /// # Errors
+    /// See [`Target::present`].
+    pub async fn present_all(&self, entries: &[Entry]) -> Result<Vec<Value>> {
+        let objects = entries.iter().map(storage::decode).collect::<Result<Vec<Value>>>()?;
+        convert::to_served(&self.state().caller, self.resource, objects).await
     }
 
     /// An object of the URL's version as stored bytes.
     ///
     /// # Errors
-    /// 422 for one that is nested too deep to be read again.
-    pub fn to_bytes(&self, object: &Value) -> Result<bytes::Bytes> {
+    /// 422 for one that is nested too deep to be read again; 500 where it cannot be converted.
+    pub async fn to_bytes(&self, object: &Value) -> Result<Bytes> {
         storage::check_depth(object)?;
-        Ok(match &self.resource.storage {
-            Some(_) => storage::encode(&self.resource.behaviour.to_stored(object.clone())),
-            None => storage::encode(object),
-        })
+        if self.resource.storage.is_none() {
+            return Ok(storage::encode(object));
+        }
+        let stored = convert::to_stored(&self.state().caller, self.resource, object.clone()).await?;
+        storage::check_depth(&stored)?;
+        Ok(storage::encode(&stored))
     }
 
     /// Asks every admission plugin to change the object.

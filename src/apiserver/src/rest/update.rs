@@ -99,9 +99,9 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     match changed {
         Err(status) if status.code() == 404 && target.resource.update_creates && target.subresource.is_none() => {
             let written = make(target, object, &options).await?;
-            finish::written(target, StatusCode::CREATED, &written)
+            finish::written(target, StatusCode::CREATED, &written).await
         }
-        changed => finish::written(target, StatusCode::OK, &changed?),
+        changed => finish::written(target, StatusCode::OK, &changed?).await,
     }
 }
 
@@ -149,7 +149,7 @@ pub async fn transact(
     let options_value = options.value(options_kind);
     for _ in 0..ATTEMPTS {
         let entry = store.get(&key).await.map_err(storage::failure)?.ok_or_else(|| target.not_found())?;
-        let old = target.present(&entry)?;
+        let old = target.present(&entry).await?;
         let changed = change(&old)?;
         let pinned = changed.pinned;
         match step(target, options, &options_value, &entry, &old, changed).await? {
@@ -216,7 +216,7 @@ async fn step(
     if options.dry_run {
         return Ok(Some(Written::Dry(object)));
     }
-    let bytes = target.to_bytes(&object)?;
+    let bytes = target.to_bytes(&object).await?;
     if bytes == entry.value || managed::changes_nothing(&object, old) {
         // Nothing changed: no new revision, no event.
         return Ok(Some(Written::Stored(entry.clone())));

@@ -26,12 +26,14 @@ use super::target::Target;
 use crate::accept::{Form, Format};
 use crate::body::Body;
 use crate::body::{BoxError, JSON, PROTOBUF};
+use crate::convert;
 use crate::handler::LongRunning;
 use crate::request::Query;
 use crate::served::Held;
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
+use crate::webhook::Caller;
 
 /// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that clients spread over servers.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
@@ -159,9 +161,16 @@ async fn begin(
         Start::Objects { not_older_than, marked } => {
             let at = not_older_than.map_or(At::Newest, At::NotOlderThan);
             let page = Page { at, limit: None, after: None };
-            let Found { entries, revision, .. } = list::find(target, &shaper.selection, &page).await?;
-            for entry in &entries {
-                pending.push_back(shaper.line("ADDED", entry, entry.mod_revision)?);
+            let found: Found = list::find(target, &shaper.selection, &page).await?;
+            let revision = found.revision;
+            if convert::webhook(target.resource).is_some() {
+                for object in found.present(target).await? {
+                    pending.push_back(shaper.shown("ADDED", object)?);
+                }
+            } else {
+                for entry in &found.entries {
+                    pending.push_back(shaper.line("ADDED", entry, entry.mod_revision)?);
+                }
             }
             if marked {
                 pending.push_back(shaper.bookmark(revision, true));
@@ -207,33 +216,37 @@ impl Stream {
                 }
                 () = shutdown.cancelled() => return self.end(),
                 () = self.shaper.resource.ended() => {
-                    self.drain();
+                    self.drain().await;
                     return self.end();
                 }
             };
-            self.take(item);
-            self.drain();
+            self.take(item).await;
+            self.drain().await;
         }
     }
 
     /// Takes what is ready into the same chunk.
-    fn drain(&mut self) {
+    async fn drain(&mut self) {
         let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
         while size < CHUNK_BYTES
             && let Some(watch) = self.watch.as_mut()
             && let Some(item) = watch.next().now_or_never()
         {
-            self.take(item);
+            self.take(item).await;
             size = self.pending.iter().map(Bytes::len).sum();
         }
     }
 
-    fn take(&mut self, item: std::result::Result<WatchItem, Error>) {
+    async fn take(&mut self, item: std::result::Result<WatchItem, Error>) {
         match item {
             Ok(WatchItem::Progress(revision)) => self.seen = self.seen.max(revision),
             Ok(WatchItem::Event(event)) => {
                 self.seen = self.seen.max(event.revision);
-                match self.shaper.event(&event) {
+                let shaped = match convert::webhook(&self.shaper.resource) {
+                    Some(_) => self.shaper.converted_event(&self.state.caller, &event).await,
+                    None => self.shaper.event(&event),
+                };
+                match shaped {
                     Ok(Some(line)) => {
                         self.told = event.revision;
                         self.state.metrics.watch_event();
@@ -319,6 +332,26 @@ impl Shaper {
         }
     }
 
+    /// The same where a webhook converts objects, which may change what selectors ask for.
+    async fn converted_event(&mut self, caller: &Caller, event: &Event) -> Result<Option<Bytes>> {
+        let at = |entry: &Arc<Entry>| storage::decode_at(&entry.value, event.revision);
+        let stored = [&event.previous, &event.current].map(|entry| entry.as_ref().map(at));
+        let is_there = stored.each_ref().map(Option::is_some);
+        let stored = stored.into_iter().flatten().collect::<Result<Vec<Value>>>()?;
+        let mut converted = convert::to_served(caller, &self.resource, stored).await?.into_iter();
+        let [previous, current] = is_there.map(|is_there| is_there.then(|| converted.next()).flatten());
+        let is_meant = |object: &Option<Value>| {
+            object.as_ref().is_some_and(|object| self.selection.matches_object(&self.resource, object))
+        };
+        let (type_, object) = match (is_meant(&previous), is_meant(&current)) {
+            (false, false) => return Ok(None),
+            (false, true) => ("ADDED", current),
+            (true, true) => ("MODIFIED", current),
+            (true, false) => ("DELETED", previous),
+        };
+        object.map(|object| self.shown(type_, object)).transpose()
+    }
+
     fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
         if self.form == Form::Object && self.format == Format::Json && self.resource.storage.is_none() {
             let mut line = Vec::with_capacity(entry.value.len() + 96);
@@ -333,11 +366,16 @@ impl Shaper {
         if self.resource.storage.is_some() {
             object = self.resource.behaviour.to_served(object);
         }
+        self.shown(type_, object)
+    }
+
+    /// The event of an object that is as the resource has it.
+    fn shown(&mut self, type_: &str, object: Value) -> Result<Bytes> {
         let shaped = match self.form {
             Form::Object => object,
             Form::Metadata => table::partial_object_metadata(&object),
             Form::Table => {
-                let metadata = json!({"resourceVersion": revision.to_string()});
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
                 let row = shape::row(&self.resource, object, self.include);
                 self.table(metadata, vec![row])
             }

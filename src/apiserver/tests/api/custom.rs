@@ -245,19 +245,6 @@ async fn versions_share_their_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_done_is_refused() {
-    let server = start().await;
-    let webhook =
-        "{strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: 'https://a.example.com/'}}}";
-    let converted =
-        CRONTABS.replace("  scope: Namespaced\n", &format!("  scope: Namespaced\n  conversion: {webhook}\n"));
-    let file = server.file("converted.yaml", &converted);
-    let refused = server.kubectl_fails(&["create", "-f", &file]).await;
-    assert!(refused.contains("conversion by webhook is not done by this server"), "{refused}");
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_definition_that_never_got_its_names_takes_nothing_with_it() {
     const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
     let server = start().await;

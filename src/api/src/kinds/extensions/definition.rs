@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::jsonpath::JsonPath;
 use machinery::names;
@@ -262,6 +264,24 @@ fn conversion(conversion: &At<'_>, errors: &mut FieldErrors) {
         webhooks::review_versions(&versions, "conversionReviewVersions", errors);
     } else if webhook.is_set() {
         client.forbidden(errors, "should not be set when strategy is not set to Webhook");
+    }
+}
+
+/// What is wrong with the authorities of a conversion webhook, unless `old` has the same: objects could not be read.
+pub(super) fn authorities(object: &Value, old: Option<&Value>) -> FieldErrors {
+    let field = "spec.conversion.webhook.clientConfig.caBundle";
+    let (bundle, path) =
+        (At::root(object).at(field), Path::new("spec").child("conversion").child("webhookClientConfig"));
+    if bundle.text().is_empty() || old.is_some_and(|old| read::at(old, field) == bundle.value) {
+        return FieldErrors::new();
+    }
+    let pem = STANDARD.decode(bundle.text()).unwrap_or_default();
+    match String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+        true => FieldErrors::new(),
+        false => {
+            let wrong = "unable to load root certificates: unable to parse bytes as PEM block";
+            vec![FieldError::invalid(&path.child("caBundle"), bundle.text(), wrong)]
+        }
     }
 }
 

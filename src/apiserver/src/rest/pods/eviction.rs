@@ -79,10 +79,11 @@ async fn mark(pods: &Target<'_>, deletion: &DeleteOptions) -> Result<()> {
     let store = &pods.state().store;
     for _ in 0..ATTEMPTS {
         let entry = store.get(&pods.key(pods.name)).await.map_err(storage::failure)?.ok_or_else(|| pods.not_found())?;
-        let pod = pods.present(&entry)?;
+        let pod = pods.present(&entry).await?;
         delete::check_preconditions(pods, &pod, pods.name, deletion)?;
         let marked = disrupted(pod, Timestamp::now());
-        match store.put(&entry.key, pods.to_bytes(&marked)?, Precondition::Revision(entry.mod_revision)).await {
+        let bytes = pods.to_bytes(&marked).await?;
+        match store.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision)).await {
             Ok(_) => return Ok(()),
             Err(Error::Conflict { .. }) => {}
             Err(error) => return Err(storage::failure(error)),
