@@ -35,6 +35,7 @@ pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
+pub mod storage_migration;
 
 pub use common::error::Error;
 
@@ -137,6 +138,9 @@ pub const CONTROLLERS: &[Controller] = &[
     }),
     ("resource-quota", "resourcequota-controller", |shared| Box::pin(quota::run(shared))),
     ("statefulset", "statefulset-controller", |shared| Box::pin(statefulset::run(shared))),
+    ("storage-version-migrator", "storage-version-migrator-controller", |shared| {
+        Box::pin(storage_migration::run(shared))
+    }),
     ("ttl-after-finished", "ttl-after-finished-controller", |shared| Box::pin(job_ttl::run(shared))),
     ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
     ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),

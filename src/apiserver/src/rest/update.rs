@@ -217,7 +217,8 @@ async fn step(
         return Ok(Some(Written::Dry(object)));
     }
     let bytes = target.to_bytes(&object).await?;
-    if bytes == entry.value || managed::changes_nothing(&object, old) {
+    if bytes == entry.value || storage::is_stored_alike(&bytes, &entry.value) && managed::changes_nothing(&object, old)
+    {
         // Nothing changed: no new revision, no event.
         return Ok(Some(Written::Stored(entry.clone())));
     }

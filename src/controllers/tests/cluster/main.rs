@@ -5,6 +5,7 @@ mod accounts;
 mod budgets;
 mod garbage;
 mod jobs;
+mod migrations;
 mod nodes;
 mod quotas;
 mod services;
