@@ -10,6 +10,7 @@ mod env;
 pub mod matching;
 mod scope;
 mod validate;
+pub(crate) mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use matching::{Constraints, Selects};
 
 pub use answers::Answers;
 pub use validate::{Annotation, Denial, Verdict};
+pub use webhook::Webhook;
 
 /// What an evaluation is about. Objects that are not there are `null`.
 pub struct Input<'a> {

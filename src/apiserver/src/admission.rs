@@ -15,6 +15,7 @@ pub mod runtime_class;
 pub mod service_account;
 pub mod tolerations;
 pub mod validating_policy;
+pub mod webhooks;
 
 use machinery::gvk::GroupResource;
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! What the server asks of policy: who is it, may they, may the object. Only traits and what is passed to them;
 //! what implements them lives in `authn`, `authz` and `admission`.
 
+mod rounds;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,9 @@ use serde_json::Value;
 use crate::request::{Attributes, Query, User};
 use crate::served::Served;
 use crate::status::{Result, Status};
+use crate::webhook::Caller;
+
+pub use rounds::Rounds;
 
 /// Which certificate authority a client's certificate chains to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +104,6 @@ pub enum Operation {
 }
 
 /// What admission is told besides the object.
-#[derive(Debug)]
 pub struct Admit<'a> {
     /// What is served.
     pub served: &'a Served,
@@ -121,12 +125,16 @@ pub struct Admit<'a> {
     pub name: &'a str,
     /// The object before: of update and delete.
     pub old: Option<&'a Value>,
-    /// CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, or the query of a connect as an object.
+    /// CreateOptions, UpdateOptions (of patches too) or DeleteOptions; `null` of a connect, which is its own options.
     pub options: &'a Value,
     /// Nothing will be kept: no side effects.
     pub dry_run: bool,
     /// Where warnings for the client go.
     pub warnings: &'a Warnings,
+    /// Whether the object is changed for the first time or once more.
+    pub rounds: &'a Rounds,
+    /// Calls webhooks.
+    pub caller: &'a Caller,
 }
 
 /// Warnings for the client, sent as `Warning` headers.
@@ -149,7 +157,8 @@ impl Warnings {
     }
 }
 
-/// Changes and checks objects on their way to the store. `admit` of every plugin runs before `validate` of any;
+/// Changes and checks objects on their way to the store. `admit` of every plugin runs before `validate` of any, and once
+/// more for all where what users have written has changed the object ([`Rounds`]);
 /// schema defaults and checks and the kind's own validation run in between, `hold` last.
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
@@ -159,7 +168,7 @@ pub trait Admission: Send + Sync + 'static {
     /// Is asked about this operation.
     fn handles(&self, operation: Operation) -> bool;
 
-    /// Changes the object. Not called for Delete and Connect.
+    /// Changes the object, or the options of a connection. Not called for Delete.
     ///
     /// # Errors
     /// What refuses the request.

@@ -20,6 +20,7 @@ use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccount;
 use crate::admission::tolerations::DefaultTolerationSeconds;
 use crate::admission::validating_policy::{Policies, ValidatingPolicies};
+use crate::admission::webhooks::{Cluster, MutatingWebhooks, ValidatingWebhooks};
 use crate::authn::bootstrap_token::BootstrapTokens;
 use crate::authn::certificate::Certificates;
 use crate::authn::discovery;
@@ -77,6 +78,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     let roles: Followed<Roles> = Followed::start(&store).await?;
     let references: Followed<References> = Followed::start(&store).await?;
     let policies: Followed<Policies> = Followed::start(&store).await?;
+    let configurations = (Followed::start(&store).await?, Followed::start(&store).await?);
     aggregate::start(&store);
     let live = Live::new(store);
     let tokens = tokens(&live, &clock, &issuer, &verifiers);
@@ -95,7 +97,12 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     Ok(Plugins {
         authenticators,
         anonymous: true,
-        admission: admission(&live, &authorizer, &roles, policies),
+        admission: {
+            let cluster = Arc::new(Cluster { live: live.clone(), authorizer: authorizer.clone() });
+            let mutating = MutatingWebhooks { configurations: configurations.0, cluster: cluster.clone() };
+            let validating = ValidatingWebhooks { configurations: configurations.1, cluster };
+            admission(&live, &authorizer, &roles, policies, (mutating, validating))
+        },
         reviewers: reviewers(tokens, token_requests, &authorizer, roles),
         authorizer,
         documents: discovery::documents(&issuer, &settings.server_url, &verifiers),
@@ -125,6 +132,7 @@ fn admission(
     authorizer: &Arc<dyn Authorizer>,
     roles: &Followed<Roles>,
     policies: Followed<Policies>,
+    webhooks: (MutatingWebhooks, ValidatingWebhooks),
 ) -> Vec<Arc<dyn Admission>> {
     let validating = ValidatingPolicies { policies, live: live.clone(), authorizer: authorizer.clone() };
     let escalation = Escalation { roles: roles.clone(), authorizer: authorizer.clone(), live: live.clone() };
@@ -142,7 +150,9 @@ fn admission(
         Arc::new(CertificateAdmission(authorizer.clone())),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),
+        Arc::new(webhooks.0),
         Arc::new(validating),
+        Arc::new(webhooks.1),
         Arc::new(ResourceQuota::new(live.clone())),
     ]
 }

@@ -7,6 +7,7 @@
 mod connect;
 mod endpoint;
 mod failure;
+pub mod figures;
 pub mod resolve;
 mod tls;
 
@@ -28,6 +29,7 @@ use crate::live::Live;
 
 pub use endpoint::{Endpoint, Identity, Reach};
 pub use failure::Failure;
+use figures::Figures;
 
 /// An answer that is larger is none.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -44,6 +46,8 @@ pub struct Caller {
     /// Endpoints that others than this host's operator chose may be on its own addresses.
     is_local_allowed: bool,
     lines: Mutex<HashMap<Endpoint, Arc<Line>>>,
+    /// What is counted of admission webhooks.
+    pub figures: Figures,
 }
 
 /// What is kept of an endpoint between calls.
@@ -61,7 +65,7 @@ struct Idle {
 impl Caller {
     /// A caller that finds services in the store behind `live`. `is_local_allowed` is [`crate::Config::local_targets`].
     pub fn new(live: Live, is_local_allowed: bool) -> Self {
-        Self { live, is_local_allowed, lines: Mutex::default() }
+        Self { live, is_local_allowed, lines: Mutex::default(), figures: Figures::default() }
     }
 
     /// Posts a review and answers with what comes back. `bearer` is a token that proves who calls. After `limit` it is

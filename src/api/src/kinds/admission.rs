@@ -1,7 +1,7 @@
 //! Webhook configurations and admission policies: checked, stored and served.
 //!
-//! Webhooks are not called and mutating policies not evaluated, and what would have to be is refused when it is made:
-//! whoever relies on it must not believe that it is done. Expressions are `crate::policy`'s.
+//! Mutating policies are not evaluated, and a binding that would have them be is refused when it is made: whoever relies
+//! on it must not believe that it is done. Expressions are `crate::policy`'s.
 
 pub(in crate::kinds) mod matching;
 mod policies;
@@ -26,16 +26,8 @@ pub static WEBHOOKS: Simple = Simple {
     cells: |object, now| vec![name(object), read::list(object, "webhooks").len().into(), age(object, now)],
     has_generation: true,
     validate: webhooks::validate,
-    validate_new: |object| {
-        let mut errors = FieldErrors::new();
-        let webhooks = At::root(object).at("webhooks");
-        if !read::list(object, "webhooks").is_empty() {
-            let why = "this version calls no webhooks, so that what they are for would not be done: use what the server \
-                       checks itself (Pod Security labels, quotas, limit ranges) and leave the configuration out";
-            webhooks.forbidden(&mut errors, why);
-        }
-        errors
-    },
+    validate_new: policy::webhook::check,
+    validate_update: policy::webhook::check_changed,
     ..Simple::PLAIN
 };
 

@@ -53,7 +53,7 @@ impl Common {
     ///
     /// # Errors
     /// What could not be evaluated, where that refuses the request.
-    fn is_met(&self, scope: &Scope<'_, '_>) -> Result<bool, String> {
+    pub(super) fn is_met(&self, scope: &Scope<'_, '_>) -> Result<bool, String> {
         scope.set_budget(MATCH_CONDITIONS_COST_LIMIT);
         let mut errors = Vec::new();
         for (_, condition) in &self.conditions {

@@ -108,8 +108,34 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The request's own resource and the one at a place, where the request's objects are converted to be seen there.
+    pub fn converted(&self, place: usize) -> Option<(&'a Resource, &'a Resource)> {
+        match (self.resources.first(), self.resources.get(place)) {
+            (Some(own), Some(to)) if place > 0 && *own.kind == self.request.kind.kind => Some((own, to)),
+            _ => None,
+        }
+    }
+
+    /// The resource at one of the places; none where it is not served.
+    pub fn resource(&self, place: usize) -> Option<&'a Resource> {
+        self.resources.get(place).copied()
+    }
+
+    /// An object of the resource at one of the places as the request's own resource has it.
+    pub fn back(&self, place: usize, object: Value) -> Value {
+        match (self.resources.first(), self.resources.get(place)) {
+            (Some(own), Some(from)) if place > 0 && *own.kind == self.request.kind.kind => convert(from, own, &object),
+            _ => object,
+        }
+    }
+
     /// The request and its objects as the resource at one of the places has them.
     pub fn at(&self, place: usize) -> At {
+        self.at_with(place, self.object)
+    }
+
+    /// The same with the object as it has become since.
+    pub fn at_with(&self, place: usize, object: &Value) -> At {
         let own = &self.request.kind;
         let converted = |object: &Value| match (self.resources.first(), self.resources.get(place)) {
             // Of subresources with a kind of their own there is one version.
@@ -125,7 +151,7 @@ impl<'a> View<'a> {
         let at = self.places.get(place).or(self.places.first());
         let resource = at.map_or(self.request.group_version, |place| &place.group_version);
         At {
-            object: converted(self.object),
+            object: converted(object),
             old_object: converted(self.old_object),
             request: admission_request(self.request, &kind, resource),
         }
@@ -166,7 +192,8 @@ fn convert(from: &Resource, to: &Resource, object: &Value) -> Value {
     if to.storage.is_some() { to.behaviour.to_served(stored) } else { stored }
 }
 
-fn operation(operation: Operation) -> &'static str {
+/// `CREATE`
+pub fn operation(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "CREATE",
         Operation::Update => "UPDATE",

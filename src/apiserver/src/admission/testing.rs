@@ -8,10 +8,11 @@ use store::embedded::{Embedded, Options};
 use store::{Precondition, Store};
 
 use crate::live::{Live, prefix, text};
-use crate::plugin::{Admission, Admit, Hold, Operation, Warnings};
+use crate::plugin::{Admission, Admit, Hold, Operation, Rounds, Warnings};
 use crate::request::User;
 use crate::served::Served;
 use crate::status::Status;
+use crate::webhook::Caller;
 
 /// A store in a temporary folder.
 pub(crate) struct Cluster {
@@ -49,17 +50,21 @@ pub(crate) struct Asked {
     pub(crate) user: User,
     pub(crate) group: &'static str,
     pub(crate) resource: &'static str,
+    pub(crate) kind: &'static str,
     pub(crate) subresource: &'static str,
     pub(crate) namespace: &'static str,
     pub(crate) name: String,
     pub(crate) old: Option<Value>,
+    pub(crate) rounds: Rounds,
 }
 
 impl Asked {
     /// Passes the request on, of an object that is called `name` where the request names none.
     async fn with<T>(&self, name: &str, pass: impl AsyncFnOnce(&Admit<'_>) -> T) -> T {
         let group_version = GroupVersion::new(self.group, "v1");
-        let kind = GroupVersionKind { group_version: group_version.clone(), kind: "Kind".to_string() };
+        let kind = GroupVersionKind { group_version: group_version.clone(), kind: self.kind.to_string() };
+        let nowhere = Cluster::new();
+        let caller = Caller::new(nowhere.live.clone(), true);
         let (options, warnings, served) = (json!({}), Warnings::default(), Served::default());
         let request = Admit {
             served: &served,
@@ -75,6 +80,8 @@ impl Asked {
             options: &options,
             dry_run: false,
             warnings: &warnings,
+            rounds: &self.rounds,
+            caller: &caller,
         };
         pass(&request).await
     }
@@ -87,10 +94,12 @@ pub(crate) fn create(group: &'static str, resource: &'static str, namespace: &'s
         user: User::new("ann", &[]),
         group,
         resource,
+        kind: "Kind",
         subresource: "",
         namespace,
         name: String::new(),
         old: None,
+        rounds: Rounds::default(),
     }
 }
 
@@ -103,8 +112,11 @@ pub(crate) async fn run(plugin: &dyn Admission, asked: &Asked, object: Option<Va
     let name = object.as_ref().map(|object| text(object, "/metadata/name").to_string()).unwrap_or_default();
     asked
         .with(&name, async |request| {
-            if let Some(object) = &mut object {
+            while let Some(object) = &mut object {
                 plugin.admit(request, object).await?;
+                if !asked.rounds.begin_second() {
+                    break;
+                }
             }
             plugin.validate(request, object.as_ref()).await?;
             if let Some(object) = &object {

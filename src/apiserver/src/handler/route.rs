@@ -61,6 +61,7 @@ async fn metrics(context: &Context) -> Result<Response<Body>> {
         objects.push((resource.group_resource().to_string(), count));
     }
     let revision = store.revision().await.map_err(crate::storage::failure)?;
-    let text = context.state.metrics.render(&objects, revision);
+    let mut text = context.state.metrics.render(&objects, revision);
+    context.state.caller.figures.render(&mut text);
     Ok(body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }

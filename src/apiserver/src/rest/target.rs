@@ -14,7 +14,7 @@ use super::protobuf;
 use crate::accept::{self, Form, Format};
 use crate::convert;
 use crate::handler::Context;
-use crate::plugin::{Admit, Hold, Operation};
+use crate::plugin::{Admit, Hold, Operation, Rounds};
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
@@ -151,17 +151,22 @@ impl<'a> Target<'a> {
         Ok(storage::encode(&stored))
     }
 
-    /// Asks every admission plugin to change the object.
+    /// Asks every admission plugin to change the object, and once more where what users have written has changed it.
     ///
     /// # Errors
     /// What the first that refuses answers.
     pub async fn admit(&self, facts: &Facts<'_>, object: &mut Value) -> Result<()> {
-        for plugin in &self.state().plugins.admission {
-            if plugin.handles(facts.operation) {
-                plugin.admit(&self.admission(facts), object).await?;
+        let rounds = Rounds::default();
+        loop {
+            for plugin in &self.state().plugins.admission {
+                if plugin.handles(facts.operation) {
+                    plugin.admit(&Admit { rounds: &rounds, ..self.admission(facts) }, object).await?;
+                }
+            }
+            if !rounds.begin_second() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Asks every admission plugin whether the object may be.
@@ -232,6 +237,8 @@ impl<'a> Target<'a> {
             options: facts.options,
             dry_run: facts.dry_run,
             warnings: &self.context.warnings,
+            rounds: Rounds::only(),
+            caller: &self.state().caller,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The real server with a cluster's real policy, driven over TLS by the real kubectl with the credentials people and
 //! hosts have.
 
+mod conversion;
+mod hooks;
 mod pod_security;
 mod policies;
 mod support;
+mod webhooks;
 
 use serde_json::{Value, json};
 use support::{Cluster, eventually};

@@ -73,6 +73,15 @@ fn issue(folder: &Path, issuer: &Issuer<'static, Key>, name: &str, groups: &[&st
 impl Cluster {
     /// Starts a server with everything a cluster has and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// The same of a server that calls webhooks on this host.
+    pub async fn start_local() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(local_targets: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path();
         let ca_key = Key::generate().expect("a key");
@@ -100,7 +109,7 @@ impl Cluster {
             service_cidr: "10.43.0.0/16".parse().expect("a network"),
             node_port_range: 30000..=32767,
             kubelet_client: None,
-            local_targets: false,
+            local_targets,
             proxy_client: None,
             limits: Limits::default(),
         };

@@ -171,14 +171,22 @@ fn webhooks() {
                 ),
             ],
         );
-        let object = json!({"metadata": {"name": "x"}, "webhooks": [webhook]});
-        let refused: Vec<String> =
-            resource(plural).behaviour.validate_new(&object).iter().map(ToString::to_string).collect();
-        assert!(
-            refused.len() == 1 && refused[0].starts_with("webhooks: Forbidden: this version calls no webhooks"),
-            "{refused:?}"
-        );
-        assert!(resource(plural).behaviour.validate_new(&json!({"webhooks": []})).is_empty());
+        // Conditions are compiled when they are written, and when they are changed.
+        let conditioned = |expression: &str| {
+            let conditions = json!([{"name": "a", "expression": expression}]);
+            with(sound.clone(), &[("/webhooks/0/matchConditions", conditions)])
+        };
+        let behaviour = &resource(plural).behaviour;
+        assert!(behaviour.validate_new(&conditioned("object.metadata.name != 'skip-me'")).is_empty());
+        let refused = behaviour.validate_new(&conditioned("... [] bad expression"));
+        let text = refused[0].to_string();
+        assert!(text.starts_with("webhooks[0].matchConditions[0].expression: Invalid value:"), "{text}");
+        assert!(refused.len() == 1 && text.contains("compilation failed"), "{refused:?}");
+        let number = behaviour.validate_new(&conditioned("1"));
+        assert!(number[0].to_string().ends_with("must evaluate to bool"), "{number:?}");
+        let broken = conditioned("params.a");
+        assert!(behaviour.validate_update(&broken, &broken).is_empty());
+        assert_eq!(behaviour.validate_update(&broken, &sound).len(), 1);
     }
 }
 
@@ -675,4 +683,26 @@ fn rules_of_custom_resources_have_to_compile() {
     assert_eq!(texts(behaviour.validate_update(&wrong, &good)), [expected]);
     // What is kept already does not stand in the way of other changes.
     assert_eq!(texts(behaviour.validate_update(&wrong, &wrong)), Vec::<String>::new());
+}
+
+#[test]
+fn the_authorities_of_a_conversion_webhook_are_certificates() {
+    let with_bundle = |bundle: &str| {
+        json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://a.example.com/", "caBundle": bundle}}}}})
+    };
+    let behaviour = &resource("customresourcedefinitions").behaviour;
+    let found = |errors: machinery::field::FieldErrors| -> Vec<String> {
+        let texts = errors.iter().map(ToString::to_string);
+        texts.filter(|text| text.contains("caBundle")).collect()
+    };
+    let none = with_bundle("bm9uZQ==");
+    assert_eq!(
+        found(behaviour.validate_new(&none)),
+        ["spec.conversion.webhookClientConfig.caBundle: Invalid value: \"bm9uZQ==\": unable to load root \
+             certificates: unable to parse bytes as PEM block"]
+    );
+    assert_eq!(found(behaviour.validate_update(&none, &none)), Vec::<String>::new());
+    assert_eq!(found(behaviour.validate_update(&none, &with_bundle(""))).len(), 1);
+    assert!(found(behaviour.validate_new(&with_bundle("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"))).is_empty());
 }

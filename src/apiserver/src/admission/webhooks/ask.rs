@@ -1,0 +1,132 @@
+//! Asking one webhook about one request.
+
+use std::time::{Duration, Instant};
+
+use api::policy::Input;
+use api::policy::matching::Requested;
+use serde_json::Value;
+
+use super::configurations::Hook;
+use super::group_resource;
+use super::policies::{self, View};
+use super::review::{self, Answer};
+use crate::convert;
+use crate::plugin::Admit;
+use crate::status::{Result, Status};
+use crate::webhook::figures::{Call, Step};
+
+/// A request as one webhook sees it.
+pub struct Shown {
+    /// As which of its resource's versions.
+    pub place: usize,
+    /// The object in that version; `null` where there is none.
+    pub object: Value,
+    /// The object before.
+    pub old_object: Value,
+    /// The AdmissionRequest, without uid and objects.
+    pub request: Value,
+}
+
+impl Shown {
+    /// What conditions are evaluated with.
+    pub fn input<'i>(&'i self, view: &'i View<'_>) -> Input<'i> {
+        Input {
+            object: &self.object,
+            old_object: &self.old_object,
+            request: &self.request,
+            namespace: view.namespace(),
+            params: &Value::Null,
+            request_resource: &view.request_resource,
+            answers: &view.answers,
+        }
+    }
+}
+
+/// The request and its objects in one of the versions, converted by the resource's own webhook where it has one.
+///
+/// # Errors
+/// 500 where an object cannot be converted.
+pub async fn shown(view: &View<'_>, place: usize, request: &Admit<'_>) -> Result<Shown> {
+    let at = view.at(place);
+    let mut shown = Shown { place, object: at.object, old_object: at.old_object, request: at.request };
+    if let Some((own, to)) = view.converted(place)
+        && convert::webhook(own).is_some()
+    {
+        let Requested { object, old_object, .. } = view.requested();
+        shown.object = convert::between(request.caller, own, to, object).await?;
+        shown.old_object = convert::between(request.caller, own, to, old_object).await?;
+    }
+    Ok(shown)
+}
+
+/// What became of asking.
+pub enum Asked {
+    /// The request goes on, with the object patched where it says so.
+    Allowed(Option<Value>),
+    /// It could not be asked, which does not matter to its configuration.
+    Ignored,
+    /// The request is refused.
+    Refused(Status),
+}
+
+/// Why a webhook does not say what it should, and the code that this counts as.
+struct Failed {
+    why: String,
+    code: u16,
+}
+
+/// Asks a webhook.
+pub async fn ask(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) -> Asked {
+    let name = hook.webhook.name();
+    let figures = &request.caller.figures;
+    let call = Call { name, step, operation: policies::operation(request.operation) };
+    let began = Instant::now();
+    if request.dry_run && !hook.webhook.allows_dry_run {
+        figures.internal_error(&call, began.elapsed());
+        return Asked::Refused(Status::bad_request(format!("admission webhook {name:?} does not support dry run")));
+    }
+    match exchange(hook, request, shown, step).await {
+        Ok(answer) => {
+            note(hook, request, &answer);
+            if answer.is_allowed {
+                figures.answered(&call, began.elapsed());
+                return Asked::Allowed(answer.patch);
+            }
+            let status = review::refusal(name, &answer.result);
+            figures.refused(&call, began.elapsed(), status.code());
+            Asked::Refused(status)
+        }
+        Err(Failed { why, code }) => {
+            let text = format!("failed calling webhook {name:?}: {why}");
+            figures.failed(&call, began.elapsed(), code, hook.webhook.ignores_failures());
+            if hook.webhook.ignores_failures() {
+                tracing::warn!(configuration = hook.configuration, "{text}; the request goes on");
+                return Asked::Ignored;
+            }
+            tracing::warn!(configuration = hook.configuration, "{text}; the request is refused");
+            Asked::Refused(Status::internal(text))
+        }
+    }
+}
+
+async fn exchange(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) -> std::result::Result<Answer, Failed> {
+    let failed = |what: &str, why: &dyn std::fmt::Display, code| Failed { why: format!("{what}: {why}"), code };
+    let review = review::review(&hook.webhook.review_versions, shown)
+        .map_err(|why| failed("could not create admission objects", &why, 400))?;
+    let endpoint = hook.endpoint.as_ref().map_err(|why| failed("could not get REST client", why, 500))?;
+    let limit = Duration::from_secs(hook.webhook.timeout_s);
+    let answer = request.caller.post(endpoint, None, &review.body, limit).await;
+    let answer = answer.map_err(|failure| failed("failed to call webhook", &failure, failure.code()))?;
+    let answer = review.answer(&answer, step == Step::Admit);
+    answer.map_err(|why| failed("received invalid webhook response", &why, 503))
+}
+
+/// Passes on what the webhook has to say besides. What is to be audited is lines of the server's log.
+fn note(hook: &Hook, request: &Admit<'_>, answer: &Answer) {
+    answer.warnings.iter().for_each(|warning| request.warnings.add(warning.clone()));
+    let (name, namespace, user) = (request.name, request.namespace, &request.user.name);
+    let resource = group_resource(request);
+    for (key, value) in &answer.annotations {
+        tracing::info!(target: "audit", user, namespace, %resource, name, "{}/{key}: {value}", hook.webhook.name());
+    }
+}
