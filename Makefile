@@ -1,7 +1,7 @@
 # The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down test check crash fmt lint unit e2e e2e-vm bench clean
+.PHONY: help setup build up down test check crash fuzz fmt lint unit e2e e2e-vm bench clean
 
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
@@ -42,6 +42,10 @@ test: ## Format, lints, unit, integration, end to end in labs of their own (all 
 
 crash: ## Kill the store and cut its disk's power, 500 times each (STORE_SEED=1 begins elsewhere)
 	@STORE_ROUNDS=$${STORE_ROUNDS:-500} cargo test --locked -p store --test kill --test power
+
+# SECONDS is looked at only where it was given: shells have a variable of that name.
+fuzz: ## Feed the decoders with made-up bytes (FUZZ=cel SECONDS=600 one of them so long; all for a minute each)
+	@src/xtask/fuzz.sh "$(or $(FUZZ),all)" "$(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)"
 
 e2e: ## The end-to-end drills alone; DRILLS=services chooses
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
