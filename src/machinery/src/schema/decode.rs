@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Definitions, Schema, Type};
+use crate::meta;
 use crate::quantity::Quantity;
 use crate::trail::Trail;
 
@@ -32,7 +33,7 @@ pub enum DecodeError {
     Time(String),
 }
 
-/// Checks that every value has its field's type, and brings quantities into canonical form and times into UTC.
+/// Checks that every value has its field's type, and brings quantities and times into canonical form.
 ///
 /// Run [`super::prune`] first: unknown fields are passed over and nulls taken for absent.
 pub fn decode(value: &mut Value, schema: &Schema, definitions: &Definitions) -> Result<(), DecodeError> {
@@ -73,7 +74,7 @@ impl Decoder<'_> {
             (Type::String { format }, _) => match format.as_deref() {
                 Some("quantity") if value.is_string() || value.is_number() => return quantity(value),
                 Some("byte") if value.is_string() => return base64_text(value.as_str().unwrap_or_default()),
-                Some("date-time") if value.is_string() => return time(value),
+                Some("date-time") if value.is_string() => return time(value, schema),
                 _ if value.is_string() => return Ok(()),
                 _ => {}
             },
@@ -179,11 +180,16 @@ fn base64_text(text: &str) -> Result<(), DecodeError> {
     }
 }
 
-fn time(value: &mut Value) -> Result<(), DecodeError> {
+/// Clients write as many decimals as they like; what is kept and compared has those of the field's type.
+fn time(value: &mut Value, schema: &Schema) -> Result<(), DecodeError> {
     let Some(text) = value.as_str() else { return Ok(()) };
     let time: Timestamp = text.parse().map_err(|_| DecodeError::Time(text.to_string()))?;
-    if !text.ends_with('Z') {
-        *value = Value::String(time.to_string());
+    let canonical = match &schema.type_ {
+        Type::Reference(name) if name.ends_with(".MicroTime") => meta::format_micro_time(time),
+        _ => meta::format_time(time),
+    };
+    if text != canonical {
+        *value = Value::String(canonical);
     }
     Ok(())
 }

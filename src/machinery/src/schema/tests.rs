@@ -143,3 +143,29 @@ fn what_a_schema_requires_enumerates_and_bounds() {
         ]
     );
 }
+
+#[test]
+fn times_have_the_decimals_of_their_type() {
+    let time = Schema { type_: Type::String { format: Some("date-time".into()) }, ..Schema::default() };
+    let names = ["v1.Time", "v1.MicroTime"];
+    let definitions = Definitions(names.map(|name| (name.into(), time.clone().into())).into());
+    let fields = [("at", reference(names[0])), ("renewed", reference(names[1]))];
+    let fields = fields.map(|(name, schema)| (name.to_string(), schema.into())).into();
+    let type_ = Type::Object { fields, required: Vec::new(), atomic: false };
+    let schema = Schema { type_, ..Schema::default() };
+    for (given, kept) in [
+        (["2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"], ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z"]),
+        (
+            ["2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z"],
+            ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678000Z"],
+        ),
+        (
+            ["2026-01-02T03:04:05.9+01:00", "2026-01-02T04:04:05.1234567+01:00"],
+            ["2026-01-02T02:04:05Z", "2026-01-02T03:04:05.123456Z"],
+        ),
+    ] {
+        let mut value = json!({"at": given[0], "renewed": given[1]});
+        decode(&mut value, &schema, &definitions).unwrap();
+        assert_eq!(value, json!({"at": kept[0], "renewed": kept[1]}));
+    }
+}
