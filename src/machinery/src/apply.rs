@@ -8,6 +8,7 @@
 //! body of any other write.
 
 mod conflict;
+mod declared;
 mod managers;
 mod merge;
 mod remove;
@@ -23,6 +24,7 @@ use crate::meta;
 use crate::schema::{Definitions, Schema};
 
 pub use conflict::{Conflict, Conflicts};
+pub use declared::faults;
 pub use reset::Reset;
 pub use scale::{managers_of_scale, managers_of_workload};
 pub use set::Set;
@@ -88,7 +90,9 @@ pub fn apply(
         return Err(Error::Invalid("metadata.managedFields must be nil".to_string()));
     }
     let walker = Walker { definitions };
-    walker.check_applied(patch, schema).map_err(Error::Invalid)?;
+    if let Some(fault) = declared::first_ambiguity(patch, schema, definitions) {
+        return Err(Error::Invalid(fault));
+    }
     let applier = Applier { walker, schema, operation };
     let mut object = match applier.run(live, patch, force) {
         Err(Error::Conflicts(conflicts)) if operation.manager == KUBECTL => {

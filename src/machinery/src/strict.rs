@@ -94,6 +94,21 @@ pub fn decode_yaml(bytes: &[u8], limit_bytes: usize) -> Result<Decoded, Error> {
     Ok(state.finish(value))
 }
 
+/// The line and the name of the first key that stands twice in one mapping of a YAML document.
+pub fn first_duplicate(bytes: &[u8]) -> Option<(u64, String)> {
+    let mut options = yaml_options();
+    options.duplicate_keys = serde_yaml::DuplicateKeyPolicy::Error;
+    let state = State::default();
+    let node = Node { trail: Trail::Root, depth: 0, state: &state };
+    let read = serde_yaml::with_deserializer_from_slice_with_options(bytes, options, |de| node.deserialize(de));
+    match read.as_ref().err()?.without_snippet() {
+        serde_yaml::Error::DuplicateMappingKey { key, location } => {
+            Some((location.line(), key.clone().unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
+
 /// What unquoted `yes`, `no`, `on`, `off`, `y` and `n` are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Booleans {

@@ -8,7 +8,7 @@ use machinery::strict::Decoded;
 use machinery::{apply as ssa, meta, strict};
 use serde_json::Value;
 
-use super::options::WriteOptions;
+use super::options::{FieldValidation, WriteOptions};
 use super::target::Target;
 use super::update::{Changed, Written, check_name, transact};
 use super::{create, decode, managed};
@@ -92,17 +92,52 @@ pub fn refusal(error: ssa::Error) -> Status {
 
 fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Value> {
     let decoded = parse(bytes)?;
-    let mut found: Vec<String> = decoded.messages().collect();
+    let is_doubtful = !decoded.duplicates.is_empty();
     let mut patch = decoded.value;
     let resource = target.resource;
     decode::set_type(resource, &mut patch)?;
-    let unknown = decode::prune(resource, &mut patch);
-    found.extend(unknown.iter().map(|path| strict::unknown_field(path)));
-    decode::report(target, &resource.kind, found, options.validation)?;
+    check_typed(target, &patch)?;
+    if is_doubtful {
+        report_duplicate(target, bytes, options.validation)?;
+    }
+    decode::prune(resource, &mut patch);
     decode::check_types(resource, &mut patch)?;
     check_name(target, &mut patch)?;
     create::set_place(target, &mut patch)?;
     Ok(patch)
+}
+
+/// Whatever is done about unknown fields elsewhere: nobody could own them. The code is the one that clients know.
+fn check_typed(target: &Target<'_>, patch: &Value) -> Result<()> {
+    let resource = target.resource;
+    let faults = ssa::faults(patch, resource.schema(), resource.definitions());
+    let listed = match faults.as_slice() {
+        [] => return Ok(()),
+        [fault] => fault.clone(),
+        faults => format!("errors:\n  {}", faults.join("\n  ")),
+    };
+    let (group, version) = (&resource.group_version.group, &resource.group_version.version);
+    let message = format!(
+        "failed to create typed patch object ({}/{}; {group}/{version}, Kind={}): {listed}",
+        target.namespace, target.name, resource.kind
+    );
+    Err(Status::new(500, "", message))
+}
+
+/// Refuses or warns of a field that comes twice, with its line.
+fn report_duplicate(target: &Target<'_>, bytes: &Bytes, validation: FieldValidation) -> Result<()> {
+    let Some((line, key)) = strict::first_duplicate(bytes) else { return Ok(()) };
+    let found = format!("line {line}: key {key:?} already set in map");
+    match validation {
+        FieldValidation::Strict => Err(Status::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {found}"
+        ))),
+        FieldValidation::Warn => {
+            target.context.warnings.add(found);
+            Ok(())
+        }
+        FieldValidation::Ignore => Ok(()),
+    }
 }
 
 fn merged(

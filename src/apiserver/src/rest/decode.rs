@@ -46,10 +46,16 @@ pub fn body(headers: &HeaderMap, bytes: &Bytes, limit_bytes: usize) -> Result<De
 /// # Errors
 /// 400 for another kind, a wrong type, or (where strict) unknown and duplicate fields.
 pub fn object(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) -> Result<Value> {
-    let mut found: Vec<String> = decoded.messages().collect();
+    let duplicates: Vec<String> = decoded.messages().collect();
     let mut object = decoded.value;
     set_type(target.resource, &mut object)?;
-    found.extend(complete(target.resource, &mut object)?.iter().map(|path| strict::unknown_field(path)));
+    let unknown = complete(target.resource, &mut object)?;
+    let unknown: Vec<String> = unknown.iter().map(|path| strict::unknown_field(path)).collect();
+    // What custom objects do not know is found after all of them was read.
+    let found = match target.resource.custom() {
+        Some(_) => [duplicates, unknown].concat(),
+        None => [unknown, duplicates].concat(),
+    };
     report(target, &target.resource.kind, found, validation)?;
     Ok(object)
 }
@@ -153,10 +159,10 @@ fn wrong_type(resource: &Resource, error: &schema::DecodeError) -> Status {
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
 }
 
-/// Drops unknown fields of a configuration that is applied, and answers their paths.
-pub fn prune(resource: &Resource, object: &mut Value) -> Vec<String> {
+/// Drops nulls of a configuration that is applied, and what it has beside its schema.
+pub fn prune(resource: &Resource, object: &mut Value) {
     match resource.custom() {
         Some(_) => schema::prune_structural(object, resource.schema(), resource.definitions()),
         None => schema::prune(object, resource.schema(), resource.definitions()),
-    }
+    };
 }

@@ -329,6 +329,18 @@ fn configurations_that_fit_no_object_are_refused() {
     );
     assert!(error(json!({"containers": [{"image": "x"}]})).contains("omits key field \"name\""));
     let (schema, definitions) = fixture::deployment();
+    let spec = json!({"replica": 1, "containers": [{"name": "x", "imagee": "i", "ports": [{"containerPort": 80, "odd": 1}]}, {"name": "x"}]});
+    let found = faults(&json!({"spec": spec, "specc": {}}), &schema, &definitions);
+    assert_eq!(
+        found,
+        [
+            ".spec.containers[name=\"x\"].imagee: field not declared in schema",
+            ".spec.containers[name=\"x\"].ports[containerPort=80,protocol=\"TCP\"].odd: field not declared in schema",
+            ".spec.containers: duplicate entries for key [name=\"x\"]",
+            ".spec.replica: field not declared in schema",
+            ".specc: field not declared in schema",
+        ]
+    );
     let managed = json!({"metadata": {"managedFields": [{}]}});
     let error = apply(None, &managed, &operation("me"), false, &schema, &definitions).unwrap_err();
     assert_eq!(error.to_string(), "metadata.managedFields must be nil");

@@ -142,39 +142,6 @@ impl<'a> Walker<'a> {
         Ok(format!("k:{}", Value::Object(key)))
     }
 
-    /// Refuses lists in which two elements have the same key, or one has none.
-    pub(super) fn check_applied(&self, value: &Value, schema: &Schema) -> Result<(), String> {
-        self.check_at(value, schema).map_err(|(path, message)| format!("{path}: {message}"))
-    }
-
-    fn check_at(&self, value: &Value, schema: &Schema) -> Result<(), (String, String)> {
-        match (self.shape(schema, value), value) {
-            (Shape::Fields(resolved), Value::Object(fields)) => {
-                for (name, value) in fields {
-                    self.check_at(value, Self::field(resolved, name))
-                        .map_err(|(path, message)| (format!(".{name}{path}"), message))?;
-                }
-            }
-            (Shape::Items { items, keys }, Value::Array(list)) => {
-                let mut seen = std::collections::HashSet::new();
-                for (index, value) in list.iter().enumerate() {
-                    let element = self
-                        .element(items, keys, value)
-                        .map_err(|message| (String::new(), format!("element {index}: {message}")))?;
-                    if !seen.insert(element.clone()) {
-                        let mut set = Set::default();
-                        set.items.insert(element, Set::leaf());
-                        let element = set.paths().join("");
-                        return Err((String::new(), format!("duplicate entries for key {element}")));
-                    }
-                    self.check_at(value, items).map_err(|(path, message)| (format!("[{index}]{path}"), message))?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Every field that an object has.
     pub(super) fn field_set(&self, object: &Value, schema: &Schema) -> Set {
         let mut set = self.fields_of(object, schema, Level::Object);

@@ -97,3 +97,11 @@ proptest! {
         prop_assert_eq!(decoded, Decoded { value, duplicates: Vec::new() });
     }
 }
+
+#[test]
+fn the_first_duplicate_is_told_with_its_line() {
+    let yaml = b"a: 1\nb:\n- c: 1\n  d: 2\n  c: 3\na: 2\n";
+    assert_eq!(first_duplicate(yaml), Some((5, "c".to_string())));
+    assert_eq!(first_duplicate(b"{\"a\": 1,\n\"a\": 2}"), Some((2, "a".to_string())));
+    assert_eq!(first_duplicate(b"a: 1\nb: {a: 1}\n"), None);
+}
