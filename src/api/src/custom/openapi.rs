@@ -1,13 +1,32 @@
 //! Schemas of custom resources as components of an OpenAPI document. Version 3 says what the definition says; version
 //! 2 only what clients that validate by it understand.
 
-use machinery::schema::OBJECT_META;
+use std::sync::{Arc, LazyLock};
+
+use machinery::schema::{OBJECT_META, Type};
 use serde_json::{Map, Value, json};
+
+use crate::definitions;
 
 use crate::definitions::openapi::{Dialect, PublishedKind};
 
 /// What version 2 has no words for, or what old clients take wrongly.
 const ONLY_V3: [&str; 6] = ["allOf", "anyOf", "oneOf", "not", "nullable", "x-kubernetes-validations"];
+
+/// A type of which the fields that every object has are explained.
+const MODEL: &str = "io.k8s.api.core.v1.ConfigMap";
+/// What `kubectl explain` says of the fields that every object has: the same as of those of built-in kinds.
+static EVERYWHERE: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| {
+    let known = definitions::closure(MODEL);
+    let model = known.0.get(MODEL);
+    ["apiVersion", "kind", "metadata"].map(|name| {
+        let field = model.and_then(|model| match &model.type_ {
+            Type::Object { fields, .. } => fields.get(name),
+            _ => None,
+        });
+        field.and_then(|field| field.description.clone()).unwrap_or_default()
+    })
+});
 
 /// The component of a kind whose schema is `raw`.
 pub fn component(raw: &Value, kind: PublishedKind<'_>, dialect: Dialect) -> Value {
@@ -20,13 +39,14 @@ pub fn component(raw: &Value, kind: PublishedKind<'_>, dialect: Dialect) -> Valu
     }
     out.entry("type").or_insert("object".into());
     let fields = out.entry("properties").or_insert_with(|| json!({}));
-    fields["apiVersion"] = json!({"type": "string", "description": "The group and version of this object's schema."});
-    fields["kind"] = json!({"type": "string", "description": "The name of this object's kind."});
+    let [api_version, kind_, metadata] = EVERYWHERE.each_ref().map(|text| &**text);
+    fields["apiVersion"] = json!({"type": "string", "description": api_version});
+    fields["kind"] = json!({"type": "string", "description": kind_});
     fields["metadata"] = match dialect {
-        Dialect::V2 => json!({"$ref": format!("#/definitions/{OBJECT_META}"), "description": "The object's metadata."}),
+        Dialect::V2 => json!({"$ref": format!("#/definitions/{OBJECT_META}"), "description": metadata}),
         Dialect::V3 => json!({
             "allOf": [{"$ref": format!("#/components/schemas/{OBJECT_META}")}],
-            "description": "The object's metadata.",
+            "description": metadata,
         }),
     };
     out.insert(
