@@ -10,7 +10,7 @@ use store::{Error, Precondition};
 use super::options::WriteOptions;
 use super::target::{Facts, Target};
 use super::update::Written;
-use super::{decode, finish, managed};
+use super::{decode, finish, managed, prepare};
 use crate::body::{self, Body};
 use crate::plugin::Operation;
 use crate::services;
@@ -65,6 +65,7 @@ pub async fn insert(
     target.admit(&facts, &mut object).await?;
     decode::complete(target.resource, &mut object)?;
     target.resource.behaviour.prepare_create(&mut object);
+    prepare::fill_status(target.resource, &mut object);
     for attempt in 1.. {
         let mut attempted = object.clone();
         let generated = name_it(&mut attempted);

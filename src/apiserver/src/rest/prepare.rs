@@ -1,9 +1,10 @@
 //! What an update may change, and what is wrong with it: metadata here, the rest by the rules of the kind, of the
 //! object itself or of the subresource that is written to.
 
+use api::resource::Resource;
 use machinery::field::FieldErrors;
 use machinery::meta;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::target::Target;
 
@@ -36,6 +37,18 @@ pub fn for_update(target: &Target<'_>, object: &mut Value, old: &Value) {
     match target.subresource_name() {
         "" => behaviour.prepare_update(object, old),
         subresource => behaviour.prepare_subresource_update(subresource, object, old),
+    }
+    fill_status(target.resource, object);
+}
+
+/// A built-in kind that has a status has one from the beginning, if an empty one: clients of typed languages look into
+/// it without asking whether it is there.
+pub fn fill_status(resource: &Resource, object: &mut Value) {
+    if resource.custom().is_some() || resource.subresource("status").is_none() {
+        return;
+    }
+    if let Some(fields) = object.as_object_mut() {
+        fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
     }
 }
 
