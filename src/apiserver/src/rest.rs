@@ -79,7 +79,10 @@ async fn serve_main(
     match target.context.info.verb.as_str() {
         "get" => get::get(target).await,
         "list" => list::list(target).await,
-        "watch" => watch::watch(target, running).await,
+        "watch" => {
+            let reader = stream::messages::reader(request)?;
+            in_messages(target, reader, watch::watch(target, running).await?)
+        }
         "create" => create::create(target, request).await,
         "update" => update::update(target, request).await,
         "patch" => patch::patch(target, request).await,
@@ -100,7 +103,10 @@ async fn serve_subresource(
         ("exec" | "attach" | "portforward", "get" | "create") => {
             stream::pods::connect(target, name, request, running).await
         }
-        ("log", "get") => stream::pods::log(target, running).await,
+        ("log", "get") => {
+            let reader = stream::messages::reader(request)?;
+            in_messages(target, reader, stream::pods::log(target, running).await?)
+        }
         ("proxy", _) => stream::proxy::serve(target, request, running).await,
         ("scale", "get") => scale::get(target).await,
         ("scale", "update") => scale::update(target, request).await,
@@ -114,6 +120,18 @@ async fn serve_subresource(
         }
         ("status" | "ephemeralcontainers" | "resize" | "approval", "patch") => patch::patch(target, request).await,
         _ => Err(not_allowed()),
+    }
+}
+
+/// An answer as a WebSocket where the client asks for one.
+fn in_messages(
+    target: &Target<'_>,
+    reader: Option<stream::messages::Reader>,
+    answer: Response<Body>,
+) -> Result<Response<Body>> {
+    match reader {
+        Some(reader) => reader.answer(target.state(), answer),
+        None => Ok(answer),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod connect;
 mod forward;
+pub mod messages;
 pub mod place;
 pub mod pods;
 pub mod proxy;
