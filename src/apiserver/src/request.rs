@@ -77,8 +77,13 @@ impl Query {
 
     /// A boolean parameter, as Kubernetes reads it: present and neither `false` nor `0`.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+        self.get(name).is_some_and(is_true)
     }
+}
+
+/// What a parameter that is there says: clients in Python write `True` and `False`.
+pub fn is_true(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
 }
 
 /// What a request is for.

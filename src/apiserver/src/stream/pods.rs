@@ -18,7 +18,7 @@ use crate::body::{self, Body};
 use crate::handler::LongRunning;
 use crate::handler::authorize::authorize_as;
 use crate::plugin::Operation;
-use crate::request::Query;
+use crate::request::{Query, is_true};
 use crate::rest::target::{Facts, Target};
 use crate::state::State;
 use crate::status::{Result, Status};
@@ -201,9 +201,12 @@ fn agent_query(name: &str, query: &Query) -> String {
                     "stderr" => "error",
                     other => other,
                 };
-                if !matches!(value.as_str(), "false" | "0") {
+                if is_true(value) {
                     out.append_pair(own, "1");
                 }
+            }
+            ("log", "follow" | "previous" | "timestamps") => {
+                out.append_pair(key, if is_true(value) { "true" } else { "false" });
             }
             // WebSocket clients of older protocols name their ports here.
             ("portforward", "ports") => drop(out.append_pair("port", value)),
@@ -296,6 +299,10 @@ mod tests {
         assert_eq!(agent_path("exec", "n", "p", "c"), "/exec/n/p/c");
         assert_eq!(agent_path("portforward", "n", "p", ""), "/portForward/n/p");
         assert_eq!(agent_query("portforward", &Query::parse("ports=80&ports=443")), "port=80&port=443");
+        // As Python writes them.
+        let query = Query::parse("command=ls&stdin=False&stdout=True&stderr=True&tty=False");
+        assert_eq!(agent_query("exec", &query), "command=ls&output=1&error=1");
+        assert_eq!(agent_query("log", &Query::parse("follow=True&previous=False")), "follow=true&previous=false");
         let query = Query::parse("container=c&follow=true&tailLines=5");
         assert_eq!(
             with_query(agent_path("log", "n", "p", "c"), agent_query("log", &query)),
