@@ -2,6 +2,7 @@
 
 mod custom;
 mod defaults;
+mod kube_runtime;
 mod kubectl;
 #[allow(dead_code, reason = "the store's own tests use all of it")]
 #[path = "../../../store/tests/suite/member.rs"]

@@ -285,6 +285,7 @@ async fn an_agent_does_not_lead_requests_to_the_servers_own_host() {
     server.stop().await;
 }
 
+// conformance: a server behind the aggregation layer is found, asked and told available
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_other_servers_are_found_and_served() {
     use base64::Engine;

@@ -93,6 +93,7 @@ async fn watches_end_with_their_time_and_with_the_server() {
 }
 
 /// What no watch can resume from and no list can show any more says so, each in the form clients look for.
+// conformance: a continue token that expired goes on from its last key at another version
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_old_has_expired() {
     let folder = TempDir::new().expect("a folder");
