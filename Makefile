@@ -9,7 +9,7 @@ LAB := demo
 # Debian's packages: to build, to make lab hosts, and what the tests drive.
 PACKAGES := build-essential protobuf-compiler \
 	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
-PACKAGES_TEST := vagrant etcd-server iputils-ping
+PACKAGES_TEST := vagrant etcd-server iputils-ping openssl python3 python3-kubernetes nodejs npm
 # A virtual machine: the emulator and what writes its disk.
 PACKAGES_VM := qemu-system-x86 e2fsprogs
 # Peers that are measured beside us: etcd (openssh-client is among the others).

@@ -20,7 +20,7 @@ pub use http::{get, get_many, get_secure};
 pub use inventory::{GIT_INTERVAL_S, on_a_shared_disk};
 pub use machine::NAME as MACHINE;
 pub use manifests::{busybox_pod, deployment, service};
-pub use program::{Running, on_a_terminal};
+pub use program::{Running, on_a_terminal, run};
 pub use report::differences;
 pub use runner::main;
 pub use scene::{PATIENCE, Scene, condition, names};

@@ -18,6 +18,7 @@ spec:
       command: [sh, -c, 'i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.2; done; echo the end']
 ";
 
+// conformance: kubectl reads logs by their tail, bytes, time stamps and age
 fn follow_a_container(scene: &Scene) {
     scene.apply(COUNTER);
     scene.ready("pod/counter");

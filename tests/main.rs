@@ -9,6 +9,7 @@ mod absent;
 mod access;
 mod apply;
 mod bare;
+mod clients;
 mod cut;
 mod describe;
 mod dns;
@@ -60,6 +61,7 @@ const STAGES: &[Stage] = &[
             gitops::DRILLS,
             access::DRILLS,
             kubeconfig::DRILLS,
+            clients::DRILLS,
         ],
         alone: &[
             outside::DRILLS,

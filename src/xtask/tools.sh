@@ -2,6 +2,7 @@
 # Puts kubectl into target/tools, in the oldest and the newest version that the tests drive: kubectl-1.20 from
 # Debian 12's packages and kubectl-1.32 from Debian 13's; `kubectl` is the newer one. Neither is installed, and
 # the machine's own apt configuration and lists stay as they are.
+# With the word `javascript`, also the packages of tests/clients/javascript, where node is to find them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -50,3 +51,15 @@ mkdir -p "$tools"
 fetch bookworm kubernetes-client kubectl-1.20
 fetch trixie kubectl kubectl-1.32
 ln -sfn kubectl-1.32 "$tools/kubectl"
+
+# npm's own record of what it installed is as new as the list it was installed from.
+packages() {
+    cd tests/clients/javascript
+    [[ node_modules/.package-lock.json -nt package-lock.json ]] && return
+    echo "tools: fetching the JavaScript client"
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+}
+
+if [[ ${1:-} == javascript ]]; then
+    (packages)
+fi

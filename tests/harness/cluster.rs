@@ -87,7 +87,8 @@ impl Cluster {
         Kubectl::version(KubectlVersion::V1_20, self.kubeconfig())
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("kubeconfig")
     }
 

@@ -39,3 +39,14 @@ pub fn kubectl(version: KubectlVersion) -> PathBuf {
     assert!(program.is_file(), "{} is missing: run src/xtask/tools.sh", program.display());
     program
 }
+
+/// The folder of the tests in JavaScript, with the packages that they need.
+///
+/// # Panics
+/// Where these are missing, with what fetches them.
+pub fn javascript() -> PathBuf {
+    let folder = repository().join("tests/clients/javascript");
+    let installed = folder.join("node_modules/@kubernetes/client-node/package.json");
+    assert!(installed.is_file(), "{} is missing: run src/xtask/tools.sh", installed.display());
+    folder
+}
