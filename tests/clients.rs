@@ -14,6 +14,7 @@ use crate::harness::{Scene, drills, run};
 drills![
     python_accounts,
     python_apply,
+    python_customs,
     python_definitions,
     python_discovery,
     python_events,
@@ -42,7 +43,8 @@ const PYTHON: &str = "/usr/bin/python3";
 fn passes(scene: &Scene, folder: &str, mut program: Command) {
     program.current_dir(repository().join("tests/clients").join(folder));
     program.env("KUBECONFIG", scene.cluster.kubeconfig()).env("NAMESPACE", &scene.namespace);
-    program.env("KUBECTL", tools::kubectl(KubectlVersion::V1_32)).env("PYTHONDONTWRITEBYTECODE", "1");
+    program.env("KUBECTL", tools::kubectl(KubectlVersion::V1_32));
+    program.env("KUBECTL_OLD", tools::kubectl(KubectlVersion::V1_20)).env("PYTHONDONTWRITEBYTECODE", "1");
     let ran = run(&mut program, BOUND, b"");
     assert!(ran.status.success(), "{}", ran.report());
 }
@@ -69,6 +71,10 @@ fn python_accounts(scene: &Scene) {
 
 fn python_apply(scene: &Scene) {
     python(scene, "apply");
+}
+
+fn python_customs(scene: &Scene) {
+    python(scene, "customs");
 }
 
 fn python_definitions(scene: &Scene) {

@@ -149,10 +149,11 @@ OPEN = schema(**{"x-kubernetes-preserve-unknown-fields": True})
 
 
 def define(test, wanted):
-    """Makes a definition, waits until it is established, and lets it go when the test ends."""
+    """Makes a definition, waits until it is established, and lets it go when the test (or the class of tests) ends."""
     made = create(DEFINITIONS, wanted)
     path = f"{DEFINITIONS}/{made['metadata']['name']}"
-    test.addCleanup(ask, "DELETE", path)
+    at_end = test.addClassCleanup if isinstance(test, type) else test.addCleanup
+    at_end(ask, "DELETE", path)
 
     def established():
         conditions = get(path).get("status", {}).get("conditions", [])
