@@ -23,6 +23,7 @@ drills![
     python_lists,
     python_namespaces,
     python_openapi,
+    python_policies,
     python_quotas,
     python_streams,
     python_typed,
@@ -107,6 +108,10 @@ fn python_namespaces(scene: &Scene) {
 
 fn python_openapi(scene: &Scene) {
     python(scene, "openapi");
+}
+
+fn python_policies(scene: &Scene) {
+    python(scene, "policies");
 }
 
 fn python_quotas(scene: &Scene) {
