@@ -124,6 +124,15 @@ impl Checker<'_> {
         let offset = expr.offset;
         let Kind::Select { operand, field, test_only } = &mut expr.kind else { return Type::Error };
         let (field, test_only) = (field.clone(), *test_only);
+        // A variable that is called so is there.
+        if test_only && let Some(name) = operand.qualified_name() {
+            let root = name.split('.').next().unwrap_or_default();
+            let is_local = self.scopes.iter().any(|(known, _)| known == root);
+            if !is_local && self.env.is_variable(&format!("{name}.{field}")) {
+                expr.kind = Kind::Literal(Literal::Bool(true));
+                return Type::Bool;
+            }
+        }
         let type_ = self.field(offset, operand, &field, false);
         if test_only { Type::Bool } else { self.bindings.substitute(&type_, false) }
     }

@@ -4,7 +4,7 @@
 //! Kubernetes does: an expression cannot reach them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value as Json};
 
@@ -30,6 +30,8 @@ pub struct Decl {
     pub(crate) max_elements: u64,
     /// The fewest bytes of its JSON.
     pub(crate) min_bytes: u64,
+    /// Its type as the root of expressions: many rules stand at one node.
+    type_: OnceLock<Type>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,11 @@ impl Decl {
     /// tells no type.
     pub fn from_openapi(schema: &Json, is_resource: bool) -> Option<Arc<Self>> {
         build(schema, is_resource, 0)
+    }
+
+    /// The type of the node where expressions begin with it.
+    pub(crate) fn own_type(&self) -> Type {
+        self.type_.get_or_init(|| self.type_of("object")).clone()
     }
 
     /// The type of the node, called `name` in messages.
@@ -187,7 +194,7 @@ fn is_set(schema: &Json, name: &str) -> bool {
 }
 
 fn simple(shape: Shape, min_bytes: u64, max_elements: u64) -> Option<Arc<Decl>> {
-    Some(Arc::new(Decl { shape, max_elements, min_bytes }))
+    Some(Arc::new(Decl { shape, max_elements, min_bytes, type_: OnceLock::new() }))
 }
 
 fn build(schema: &Json, is_resource: bool, depth: usize) -> Option<Arc<Decl>> {

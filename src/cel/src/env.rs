@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::allowance::Allowance;
 use crate::decl::Decl;
 use crate::error::CompileError;
 use crate::functions::FUNCTIONS;
 use crate::program::Program;
-use crate::source::Issues;
+use crate::source::{Issue, Issues};
 use crate::types::{OPAQUE, ObjectType, Type};
 use crate::{checker, estimate, literals, macros, parser, plan};
 
@@ -20,6 +21,7 @@ use crate::{checker, estimate, literals, macros, parser, plan};
 pub struct Env {
     variables: BTreeMap<String, Variable>,
     mutates: bool,
+    allowance: Option<Allowance>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ impl Env {
     #[must_use]
     pub fn with_declared(mut self, name: &str, decl: Arc<Decl>) -> Self {
         // Both `self` and `oldSelf` are of the same type, and may be compared.
-        let type_ = decl.type_of("object");
+        let type_ = decl.own_type();
         self.variables.insert(name.to_string(), Variable { type_, decl: Some(decl) });
         self
     }
@@ -60,7 +62,7 @@ impl Env {
     /// With a variable that is an optional of what a schema describes.
     #[must_use]
     pub fn with_optional_declared(mut self, name: &str, decl: &Decl) -> Self {
-        let type_ = Type::optional(decl.type_of("object"));
+        let type_ = Type::optional(decl.own_type());
         self.variables.insert(name.to_string(), Variable { type_, decl: None });
         self
     }
@@ -70,6 +72,18 @@ impl Env {
     pub fn with_mutations(mut self) -> Self {
         self.mutates = true;
         self
+    }
+
+    /// What is compiled with this environment, and with those made of it, takes of a budget. Without one every
+    /// expression is bounded for itself.
+    #[must_use]
+    pub fn with_allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
+        self
+    }
+
+    pub(crate) fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_ref()
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<&Variable> {
@@ -117,12 +131,15 @@ impl Env {
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let issues = |found| CompileError::Issues(Issues(found));
         let mut expr = parser::parse(source).map_err(|issue| issues(vec![issue]))?;
-        let nodes = macros::expand(source, &mut expr).map_err(issues)?;
-        let checked = checker::check(self, source, expr, nodes).map_err(issues)?;
+        let size = macros::expand(source, &mut expr).map_err(issues)?;
+        if let Some(allowance) = &self.allowance {
+            allowance.take_nodes(size.nodes).map_err(|why| issues(vec![Issue::new(source, 0, why)]))?;
+        }
+        let checked = checker::check(self, source, expr, size.nodes).map_err(issues)?;
         let checked = literals::validate(source, checked).map_err(issues)?;
         let estimated = estimate::estimate(self, &checked);
         let program = plan::plan(self, source, checked).map_err(|issue| issues(vec![issue]))?;
-        Ok(Program { estimated_cost: estimated, ..program })
+        Ok(Program { estimated_cost: estimated, height: size.height, ..program })
     }
 
     /// Compiles an expression that must have one of these types; `dyn` is decided when it is evaluated.

@@ -15,6 +15,8 @@ use crate::value::{Key, List, Map, Struct, Value};
 const MAX_ALLOCATED_BYTES: u64 = 256 << 20;
 /// Elementary steps for each unit of cost that may be spent: comparing deep values costs less than it takes.
 const WORK_PER_COST: u64 = 20;
+/// Bytes of a text that are looked at in the time of an elementary step.
+const BYTES_PER_STEP: u64 = 256;
 
 /// What an evaluation has used and may use.
 #[derive(Debug)]
@@ -43,6 +45,15 @@ impl Meter {
     pub(crate) fn work(&mut self, steps: u64) -> Result<(), EvalError> {
         self.work = self.work.saturating_add(steps);
         if self.work > self.limit.saturating_mul(WORK_PER_COST) { Err(EvalError::cost_limit()) } else { Ok(()) }
+    }
+
+    /// A text is looked at, which few functions cost: `size`, `in`, comparing it with a short one.
+    pub(crate) fn look(&mut self, value: &Value<'_>) -> Result<(), EvalError> {
+        match value {
+            Value::String(text) => self.work(text.len() as u64 / BYTES_PER_STEP),
+            Value::Bytes(bytes) => self.work(bytes.len() as u64 / BYTES_PER_STEP),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes about to be taken.
@@ -117,6 +128,7 @@ impl<'a> Evaluator<'_, '_, 'a> {
                 let operand = self.node(&parts.0)?;
                 let index = self.node(&parts.1)?;
                 self.meter.charge(*cost)?;
+                self.meter.look(&index)?;
                 if *optional { optional_index(&operand, &index) } else { index_of(&operand, &index) }
             }
             Node::And(terms) => self.logical(terms, false),
@@ -134,6 +146,7 @@ impl<'a> Evaluator<'_, '_, 'a> {
             Node::OptOr(parts, is_value) => self.optional_or(parts, *is_value),
             Node::InSet(operand, set) => {
                 let operand = self.node(operand)?;
+                self.meter.look(&operand)?;
                 Ok(Value::Bool(Key::to_find(&operand).is_some_and(|key| set.contains(&key))))
             }
             Node::Call(call) => self.call(call),
@@ -180,7 +193,9 @@ impl<'a> Evaluator<'_, '_, 'a> {
         }
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
-            args.push(self.node(arg)?);
+            let arg = self.node(arg)?;
+            self.meter.look(&arg)?;
+            args.push(arg);
         }
         self.meter.charge(cost::call(&call.name, &args))?;
         match &call.regex {
@@ -236,6 +251,7 @@ impl<'a> Evaluator<'_, '_, 'a> {
         let mut map = BTreeMap::new();
         for (key, value, optional) in entries {
             let key = self.node(key)?;
+            self.meter.look(&key)?;
             let key =
                 Key::of(&key).ok_or_else(|| EvalError::new(format!("unsupported key type: {}", key.type_name())))?;
             let value = match (self.node(value)?, optional) {

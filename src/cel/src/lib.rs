@@ -27,6 +27,7 @@
 //! # Ok::<(), cel::CompileError>(())
 //! ```
 
+mod allowance;
 mod ast;
 mod authz;
 mod checker;
@@ -55,6 +56,7 @@ mod time;
 mod types;
 mod value;
 
+pub use allowance::Allowance;
 pub use authz::{Attributes, Authorizer, Decision};
 pub use decl::Decl;
 pub use env::Env;

@@ -21,7 +21,7 @@ fn walk(source: &str, expr: &mut Expr, issues: &mut Vec<Issue>) {
         };
         if let Some(Expr { kind: Kind::Literal(Literal::String(text)), offset, .. }) = literal {
             let is_valid = match function.as_str() {
-                "matches" => regexes::compile(text).is_ok(),
+                "matches" => regexes::is_pattern(text),
                 "duration" => time::Duration::parse(text).is_ok(),
                 _ => time::parse_timestamp(text).is_ok(),
             };

@@ -11,28 +11,37 @@ const SORT_INPUT: &str = "@__sortBy_input__";
 /// Nodes of an expression with its macros expanded; nested `optMap`s double what they are called on.
 const MAX_NODES: usize = 200_000;
 
-/// Expands every macro, innermost first, and gives each node its identity. Answers with the number of nodes.
-pub(crate) fn expand(source: &str, expr: &mut Expr) -> Result<usize, Vec<Issue>> {
+/// How large an expression is with its macros expanded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    pub nodes: usize,
+    /// Nodes within each other.
+    pub height: usize,
+}
+
+/// Expands every macro, innermost first, and gives each node its identity.
+pub(crate) fn expand(source: &str, expr: &mut Expr) -> Result<Size, Vec<Issue>> {
     let mut expander = Expander { source, issues: Vec::new(), nodes: 0 };
     expander.walk(expr);
     if !expander.issues.is_empty() {
         return Err(expander.issues);
     }
-    let mut next = 0;
-    if !number(expr, &mut next, 0) {
+    let mut size = Size::default();
+    if !number(expr, &mut size, 0) {
         return Err(vec![Issue::new(source, 0, format!("expression too large: more than {MAX_NODES} nodes"))]);
     }
-    Ok(next)
+    Ok(size)
 }
 
 /// False where the tree is too large or too deep.
-fn number(expr: &mut Expr, next: &mut usize, depth: usize) -> bool {
-    expr.id = *next;
-    *next += 1;
+fn number(expr: &mut Expr, size: &mut Size, depth: usize) -> bool {
+    expr.id = size.nodes;
+    size.nodes += 1;
+    size.height = size.height.max(depth + 1);
     // A macro puts three nodes above what it is given, or a few more.
-    *next <= MAX_NODES
+    size.nodes <= MAX_NODES
         && depth < 2 * MAX_DEPTH
-        && expr.children_mut().into_iter().all(|part| number(part, next, depth + 1))
+        && expr.children_mut().into_iter().all(|part| number(part, size, depth + 1))
 }
 
 struct Expander<'s> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::allowance::Allowance;
 use crate::ast::{Expr, Kind, Literal, op};
 use crate::checker::Checked;
 use crate::env::Env;
@@ -69,10 +70,11 @@ pub(crate) struct Fold {
 /// The program of a checked expression; its estimated cost is not known here.
 pub(crate) fn plan(env: &Env, source: &str, checked: Checked) -> Result<Program, Issue> {
     let result_type = checked.types.get(checked.expr.id).cloned().unwrap_or(Type::Dyn);
-    let mut planner = Planner { env, source, scopes: Vec::new(), globals: BTreeSet::new() };
+    let allowance = env.allowance().cloned().unwrap_or_default();
+    let mut planner = Planner { env, source, scopes: Vec::new(), globals: BTreeSet::new(), allowance };
     let root = planner.node(&checked.expr)?;
     let variables = planner.globals;
-    Ok(Program { root, result_type, variables, estimated_cost: crate::estimate::Range::default() })
+    Ok(Program { root, result_type, variables, estimated_cost: crate::estimate::Range::default(), height: 0 })
 }
 
 struct Planner<'e> {
@@ -81,6 +83,8 @@ struct Planner<'e> {
     /// Variables of comprehensions by slot.
     scopes: Vec<String>,
     globals: BTreeSet<String>,
+    /// What patterns are compiled on.
+    allowance: Allowance,
 }
 
 type Planned = Result<Node, Issue>;
@@ -186,7 +190,8 @@ impl Planner<'_> {
         };
         let regex = match (function, nodes.get(1)) {
             ("matches" | "find" | "findAll", Some(Node::Const(Value::String(pattern)))) => Some(
-                regexes::compile(pattern).map_err(|error| Issue::new(self.source, expr.offset, error.to_string()))?,
+                regexes::compile(pattern, &self.allowance)
+                    .map_err(|error| Issue::new(self.source, expr.offset, error))?,
             ),
             _ => None,
         };

@@ -16,6 +16,7 @@ pub struct Program {
     pub(crate) result_type: Type,
     pub(crate) variables: BTreeSet<String>,
     pub(crate) estimated_cost: Range,
+    pub(crate) height: usize,
 }
 
 /// Where an evaluation finds its variables.
@@ -66,6 +67,16 @@ impl Program {
     /// Whether the expression mentions a variable.
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.contains(variable)
+    }
+
+    /// The variables that the expression mentions.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(String::as_str)
+    }
+
+    /// How many nodes are within each other, macros expanded: what evaluating it takes of the stack.
+    pub fn height(&self) -> usize {
+        self.height
     }
 
     /// The least and the most that evaluations will cost, by what is declared of the variables' sizes.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::decl::Decl;
-use crate::{CompileError, Env, Program, Type};
+use crate::{Allowance, CompileError, Env, Program, Type};
 
 pub use check::check_schema;
 
@@ -99,15 +99,11 @@ struct Node {
 }
 
 impl Validator {
-    /// The validator of a CRD's `openAPIV3Schema`; none where there are no rules.
-    pub fn of_resource(schema: &Json) -> Option<Self> {
-        Self::new(schema, true)
-    }
-
-    /// The validator of any schema.
-    pub fn new(schema: &Json, is_resource: bool) -> Option<Self> {
-        let decl = Decl::from_openapi(schema, is_resource)?;
-        node(schema, schema, &decl, 0).map(|root| Self { root })
+    /// The validator of a CRD's `openAPIV3Schema`, compiled on what all of the CRD's versions may take; none where there
+    /// are no rules.
+    pub fn of_resource(schema: &Json, allowance: &Allowance) -> Option<Self> {
+        let decl = Decl::from_openapi(schema, true)?;
+        node(schema, schema, &decl, (0, allowance)).map(|root| Self { root })
     }
 }
 
@@ -115,15 +111,17 @@ fn is_embedded(schema: &Json) -> bool {
     schema.get("x-kubernetes-embedded-resource").and_then(Json::as_bool) == Some(true)
 }
 
-/// The node of a schema, with the rules that `rules_schema` has for it.
-fn node(rules_schema: &Json, schema: &Json, decl: &Arc<Decl>, depth: usize) -> Option<Node> {
+/// The node of a schema, with the rules that `rules_schema` has for it; how deep it is and what compiling may take.
+fn node(rules_schema: &Json, schema: &Json, decl: &Arc<Decl>, within: (usize, &Allowance)) -> Option<Node> {
+    let (depth, allowance) = within;
+    let below = (depth + 1, allowance);
     if depth > MAX_DEPTH {
         return None;
     }
     let mut built = Node {
         decl: decl.clone(),
         type_name: schema.get("type").and_then(Json::as_str).unwrap_or_default().to_string(),
-        rules: Rule::of(rules_schema).into_iter().map(|rule| compile(rule, decl, schema)).collect(),
+        rules: Rule::of(rules_schema).into_iter().map(|rule| compile(rule, decl, schema, allowance)).collect(),
         properties: BTreeMap::new(),
         values: None,
         items: None,
@@ -134,13 +132,13 @@ fn node(rules_schema: &Json, schema: &Json, decl: &Arc<Decl>, depth: usize) -> O
     if let (Some(rules), Some(items)) = (rules_schema.get("items"), schema.get("items"))
         && let Some(decl) = item_decl(decl)
     {
-        built.items = node(rules, items, decl, depth + 1).map(Box::new);
+        built.items = node(rules, items, decl, below).map(Box::new);
         list_facts(schema, items, &mut built);
     }
     if let (Some(rules), Some(values)) = (rules_schema.get("additionalProperties"), schema.get("additionalProperties"))
         && let Some(decl) = decl.child("")
     {
-        built.values = node(rules, values, decl, depth + 1).map(Box::new);
+        built.values = node(rules, values, decl, below).map(Box::new);
     }
     for (name, rules) in rules_schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let Some(property) = schema.get("properties").and_then(|properties| properties.get(name)) else { continue };
@@ -149,12 +147,12 @@ fn node(rules_schema: &Json, schema: &Json, decl: &Arc<Decl>, depth: usize) -> O
             Some(_) => decl.child(name).cloned(),
             None => Decl::from_openapi(property, is_embedded(property)),
         };
-        if let Some(property) = own.and_then(|decl| node(rules, property, &decl, depth + 1)) {
+        if let Some(property) = own.and_then(|decl| node(rules, property, &decl, below)) {
             built.properties.insert(name.clone(), property);
         }
     }
     for part in rules_schema.get("allOf").and_then(Json::as_array).into_iter().flatten() {
-        built.all_of.extend(node(part, schema, decl, depth + 1));
+        built.all_of.extend(node(part, schema, decl, below));
     }
     let has_rules = !built.rules.is_empty()
         || !built.properties.is_empty()
@@ -188,8 +186,8 @@ fn list_facts(schema: &Json, items: &Json, built: &mut Node) {
 }
 
 /// What the rules of a node may refer to.
-fn env(decl: &Arc<Decl>, optional_old_self: bool) -> Env {
-    let env = Env::new().with_declared("self", decl.clone());
+fn env(decl: &Arc<Decl>, optional_old_self: bool, allowance: &Allowance) -> Env {
+    let env = Env::new().with_allowance(allowance.clone()).with_declared("self", decl.clone());
     if optional_old_self {
         env.with_optional_declared("oldSelf", decl)
     } else {
@@ -197,8 +195,8 @@ fn env(decl: &Arc<Decl>, optional_old_self: bool) -> Env {
     }
 }
 
-fn compile_rule(rule: &Rule, decl: &Arc<Decl>) -> Result<Program, String> {
-    let env = env(decl, rule.optional_old_self == Some(true));
+fn compile_rule(rule: &Rule, decl: &Arc<Decl>, allowance: &Allowance) -> Result<Program, String> {
+    let env = env(decl, rule.optional_old_self == Some(true), allowance);
     let program = env.compile(&rule.rule).map_err(|error| format!("compilation failed: {error}"))?;
     // A rule of type `dyn` is refused too.
     if *program.result_type() == Type::Bool {
@@ -208,8 +206,8 @@ fn compile_rule(rule: &Rule, decl: &Arc<Decl>) -> Result<Program, String> {
     }
 }
 
-fn compile_message(rule: &Rule, decl: &Arc<Decl>) -> Result<Program, String> {
-    let env = env(decl, rule.optional_old_self == Some(true));
+fn compile_message(rule: &Rule, decl: &Arc<Decl>, allowance: &Allowance) -> Result<Program, String> {
+    let env = env(decl, rule.optional_old_self == Some(true), allowance);
     let compiled = env.compile(&rule.message_expression);
     let program = compiled.map_err(|error: CompileError| format!("messageExpression compilation failed: {error}"))?;
     if *program.result_type() == Type::String {
@@ -219,9 +217,9 @@ fn compile_message(rule: &Rule, decl: &Arc<Decl>) -> Result<Program, String> {
     }
 }
 
-fn compile(rule: Rule, decl: &Arc<Decl>, schema: &Json) -> Compiled {
-    let program = compile_rule(&rule, decl);
-    let message = if rule.message_expression.is_empty() { None } else { compile_message(&rule, decl).ok() };
+fn compile(rule: Rule, decl: &Arc<Decl>, schema: &Json, allowance: &Allowance) -> Compiled {
+    let program = compile_rule(&rule, decl, allowance);
+    let message = if rule.message_expression.is_empty() { None } else { compile_message(&rule, decl, allowance).ok() };
     let field_path = path::resolve(&rule.field_path, schema).ok().filter(|path| !path.is_empty());
     let uses_old_self = program.as_ref().is_ok_and(|program| program.uses("oldSelf"));
     Compiled { rule, program, message, field_path, uses_old_self }

@@ -93,6 +93,15 @@ impl Type {
         Self::Object(Arc::new(ObjectType { name: name.into(), fields, is_open: false }))
     }
 
+    /// How many types are within each other.
+    pub fn height(&self) -> usize {
+        1 + match self {
+            Self::List(inner) | Self::Optional(inner) | Self::Type(Some(inner)) => inner.height(),
+            Self::Map(parts) => parts.0.height().max(parts.1.height()),
+            _ => 0,
+        }
+    }
+
     /// The name of the type as a value: `int`, `list`, `google.protobuf.Timestamp`.
     pub(crate) fn runtime_name(&self) -> &str {
         match self {

@@ -8,7 +8,7 @@ use machinery::quantity::Quantity;
 use serde_json::Value as Json;
 
 use crate::authz::Authz;
-use crate::decl::{Decl, Shape};
+use crate::decl::{Decl, MAX_REQUEST_BYTES, Shape};
 use crate::error::EvalError;
 use crate::library::format::Format;
 use crate::library::net::{Cidr, Ip};
@@ -331,12 +331,32 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// JSON of the value: durations and timestamps as their text, bytes in base64, optional none as null.
+    /// JSON of the value: durations and timestamps as their text, bytes in base64, optional none as null. What a value
+    /// has twice is there twice, up to about the largest request.
     ///
     /// # Errors
-    /// For what JSON cannot say: types, NaN, addresses and other opaque values, and what does not fit its schema.
+    /// For what JSON cannot say: types, NaN, addresses and other opaque values, what does not fit its schema and what is
+    /// too large.
     pub fn to_json(&self) -> Result<Json, EvalError> {
+        let mut left_bytes = MAX_REQUEST_BYTES;
+        self.json_within(&mut left_bytes)
+    }
+
+    fn json_within(&self, left_bytes: &mut u64) -> Result<Json, EvalError> {
         use base64::Engine;
+        let own_bytes = match self {
+            Self::String(text) => text.len() as u64,
+            Self::Bytes(bytes) => bytes.len() as u64 / 3 * 4,
+            // What is JSON is part of a request or a stored object, and at least as large as its outermost part.
+            Self::List(List::Json(items, _)) => items.iter().map(json_bytes).sum(),
+            Self::Map(Map::Json(fields, _)) => {
+                fields.iter().map(|(name, value)| name.len() as u64 + json_bytes(value)).sum()
+            }
+            _ => 0,
+        };
+        *left_bytes = left_bytes
+            .checked_sub(own_bytes + 1)
+            .ok_or_else(|| EvalError::new(format!("the value has more than {MAX_REQUEST_BYTES} bytes as JSON")))?;
         match self {
             Self::Null | Self::Optional(None) => Ok(Json::Null),
             Self::Bool(value) => Ok(Json::Bool(*value)),
@@ -351,14 +371,14 @@ impl<'a> Value<'a> {
             Self::List(List::Json(items, _)) => Ok(Json::Array(items.to_vec())),
             Self::List(list) => list
                 .iter()
-                .map(|value| value.and_then(|value| value.to_json()))
+                .map(|value| value.and_then(|value| value.json_within(left_bytes)))
                 .collect::<Result<_, _>>()
                 .map(Json::Array),
             Self::Map(Map::Json(fields, _)) => Ok(Json::Object((*fields).clone())),
             Self::Map(Map::Owned(entries)) => entries
                 .iter()
                 .map(|(key, value)| match key {
-                    Key::String(key) => Ok((key.to_string(), value.to_json()?)),
+                    Key::String(key) => Ok((key.to_string(), value.json_within(left_bytes)?)),
                     _ => Err(EvalError::new("keys of JSON are strings")),
                 })
                 .collect::<Result<_, _>>()
@@ -366,12 +386,22 @@ impl<'a> Value<'a> {
             Self::Struct(object) => object
                 .fields
                 .iter()
-                .map(|(name, value)| Ok((name.clone(), value.to_json()?)))
+                .map(|(name, value)| Ok((name.clone(), value.json_within(left_bytes)?)))
                 .collect::<Result<_, _>>()
                 .map(Json::Object),
-            Self::Optional(Some(value)) => value.to_json(),
+            Self::Optional(Some(value)) => value.json_within(left_bytes),
             other => Err(EvalError::new(format!("type conversion error from '{}' to JSON", other.type_name()))),
         }
+    }
+}
+
+/// About how many bytes JSON has as text; it is no deeper than what the parser takes.
+fn json_bytes(json: &Json) -> u64 {
+    1 + match json {
+        Json::String(text) => text.len() as u64,
+        Json::Array(items) => items.iter().map(json_bytes).sum(),
+        Json::Object(fields) => fields.iter().map(|(name, value)| name.len() as u64 + json_bytes(value)).sum(),
+        _ => 0,
     }
 }
 

@@ -26,6 +26,16 @@ impl Path {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// The path of what is at `below` of the value at this path.
+    pub fn join(&self, below: &Self) -> Self {
+        match (self.0.as_str(), below.0.as_str()) {
+            ("", _) => below.clone(),
+            (_, "") => self.clone(),
+            (above, below) if below.starts_with('[') => Self(format!("{above}{below}")),
+            (above, below) => Self(format!("{above}.{below}")),
+        }
+    }
+
     /// The path of a map value.
     pub fn key(&self, key: &str) -> Self {
         Self(format!("{}[{key}]", self.0))

@@ -7,7 +7,7 @@ mod kept;
 
 use regex::{Regex, RegexBuilder};
 
-pub use kept::kept;
+pub use kept::{kept, sized};
 
 /// RE2 takes no larger counts in `{n,m}`.
 const MAX_REPEAT: u32 = 1000;
@@ -22,6 +22,13 @@ pub struct PatternError {
     pattern: String,
     /// It is right but too large.
     is_too_large: bool,
+}
+
+impl PatternError {
+    /// The pattern is one, but takes more than it may.
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
+    }
 }
 
 /// A pattern, compiled into at most so many bytes.

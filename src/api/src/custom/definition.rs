@@ -50,10 +50,11 @@ pub fn resources(definition: &Value) -> Vec<Resource> {
     let mut served: Vec<&Value> = versions.iter().filter(|version| read::flag(version, "served")).collect();
     served.sort_by(|a, b| compare_versions(read::text(b, "name"), read::text(a, "name")));
     let Some(stored) = stored else { return Vec::new() };
-    served.into_iter().map(|version| resource(definition, version, &stored)).collect()
+    let allowance = cel::Allowance::default();
+    served.into_iter().map(|version| resource(definition, version, &stored, &allowance)).collect()
 }
 
-fn resource(definition: &Value, version: &Value, stored: &GroupVersion) -> Resource {
+fn resource(definition: &Value, version: &Value, stored: &GroupVersion, allowance: &cel::Allowance) -> Resource {
     let called = accepted(definition);
     let kind = text(called, "kind");
     let group_version = GroupVersion::new(stored.group.as_str(), read::text(version, "name"));
@@ -72,7 +73,7 @@ fn resource(definition: &Value, version: &Value, stored: &GroupVersion) -> Resou
         fields: fields(version),
         root,
         metadata: schema::of_names(raw),
-        rules: Validator::of_resource(raw),
+        rules: Validator::of_resource(raw, allowance),
         definitions: Arc::new(definitions.clone()),
     };
     Resource {

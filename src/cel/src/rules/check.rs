@@ -6,6 +6,7 @@ use machinery::field::{FieldError, FieldErrors, Path, Reason};
 use serde_json::Value as Json;
 
 use super::{FIELD, MAX_DEPTH, Rule, compile_message, compile_rule, is_embedded, path as field_path};
+use crate::Allowance;
 use crate::decl::{Decl, MAX_REQUEST_BYTES};
 
 /// What one rule may cost at worst, on all nodes that it applies to.
@@ -17,9 +18,13 @@ const MAX_TOLD: usize = 4;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
-/// Everything that is wrong with the rules of a CRD's `openAPIV3Schema` at `path`.
-pub fn check_schema(schema: &Json, path: &Path) -> FieldErrors {
-    let mut check = Check { errors: Vec::new(), total: 0, expensive: Vec::new() };
+/// So many errors are enough to mend.
+const MAX_ERRORS: usize = 100;
+
+/// Everything that is wrong with the rules of a CRD's `openAPIV3Schema` at `path`, compiled on what all of the CRD's
+/// versions may take.
+pub fn check_schema(schema: &Json, path: &Path, allowance: &Allowance) -> FieldErrors {
+    let mut check = Check { errors: Vec::new(), total: 0, expensive: Vec::new(), allowance };
     let decl = Decl::from_openapi(schema, true);
     let place = Place { cardinality: Some(1), uncorrelatable: None };
     check.node(schema, schema, decl.as_ref(), path, &place, 0);
@@ -35,10 +40,11 @@ pub fn check_schema(schema: &Json, path: &Path) -> FieldErrors {
     check.errors
 }
 
-struct Check {
+struct Check<'a> {
     errors: FieldErrors,
     total: u64,
     expensive: Vec<(u64, Path)>,
+    allowance: &'a Allowance,
 }
 
 /// Where a node is.
@@ -50,7 +56,7 @@ struct Place {
     uncorrelatable: Option<Path>,
 }
 
-impl Check {
+impl Check<'_> {
     fn node(
         &mut self,
         rules: &Json,
@@ -60,7 +66,7 @@ impl Check {
         place: &Place,
         depth: usize,
     ) {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.errors.len() >= MAX_ERRORS {
             return;
         }
         let is_well_formed = self.texts(rules, schema, path);
@@ -162,9 +168,12 @@ impl Check {
         // As many as fit into the largest request, where no schema says fewer.
         let cardinality = place.cardinality.unwrap_or(MAX_REQUEST_BYTES / (decl.min_bytes + 1));
         for (index, rule) in Rule::of(rules).iter().enumerate() {
+            if self.errors.len() >= MAX_ERRORS {
+                return;
+            }
             let path = path.child(FIELD).index(index);
             let at = path.child("rule");
-            let program = match compile_rule(rule, decl) {
+            let program = match compile_rule(rule, decl, self.allowance) {
                 Ok(program) => program,
                 Err(detail) => {
                     self.invalid(&at, &rule.rule, &detail);
@@ -174,7 +183,7 @@ impl Check {
             self.cost(&at, "estimated rule cost", program.estimated_cost().max.saturating_mul(cardinality));
             if !rule.message_expression.is_empty() {
                 let at = path.child("messageExpression");
-                match compile_message(rule, decl) {
+                match compile_message(rule, decl, self.allowance) {
                     Ok(message) => self.cost(&at, "estimated messageExpression cost", message.estimated_cost().max),
                     Err(detail) => self.invalid(&at, &rule.message_expression, &detail),
                 }

@@ -4,20 +4,20 @@ use machinery::field::Path;
 use serde_json::{Value as Json, json};
 
 use super::{Validator, check_schema};
-use crate::OBJECT_COST_LIMIT;
+use crate::{Allowance, OBJECT_COST_LIMIT};
 
 fn root(spec: Json) -> Json {
     json!({"type": "object", "properties": {"spec": spec}})
 }
 
 fn rules(schema: &Json, object: &Json, old: Option<&Json>) -> Vec<String> {
-    let validator = Validator::of_resource(schema).expect("there are rules");
+    let validator = Validator::of_resource(schema, &Allowance::default()).expect("there are rules");
     let mut budget = OBJECT_COST_LIMIT;
     validator.validate(&Path::default(), object, old, &mut budget).iter().map(ToString::to_string).collect()
 }
 
 fn refused(schema: &Json) -> Vec<String> {
-    check_schema(schema, &Path::new("schema")).iter().map(ToString::to_string).collect()
+    check_schema(schema, &Path::new("schema"), &Allowance::default()).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn rules_reach_lists_maps_roots_and_all_of() {
 fn the_budget_of_an_object_ends_its_rules() {
     let schema = root(json!({"type": "object", "properties": {"list": {"type": "array", "items": {"type": "integer",
         "x-kubernetes-validations": [{"rule": "self >= 0", "message": "m"}]}}}}));
-    let validator = Validator::of_resource(&schema).expect("there are rules");
+    let validator = Validator::of_resource(&schema, &Allowance::default()).expect("there are rules");
     let object = json!({"spec": {"list": [1, 2, 3, 4, 5]}});
     let mut budget = 5;
     let told: Vec<String> =
@@ -260,4 +260,72 @@ fn what_an_update_leaves_as_it_was_may_break_rules() {
             "spec.map[0]: Invalid value: \"object\": failed rule: self.v < 5",
         ]
     );
+}
+
+/// A definition whose spec has this many rules.
+fn many_rules(count: usize, rule: impl Fn(usize) -> String) -> Json {
+    let rules: Vec<Json> = (0..count).map(|number| json!({"rule": rule(number)})).collect();
+    root(
+        json!({"type": "object", "properties": {"text": {"type": "string", "maxLength": 5}}, "x-kubernetes-validations": rules}),
+    )
+}
+
+#[test]
+fn all_rules_of_a_definition_share_a_bound() {
+    // What is left of it when other rules have taken most.
+    let little = || {
+        let allowance = Allowance::default();
+        allowance.take_pattern(31 << 20).expect("there is more");
+        allowance.take_nodes(400_000).expect("there are more");
+        allowance
+    };
+    let refused_within = |schema: &Json| -> Vec<String> {
+        check_schema(schema, &Path::new("schema"), &little()).iter().map(ToString::to_string).collect()
+    };
+    let patterns = |count| many_rules(count, |number| format!("self.text.matches('^\\\\pL{{{}}}$')", 1 + number % 3));
+    assert_eq!(refused_within(&patterns(3)), Vec::<String>::new());
+    let told = refused_within(&patterns(300));
+    assert!(told.iter().any(|told| told.contains("patterns too large: together they take more than")), "{told:?}");
+    assert!(told.len() <= 101, "{}", told.len());
+    // What is called on is there twice in what an `optMap` becomes.
+    let doubled = |count| {
+        many_rules(count, |_| format!("[self.text]{}.size() >= 0", "[?0].optMap(x, [x]).orValue([''])".repeat(9)))
+    };
+    assert_eq!(refused_within(&doubled(1)), Vec::<String>::new());
+    let told = refused_within(&doubled(40));
+    assert!(told.iter().any(|told| told.contains("expressions too large: together they have more than")), "{told:?}");
+    // One that is in the store since there was no bound is not obeyed in part.
+    let validator = Validator::of_resource(&patterns(300), &little()).expect("there are rules");
+    let told =
+        validator.validate(&Path::default(), &json!({"spec": {"text": "a"}}), None, &mut OBJECT_COST_LIMIT.clone());
+    assert!(told.iter().any(|told| told.detail.contains("patterns too large")), "{told:?}");
+}
+
+#[test]
+fn unchanged_elements_are_compared_once() {
+    let items = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "x-kubernetes-validations": [{"rule": "self.n < 0"}]});
+    let schema = root(
+        json!({"type": "object", "properties": {"list": {"type": "array", "items": items}, "other": {"type": "integer"}}}),
+    );
+    let object = |other: u32| {
+        let list: Vec<Json> = (0..20_000).map(|number| json!({"n": number})).collect();
+        json!({"spec": {"list": list, "other": other}})
+    };
+    let began = std::time::Instant::now();
+    assert_eq!(rules(&schema, &object(2), Some(&object(1))), Vec::<String>::new());
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    // What an object has wrong is told up to a bound.
+    let told = rules(&schema, &object(1), None);
+    assert_eq!(told.len(), 101);
+    assert!(told[100].ends_with("more than 100 rules fail, no further validation rules will be run"), "{}", told[100]);
+}
+
+#[test]
+fn a_value_that_its_type_does_not_fit_any_more_may_stay() {
+    let schema = root(json!({"type": "object", "properties": {
+        "wait": {"type": "string", "format": "duration", "x-kubernetes-validations": [{"rule": "self < duration('1h')"}]},
+        "other": {"type": "integer"}}}));
+    let object = |wait: &str, other: u32| json!({"spec": {"wait": wait, "other": other}});
+    assert_eq!(rules(&schema, &object("long", 2), Some(&object("long", 1))), Vec::<String>::new());
+    assert_eq!(rules(&schema, &object("longer", 1), Some(&object("long", 1))).len(), 1);
 }

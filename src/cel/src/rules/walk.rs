@@ -1,5 +1,6 @@
 //! The rules of a schema on an object, node by node, within one budget.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use machinery::field::{FieldError, FieldErrors, Path, Reason};
@@ -10,6 +11,8 @@ use crate::{EvalError, PER_CALL_COST_LIMIT, Value, Variables};
 
 /// A message that an expression makes is no longer.
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
+/// So many errors are enough to mend; an object of the largest size has room for a hundred thousand.
+const MAX_ERRORS: usize = 100;
 /// Objects within objects; JSON here is not deeper.
 const MAX_DEPTH: usize = 128;
 
@@ -20,8 +23,7 @@ impl Validator {
     /// the rule speaks of the old object (KEP-4008).
     pub fn validate(&self, path: &Path, object: &Json, old: Option<&Json>, budget: &mut u64) -> FieldErrors {
         let mut walk = Walk { errors: Vec::new(), budget, is_over: false };
-        let at = At { value: object, old, nearest: None };
-        walk.node(&self.root, path, at, 0);
+        walk.node(&self.root, path, &At::new(object, old, None), 0);
         walk.errors
     }
 }
@@ -34,27 +36,31 @@ struct Walk<'b> {
 }
 
 /// A node of the object.
-#[derive(Clone, Copy)]
-struct At<'a> {
+struct At<'p, 'a> {
     value: &'a Json,
     /// The same node of the old object, where it can be told.
     old: Option<&'a Json>,
-    /// The nearest node above that has been found in the old object, and what it was there.
-    nearest: Option<(&'a Json, &'a Json)>,
+    above: Option<&'p At<'p, 'a>>,
+    /// Whether the update leaves it as it was, where that has been asked: many rules and many nodes below ask.
+    is_unchanged: OnceCell<bool>,
 }
 
-impl<'a> At<'a> {
-    fn child(self, value: &'a Json, old: Option<&'a Json>) -> Self {
-        Self { value, old, nearest: self.old.map(|old| (self.value, old)).or(self.nearest) }
+impl<'p, 'a> At<'p, 'a> {
+    fn new(value: &'a Json, old: Option<&'a Json>, above: Option<&'p At<'p, 'a>>) -> Self {
+        Self { value, old: old.filter(|old| !old.is_null()), above, is_unchanged: OnceCell::new() }
     }
 
-    /// The update leaves it as it was.
-    fn is_unchanged(self) -> bool {
-        match (self.old, self.nearest) {
-            (Some(old), _) => self.value == old,
-            (None, Some((value, old))) => value == old,
+    /// The update leaves it as it was. What cannot be found in the old object is as it was where the nearest node above
+    /// is that can.
+    fn is_unchanged(&self) -> bool {
+        *self.is_unchanged.get_or_init(|| match (self.old, self.above) {
+            // What is within something that is as it was need not be compared.
+            (Some(old), above) => {
+                above.is_some_and(|above| above.is_unchanged.get() == Some(&true)) || self.value == old
+            }
+            (None, Some(above)) => above.is_unchanged(),
             (None, None) => false,
-        }
+        })
     }
 }
 
@@ -63,11 +69,10 @@ impl Walk<'_> {
         self.errors.push(FieldError { path: path.clone(), reason: Reason::Invalid, value, detail: detail.into() });
     }
 
-    fn node(&mut self, node: &Node, path: &Path, mut at: At<'_>, depth: usize) {
+    fn node(&mut self, node: &Node, path: &Path, at: &At<'_, '_>, depth: usize) {
         if self.is_over || at.value.is_null() || depth > MAX_DEPTH {
             return;
         }
-        at.old = at.old.filter(|old| !old.is_null());
         self.rules(node, path, at);
         for part in &node.all_of {
             self.node(part, path, at, depth + 1);
@@ -79,26 +84,26 @@ impl Walk<'_> {
         }
     }
 
-    fn fields(&mut self, node: &Node, path: &Path, fields: &JsonMap<String, Json>, at: At<'_>, depth: usize) {
+    fn fields(&mut self, node: &Node, path: &Path, fields: &JsonMap<String, Json>, at: &At<'_, '_>, depth: usize) {
         for (name, value) in fields {
-            let child = at.child(value, at.old.and_then(|old| old.get(name)));
+            let child = At::new(value, at.old.and_then(|old| old.get(name)), Some(at));
             if let Some(values) = &node.values {
-                self.node(values, &path.key(name), child, depth + 1);
+                self.node(values, &path.key(name), &child, depth + 1);
             }
             if let Some(property) = node.properties.get(name) {
-                self.node(property, &path.child(name), child, depth + 1);
+                self.node(property, &path.child(name), &child, depth + 1);
             }
         }
     }
 
-    fn items(&mut self, node: &Node, path: &Path, items: &[Json], at: At<'_>, depth: usize) {
+    fn items(&mut self, node: &Node, path: &Path, items: &[Json], at: &At<'_, '_>, depth: usize) {
         let Some(rules) = &node.items else { return };
         let old = at.old.and_then(Json::as_array).filter(|_| node.list_keys.is_some());
         let known: BTreeMap<String, &Json> =
             old.into_iter().flatten().filter_map(|item| Some((identity(node, item)?, item))).collect();
         for (index, item) in items.iter().enumerate() {
             let old = identity(node, item).and_then(|identity| known.get(&identity).copied());
-            self.node(rules, &path.index(index), at.child(item, old), depth + 1);
+            self.node(rules, &path.index(index), &At::new(item, old, Some(at)), depth + 1);
         }
     }
 
@@ -117,7 +122,7 @@ impl Walk<'_> {
         }
     }
 
-    fn rules(&mut self, node: &Node, path: &Path, at: At<'_>) {
+    fn rules(&mut self, node: &Node, path: &Path, at: &At<'_, '_>) {
         if node.rules.is_empty() {
             return;
         }
@@ -130,6 +135,8 @@ impl Walk<'_> {
         }
         let own = match Value::typed(at.value, &node.decl) {
             Ok(own) => own,
+            // The definition has changed since, and the update need not mend what it does not touch.
+            Err(_) if at.is_unchanged() => return,
             Err(error) => return self.push(path, type_name(), format!("{error} evaluating rules")),
         };
         let old = at.old.and_then(|old| Value::typed(old, &node.decl).ok());
@@ -142,6 +149,11 @@ impl Walk<'_> {
             // What ends the rules is told in any case.
             if self.errors.len() > before && !self.is_over && !compiled.uses_old_self && at.is_unchanged() {
                 self.errors.truncate(before);
+            }
+            if self.errors.len() >= MAX_ERRORS {
+                self.is_over = true;
+                let detail = format!("more than {MAX_ERRORS} rules fail, no further validation rules will be run");
+                self.push(path, type_name(), detail);
             }
         }
     }

@@ -184,3 +184,18 @@ fn no_operator_absorbs_the_end_of_the_budget() {
     assert!(outcome.result.is_err_and(|error| error.exceeds_cost()));
     assert!((1000..1100).contains(&outcome.cost), "{}", outcome.cost);
 }
+
+#[test]
+fn looking_at_a_long_text_again_and_again_ends() {
+    let long = serde_json::json!({"text": "a".repeat(1 << 20), "list": vec![0; 30_000]});
+    for looks in
+        ["size(x.text) >= 0", "x.text != 'b'", "!(x.text in ['b', 'c'])", "!(x.text in x)", "{x.text: 1}.size() == 1"]
+    {
+        let began = std::time::Instant::now();
+        let told = super::eval_with(&format!("x.list.all(e, {looks})"), &long);
+        assert_eq!(told, "error: operation cancelled: actual cost limit exceeded", "{looks}");
+        assert!(began.elapsed().as_secs() < 20, "{looks}: {:?}", began.elapsed());
+        // A few looks are nobody's loss.
+        assert_eq!(super::eval_with(&format!("x.list.slice(0, 100).all(e, {looks})"), &long), "true", "{looks}");
+    }
+}

@@ -103,20 +103,29 @@ fn versions(spec: &At<'_>, errors: &mut FieldErrors) {
     }
 }
 
-/// What is wrong with the rules of versions whose schemas `old` does not have. Rules of schemas that are not
+/// What is wrong with the rules and defaults of versions whose schemas `old` does not have. Those of schemas that are not
 /// structural cannot be judged: those are refused already.
 pub(super) fn rules(object: &Value, old: Option<&Value>) -> FieldErrors {
     let mut errors = FieldErrors::new();
+    let allowance = cel::Allowance::default();
     let field = "schema.openAPIV3Schema";
     let known: Vec<&Value> = old
         .map(|old| read::list(old, "spec.versions").iter().map(|version| read::at(version, field)).collect())
         .unwrap_or_default();
-    for version in At::root(object).at("spec").items("versions") {
-        let found = version.at(field);
+    let root = At::root(object);
+    let spec = root.at("spec");
+    let (unchanged, changed): (Vec<At<'_>>, Vec<At<'_>>) =
+        spec.items("versions").map(|version| version.at(field)).partition(|found| known.contains(&found.value));
+    for found in &unchanged {
+        // They were judged before, and take their part of what all versions may take.
+        cel::rules::check_schema(found.value, &found.path, &allowance);
+    }
+    for found in changed.iter().filter(|found| found.is_set()) {
         let mut structural = FieldErrors::new();
-        schema::validate(&found, &mut structural);
-        if found.is_set() && structural.is_empty() && !known.contains(&found.value) {
-            errors.extend(cel::rules::check_schema(found.value, &found.path));
+        schema::validate(found, &mut structural);
+        if structural.is_empty() {
+            schema::defaults::validate(found, &mut errors);
+            errors.extend(cel::rules::check_schema(found.value, &found.path, &allowance));
         }
     }
     errors

@@ -1,6 +1,7 @@
 //! What the schemas of custom resources may be: structural, so that every field has one type that can be told without
 //! an object. What their rules say is `cel::rules`' to judge.
 
+pub(super) mod defaults;
 mod nested;
 
 use machinery::field::FieldErrors;
