@@ -5,6 +5,7 @@
 mod connect;
 mod forward;
 pub mod messages;
+mod options;
 pub mod place;
 pub mod pods;
 pub mod proxy;

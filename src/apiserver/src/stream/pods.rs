@@ -6,20 +6,19 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode};
 use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::meta;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::form_urlencoded;
 
 use super::connect::Trust;
 use super::forward::{Forward, REFUSAL_BYTES_MAX, Redirects, forward, open_spdy, refusal, upgrade_of, wants_upgrade};
 use super::translate::{self, Wanted};
 use super::websocket::{self, Speak};
-use super::{place, tunnel};
+use super::{options, place, tunnel};
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
 use crate::handler::authorize::authorize_as;
-use crate::plugin::Operation;
 use crate::request::{Query, is_true};
-use crate::rest::target::{Facts, Target};
+use crate::rest::target::Target;
 use crate::state::State;
 use crate::status::{Result, Status};
 
@@ -37,7 +36,6 @@ pub async fn connect(
     request: Request<Body>,
     running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
-    let query = &target.context.query;
     if request.method() == Method::GET {
         // WebSockets begin with a GET; whoever may only look must not act by one.
         authorize_as(target.context, "create").await?;
@@ -45,11 +43,11 @@ pub async fn connect(
     if !wants_upgrade(&target.context.headers) {
         return Err(Status::bad_request("Upgrade request required"));
     }
-    check_streams(name, query)?;
+    check_streams(name, &target.context.query)?;
+    let query = &options::admit(target).await?.query;
     let speak = websocket::choose(name, &target.context.headers)?;
     let pod = place::read(target.state(), "pods", target.namespace, target.name).await?;
     let container = if name == "portforward" { String::new() } else { container(&pod, query.get("container"))? };
-    admit(target, query).await?;
     let node = node_of(&pod)?;
     let to = place::agent(target.state(), node).await?;
     let path = agent_path(name, target.namespace, target.name, &container);
@@ -127,25 +125,6 @@ fn wanted(pod: &Value, name: &str, container: &str, query: &Query) -> Wanted {
     Wanted { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr"), tty }
 }
 
-async fn admit(target: &Target<'_>, query: &Query) -> Result<()> {
-    let mut options = Map::new();
-    for (key, value) in &query.0 {
-        options.insert(key.clone(), value.as_str().into());
-    }
-    let options = Value::Object(options);
-    let kind = target.body_kind();
-    let facts = Facts {
-        operation: Operation::Connect,
-        kind: &kind,
-        subresource: target.subresource_name(),
-        name: target.name,
-        old: None,
-        options: &options,
-        dry_run: false,
-    };
-    target.validate_admission(&facts, Some(&options)).await
-}
-
 fn node_of(pod: &Value) -> Result<&str> {
     match meta::text_at(pod, &["spec", "nodeName"]) {
         "" => Err(Status::bad_request(format!("pod {} does not have a host assigned", meta::name(pod)))),
@@ -188,29 +167,34 @@ fn agent_path(name: &str, namespace: &str, pod: &str, container: &str) -> String
     }
 }
 
-/// The agent's query: kubelet has names of its own for the streams.
+/// The agent's query: kubelet has names of its own for the streams. Of a connection it has what admission was shown and
+/// nothing else, whatever the client adds or says twice.
 fn agent_query(name: &str, query: &Query) -> String {
     let mut out = form_urlencoded::Serializer::new(String::new());
-    for (key, value) in &query.0 {
-        match (name, key.as_str()) {
-            (_, "container") => {}
-            ("exec" | "attach", "stdin" | "stdout" | "stderr" | "tty") => {
-                let own = match key.as_str() {
-                    "stdin" => "input",
-                    "stdout" => "output",
-                    "stderr" => "error",
-                    other => other,
-                };
-                if is_true(value) {
+    match name {
+        "exec" | "attach" => {
+            for command in query.all("command").filter(|_| name == "exec") {
+                out.append_pair("command", command);
+            }
+            for (stream, own) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+                if query.flag(stream) {
                     out.append_pair(own, "1");
                 }
             }
-            ("log", "follow" | "previous" | "timestamps") => {
-                out.append_pair(key, if is_true(value) { "true" } else { "false" });
-            }
+        }
+        "portforward" => {
             // WebSocket clients of older protocols name their ports here.
-            ("portforward", "ports") => drop(out.append_pair("port", value)),
-            _ => drop(out.append_pair(key, value)),
+            out.extend_pairs(query.all("ports").map(|ports| ("port", ports)));
+        }
+        _ => {
+            for (key, value) in query.0.iter().filter(|(key, _)| key != "container") {
+                match key.as_str() {
+                    "follow" | "previous" | "timestamps" => {
+                        out.append_pair(key, if is_true(value) { "true" } else { "false" })
+                    }
+                    _ => out.append_pair(key, value),
+                };
+            }
         }
     }
     out.finish()
@@ -296,6 +280,10 @@ mod tests {
     fn agents_are_asked_in_their_own_words() {
         let query = Query::parse("container=c&command=ls&command=-l+a&stdin=true&stdout=true&tty=false");
         assert_eq!(agent_query("exec", &query), "command=ls&command=-l+a&input=1&output=1");
+        // What admission was not shown, the agent is not asked for.
+        let query = Query::parse("stdout=true&input=1&stdin=False&stdin=true&port=80");
+        assert_eq!(agent_query("exec", &query), "output=1");
+        assert_eq!(agent_query("portforward", &Query::parse("port=80&ports=81")), "port=81");
         assert_eq!(agent_path("exec", "n", "p", "c"), "/exec/n/p/c");
         assert_eq!(agent_path("portforward", "n", "p", ""), "/portForward/n/p");
         assert_eq!(agent_query("portforward", &Query::parse("ports=80&ports=443")), "port=80&port=443");

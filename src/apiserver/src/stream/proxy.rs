@@ -8,6 +8,7 @@ use machinery::meta;
 
 use super::connect::Trust;
 use super::forward::{Forward, Redirects, forward, wants_upgrade};
+use super::options::{self, PARTS};
 use super::place::{self, Named};
 use crate::body::{self, Body};
 use crate::handler::LongRunning;
@@ -15,19 +16,17 @@ use crate::request::RequestInfo;
 use crate::rest::target::Target;
 use crate::status::{Result, Status};
 
-/// Resource, name and `proxy`: what of a path's parts is not the tail.
-const PARTS: usize = 3;
-
 /// Answers `…/proxy` and everything below it.
 ///
 /// # Errors
-/// 400 for a malformed name, 404, 503 where nothing serves, 502 where it is not reachable.
+/// What admission answers; 400 for a malformed name, 404, 503 where nothing serves, 502 where it is not reachable.
 pub async fn serve(
     target: &Target<'_>,
     request: Request<Body>,
     running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
     let context = target.context;
+    let admitted = options::admit(target).await?;
     let upgrades = wants_upgrade(&context.headers);
     let bare = context.info.parts.len() == PARTS && !context.raw_path.ends_with('/');
     if bare && matches!(context.method, Method::GET | Method::HEAD) && !upgrades {
@@ -49,7 +48,7 @@ pub async fn serve(
         // Doubled slashes at its beginning would make a host of what follows.
         _ => Redirects::Below(format!("/{}", prefix.trim_start_matches('/'))),
     };
-    let mut path_and_query = tail.to_string();
+    let mut path_and_query = admitted.path.unwrap_or_else(|| tail.to_string());
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);
     }
