@@ -22,6 +22,9 @@ pub enum Error {
     /// A well-formed patch does not fit the object (422).
     #[error("{0}")]
     Rejected(String),
+    /// A test of a JSON patch says that it is for another object (422).
+    #[error("{0}")]
+    TestFailed(String),
 }
 
 /// A JSON merge patch (RFC 7396): objects are merged, null removes, everything else replaces.

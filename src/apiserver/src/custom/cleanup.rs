@@ -11,6 +11,7 @@ use store::RangeOptions;
 
 use super::{FINALIZER, GROUP, PLURAL};
 use crate::live;
+use crate::rest::delete::Admitted;
 use crate::state::State;
 use crate::status::Result;
 use crate::storage;
@@ -131,6 +132,8 @@ async fn send(
         .method(method.clone())
         .uri(path)
         .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        // The definition's deletion was admitted, and with it that of its objects.
+        .extension(Admitted)
         .body(body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
         .map_err(|error| error.to_string())?;
     match client.request::<Value>(request).await {

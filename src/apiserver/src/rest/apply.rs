@@ -28,7 +28,7 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
     let pinned = !meta::resource_version(&patch).is_empty();
     let force = options.force.unwrap_or(false);
     for _ in 0..ATTEMPTS {
-        let changed = transact(target, options, "PatchOptions", |old| {
+        let changed = transact(target, options, |old| {
             let object = merged(target, Some(old), &patch, options, force)?;
             Ok(Changed { object, pinned, by: managed::By::Recorded, view: None })
         })

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::delete::{self, Deleted};
+use super::delete::{self, Admitted, Deleted};
 use super::list::{self, find};
 use super::options::DeleteOptions;
 use super::paging::{At, Page};
@@ -25,12 +25,13 @@ const AT_A_TIME: usize = 32;
 pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Response<Body>> {
     let (format, form) = target.negotiate()?;
     let selection = Selection::read(target)?;
+    let admitted = request.extensions().get::<Admitted>().copied();
     let options = delete::read_options(target, request).await?;
     let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;
     let names: Vec<String> = found.entries.iter().map(|entry| storage::head(&entry.value).name).collect();
     let mut deleted = Vec::with_capacity(names.len());
     for some in names.chunks(AT_A_TIME) {
-        deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options))).await?);
+        deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options, admitted))).await?);
     }
     let metadata = json!({"resourceVersion": found.revision.to_string()});
     let list = list::shaped(target, form, metadata, deleted.into_iter().flatten().collect())?;
@@ -38,8 +39,13 @@ pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Respo
 }
 
 /// `None` where somebody else was faster.
-async fn one(target: &Target<'_>, name: &str, options: &DeleteOptions) -> Result<Option<Value>> {
-    match delete::remove(target, name, options).await {
+async fn one(
+    target: &Target<'_>,
+    name: &str,
+    options: &DeleteOptions,
+    admitted: Option<Admitted>,
+) -> Result<Option<Value>> {
+    match delete::remove_unless(target, name, options, admitted).await {
         Ok(Deleted::Gone(object) | Deleted::Waiting(object)) => Ok(Some(object)),
         Err(status) if status.code() == 404 => Ok(None),
         Err(status) => Err(status),

@@ -5,6 +5,7 @@ use api::resource::Resource;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use machinery::gvk::GroupVersionKind;
 use machinery::strict::{self, Decoded};
 use machinery::{meta, schema};
 use serde_json::{Map, Value};
@@ -140,6 +141,23 @@ pub fn complete(resource: &Resource, object: &mut Value) -> Result<Vec<String>> 
     schema::default(object, root, definitions);
     resource.behaviour.default(object);
     Ok(unknown)
+}
+
+/// The same for the body of a subresource; a kind that is a resource too is left as it is.
+///
+/// # Errors
+/// 400 for a value of another type than its field's.
+pub fn complete_body(kind: &GroupVersionKind, object: &mut Value) -> Result<()> {
+    let version = &kind.group_version;
+    let Some(body) = api::registry().body(&version.group, &version.version, &kind.kind) else { return Ok(()) };
+    let (definitions, root) = (body.definitions(), body.schema());
+    schema::prune(object, root, definitions);
+    schema::decode(object, root, definitions).map_err(|error| {
+        let (kind, version) = (&kind.kind, &version.version);
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+    })?;
+    schema::default(object, root, definitions);
+    Ok(())
 }
 
 /// Checks that every value has its field's type, and brings quantities and times into canonical form.

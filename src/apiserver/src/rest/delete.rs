@@ -97,11 +97,37 @@ fn returns_object(resource: &Resource) -> bool {
     )
 }
 
+/// An extension of requests of this process: a collection goes because of what has been admitted already, as the
+/// objects of a definition go with it, and admission is not asked for each of its objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted;
+
 /// Deletes the object called `name`.
 ///
 /// # Errors
 /// See [`delete`].
 pub async fn remove(target: &Target<'_>, name: &str, options: &DeleteOptions) -> Result<Deleted> {
+    remove_unless(target, name, options, None).await
+}
+
+/// Deletes an object for a request that has been admitted as something else, as an eviction is.
+///
+/// # Errors
+/// See [`delete`].
+pub async fn remove_admitted(target: &Target<'_>, name: &str, options: &DeleteOptions) -> Result<Deleted> {
+    remove_unless(target, name, options, Some(Admitted)).await
+}
+
+/// Asks admission unless it has been asked.
+///
+/// # Errors
+/// See [`delete`].
+pub async fn remove_unless(
+    target: &Target<'_>,
+    name: &str,
+    options: &DeleteOptions,
+    admitted: Option<Admitted>,
+) -> Result<Deleted> {
     let store = &target.state().store;
     let key = target.key(name);
     let kind = target.kind();
@@ -119,7 +145,9 @@ pub async fn remove(target: &Target<'_>, name: &str, options: &DeleteOptions) ->
             options: &options.value,
             dry_run: options.dry_run,
         };
-        target.validate_admission(&facts, None).await?;
+        if admitted.is_none() {
+            target.validate_admission(&facts, None).await?;
+        }
         let step = plan(target.resource, &object, options, Timestamp::now());
         if let Some(deleted) = carry_out(target, &entry, object, step, options.dry_run).await? {
             return Ok(deleted);

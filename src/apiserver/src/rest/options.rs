@@ -86,9 +86,6 @@ impl WriteOptions {
         if self.dry_run {
             value["dryRun"] = json!(["All"]);
         }
-        if let Some(force) = self.force {
-            value["force"] = force.into();
-        }
         value
     }
 }

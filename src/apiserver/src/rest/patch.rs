@@ -72,7 +72,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     }
     let patch = read(target, &bytes, options.validation)?;
     let pins = names_version(form, &patch);
-    let written: Written = transact(target, &options, "PatchOptions", |old| {
+    let written: Written = transact(target, &options, |old| {
         let mut object = patched(target, form, &patch, old)?;
         finish_patched(target, &mut object, options.validation)?;
         Ok(Changed { object, pinned: pins, by: managed::By::Update, view: None })
@@ -127,7 +127,7 @@ pub fn refusal(error: patch::Error) -> Status {
         patch::Error::Malformed(_) => Status::bad_request(error.to_string()),
         patch::Error::TooLarge(text) => Status::new(413, "RequestEntityTooLarge", text),
         // Without details, in place of which clients would leave the reason out.
-        patch::Error::Rejected(text) => Status::new(422, "Invalid", text),
+        patch::Error::Rejected(text) | patch::Error::TestFailed(text) => Status::new(422, "Invalid", text),
     }
 }
 

@@ -40,11 +40,11 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     decode::set_type_to(&kind.group_version.to_string(), &kind.kind, &mut object)?;
     create::set_place(target, &mut object)?;
     let parent = match target.subresource {
-        Some(_) => Some(
-            storage::read(target.state().store.as_ref(), &target.key(target.name))
-                .await?
-                .ok_or_else(|| target.not_found())?,
-        ),
+        Some(_) => {
+            decode::complete_body(&kind, &mut object)?;
+            let parent = storage::read(target.state().store.as_ref(), &target.key(target.name)).await?;
+            Some(parent.ok_or_else(|| target.not_found())?)
+        }
         None => {
             complete(target.resource, &mut object)?;
             None

@@ -125,7 +125,7 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let scale = complete(target, decoded, options.validation)?;
     let pinned = !matches!(meta::resource_version(&scale), "" | "0");
-    change(target, &options, "UpdateOptions", pinned, |current| tracked(current, scale.clone(), &options)).await
+    change(target, &options, pinned, |current| tracked(current, scale.clone(), &options)).await
 }
 
 /// Answers a patch of the Scale.
@@ -140,13 +140,13 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
         apply::check_manager(&options)?;
         let patch = complete(target, apply::parse(&bytes)?, options.validation)?;
         let pinned = !meta::resource_version(&patch).is_empty();
-        return change(target, &options, "PatchOptions", pinned, |current| applied(current, &patch, &options)).await;
+        return change(target, &options, pinned, |current| applied(current, &patch, &options)).await;
     }
     if options.force.is_some() {
         return Err(Status::bad_request("force may only be set for apply patches"));
     }
     let patch = patch::read(target, &bytes, options.validation)?;
-    change(target, &options, "PatchOptions", patch::names_version(form, &patch), |current| {
+    change(target, &options, patch::names_version(form, &patch), |current| {
         let mut scale = current.clone();
         let outcome = match form {
             patch::Form::Json => patches::json(&mut scale, &patch),
@@ -209,7 +209,6 @@ fn applied(current: &Value, patch: &Value, options: &WriteOptions) -> Result<Val
 async fn change(
     target: &Target<'_>,
     options: &WriteOptions,
-    options_kind: &str,
     pinned: bool,
     make: impl Fn(&Value) -> Result<Value> + Send + Sync,
 ) -> Result<Response<Body>> {
@@ -217,7 +216,7 @@ async fn change(
     let parent = Target { subresource: None, ..*target };
     let paths = Arc::new(Paths::of(target.resource));
     let view = Arc::new(view(&paths));
-    let written = transact(&parent, options, options_kind, |old| {
+    let written = transact(&parent, options, |old| {
         let scale = make(&with_managers(of(old, &paths), old, &paths)?)?;
         let object = scaled(target, old, &scale, &paths, pinned)?;
         Ok(Changed { object, pinned, by: managed::By::Recorded, view: Some(view.clone()) })

@@ -87,7 +87,7 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     check_name(target, &mut object)?;
     create::set_place(target, &mut object)?;
     let pinned = !matches!(meta::resource_version(&object), "" | "0");
-    let changed = transact(target, &options, "UpdateOptions", |_| {
+    let changed = transact(target, &options, |_| {
         if !pinned && target.resource.update_needs_version {
             let path = Path::new("metadata").child("resourceVersion");
             let wrong = FieldError::invalid(&path, 0, "must be specified for an update");
@@ -141,12 +141,12 @@ pub fn check_name(target: &Target<'_>, object: &mut Value) -> Result<()> {
 pub async fn transact(
     target: &Target<'_>,
     options: &WriteOptions,
-    options_kind: &str,
     change: impl Fn(&Value) -> Result<Changed> + Send + Sync,
 ) -> Result<Written> {
     let store = &target.state().store;
     let key = target.key(target.name);
-    let options_value = options.value(options_kind);
+    // A patch is an update to admission.
+    let options_value = options.value("UpdateOptions");
     for _ in 0..ATTEMPTS {
         let entry = store.get(&key).await.map_err(storage::failure)?.ok_or_else(|| target.not_found())?;
         let old = target.present(&entry).await?;

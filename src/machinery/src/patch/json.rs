@@ -40,7 +40,7 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
             continue;
         }
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
-            .map_err(|error| Error::Rejected(message(operation, &error.kind)))?;
+            .map_err(|error| failure(operation, &error.kind))?;
     }
     *object = patched;
     Ok(())
@@ -129,6 +129,14 @@ fn check_depth(path: &Pointer, value: &Value) -> Result<(), Error> {
             "the value for {path} would be nested {levels} levels deep, exceeding the limit {MAX_DEPTH}"
         ))),
         _ => Ok(()),
+    }
+}
+
+fn failure(operation: &PatchOperation, kind: &PatchErrorKind) -> Error {
+    let text = message(operation, kind);
+    match operation {
+        PatchOperation::Test(_) => Error::TestFailed(text),
+        _ => Error::Rejected(text),
     }
 }
 

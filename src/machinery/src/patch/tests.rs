@@ -42,7 +42,7 @@ fn json_patch_errors_say_which_kind_they_are() {
     assert!(matches!(apply(json!([{"op": "jump", "path": "/a"}])), Error::Malformed(_)));
     assert_eq!(
         apply(json!([{"op": "test", "path": "/a", "value": 2}])),
-        Error::Rejected("testing value /a failed: test failed".to_string())
+        Error::TestFailed("testing value /a failed: test failed".to_string())
     );
     let many: Vec<Value> = (0..=MAX_OPERATIONS).map(|_| json!({"op": "test", "path": "/a", "value": 1})).collect();
     assert!(matches!(apply(Value::Array(many)), Error::TooLarge(_)));

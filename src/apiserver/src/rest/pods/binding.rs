@@ -39,18 +39,20 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         )));
     }
     let kind = target.body_kind();
+    decode::complete_body(&kind, &mut binding)?;
     let options_value = options.value("CreateOptions");
     let facts = Facts {
         operation: Operation::Create,
         kind: &kind,
-        subresource: "binding",
+        // What is asked is the URL's resource: `bindings` is one of its own.
+        subresource: target.subresource_name(),
         name: &name,
         old: None,
         options: &options_value,
         dry_run: options.dry_run,
     };
-    pods.admit(&facts, &mut binding).await?;
-    pods.validate_admission(&facts, Some(&binding)).await?;
+    target.admit(&facts, &mut binding).await?;
+    target.validate_admission(&facts, Some(&binding)).await?;
     assign(&pods, &binding, options.dry_run).await?;
     let format = accept::negotiate_format(&target.context.headers, true)?;
     answer::value(target.context, StatusCode::CREATED, format, &status::success(None))

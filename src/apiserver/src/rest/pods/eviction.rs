@@ -44,6 +44,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let kind = target.body_kind();
+    decode::complete_body(&kind, &mut eviction)?;
     let options_value = options.value("CreateOptions");
     let facts = Facts {
         operation: Operation::Create,
@@ -69,7 +70,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         // The version that the client knew was looked at there, and is not the newest any more.
         deletion.resource_version = None;
     }
-    delete::remove(&pods, target.name, &deletion).await?;
+    delete::remove_admitted(&pods, target.name, &deletion).await?;
     let format = accept::negotiate_format(&target.context.headers, true)?;
     answer::value(target.context, StatusCode::CREATED, format, &status::success(None))
 }
