@@ -1,5 +1,6 @@
 //! Admission policies, compiled: which requests they are for ([`matching`]), what their expressions may refer to
-//! (`env`), what is wrong with them ([`check`]), and what they say of a request ([`ValidatingPolicy::validate`]).
+//! (`env`), what is wrong with them ([`check`]), what validating ones say of a request
+//! ([`ValidatingPolicy::validate`]) and what mutating ones make of it ([`MutatingPolicy::change`]).
 //!
 //! Pure: parameters, namespaces and answers of the authorizer are passed in. A question to the authorizer that has no
 //! answer yet is noted in [`Answers`]; whoever evaluates finds the answer and evaluates again.
@@ -8,7 +9,9 @@ mod answers;
 pub(crate) mod check;
 mod env;
 pub mod matching;
+mod mutate;
 mod scope;
+pub mod typing;
 mod validate;
 pub(crate) mod webhook;
 
@@ -22,6 +25,7 @@ use crate::read;
 use matching::{Constraints, Selects};
 
 pub use answers::Answers;
+pub use mutate::{Form, MutatingPolicy};
 pub use validate::{Annotation, Denial, Verdict};
 pub use webhook::Webhook;
 
@@ -101,14 +105,14 @@ impl Common {
             variables: Vec::new(),
             places: BTreeMap::new(),
         };
-        let mut env = base;
+        let mut composed = env::Composed::new(base);
         for item in read::list(spec, "variables") {
-            let (name, compiled) = expression(&env, item, &[]);
-            env = env::with_variable(env, &name, compiled.program.as_ref().ok());
+            let (name, text) = (read::text(item, "name").to_string(), read::text(item, "expression"));
+            let compiled = Expression { text: text.trim().to_string(), program: composed.add(&name, text) };
             common.places.insert(format!("variables.{name}"), common.variables.len());
             common.variables.push((name, compiled));
         }
-        (common, env)
+        (common, composed.env)
     }
 }
 

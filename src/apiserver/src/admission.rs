@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod classes;
 pub mod limit_ranger;
+pub mod mutating_policy;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;

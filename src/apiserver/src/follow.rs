@@ -16,11 +16,14 @@ pub trait Index: Default + Send + Sync + 'static {
     /// Under which keys the objects are.
     fn prefixes() -> Vec<String>;
 
-    /// Forgets everything.
-    fn clear(&mut self);
-
     /// Takes in an object, in place of what its key had before; `None` where it is gone.
     fn set(&mut self, key: &str, object: Option<&Value>);
+
+    /// Takes in an object of an index that others read. What takes long is done before the lock is taken, which
+    /// requests read by.
+    fn take_in(index: &RwLock<Self>, key: &str, object: Option<&Value>) {
+        index.write().unwrap_or_else(PoisonError::into_inner).set(key, object);
+    }
 }
 
 /// An index that is kept up as long as the store lives.
@@ -58,14 +61,14 @@ async fn fill<I: Index>(store: &Arc<dyn Store>, index: &RwLock<I>) -> Result<Vec
         watches.push(store.watch(&prefix, Some(range.revision)).await?);
         ranges.push(range);
     }
-    let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
-    index.clear();
+    let mut filled = I::default();
     for entry in ranges.iter().flat_map(|range| &range.entries) {
         match decode(entry) {
-            Ok(object) => index.set(&entry.key, Some(&object)),
+            Ok(object) => filled.set(&entry.key, Some(&object)),
             Err(status) => tracing::error!("{status}"),
         }
     }
+    *index.write().unwrap_or_else(PoisonError::into_inner) = filled;
     Ok(watches)
 }
 
@@ -102,7 +105,7 @@ async fn drain<I: Index>(index: &RwLock<I>, watches: &mut [Box<dyn Watch>]) -> E
         let Some(entry) = event.current.as_ref().or(event.previous.as_ref()) else { continue };
         let object = event.current.as_deref().map(decode).transpose();
         match object {
-            Ok(object) => index.write().unwrap_or_else(PoisonError::into_inner).set(&entry.key, object.as_ref()),
+            Ok(object) => I::take_in(index, &entry.key, object.as_ref()),
             Err(status) => tracing::error!("{status}"),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use store::{Entry, RangeOptions, Store};
 
 use crate::status::{Result, Status};
+use crate::storage::{self, Head};
 
 /// Reads objects.
 #[derive(Clone)]
@@ -43,6 +44,22 @@ impl Live {
     pub async fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Value>> {
         let range = self.0.range(&prefix(group, resource, namespace), RangeOptions::default()).await;
         range.map_err(failure)?.entries.iter().map(decode).collect()
+    }
+
+    /// Those of the objects whose labels are meant; of others no more is decoded.
+    ///
+    /// # Errors
+    /// 500 where the store fails.
+    pub async fn select(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        is_meant: impl Fn(&Head) -> bool,
+    ) -> Result<Vec<Value>> {
+        let range =
+            self.0.range(&prefix(group, resource, namespace), RangeOptions::default()).await.map_err(failure)?;
+        range.entries.iter().filter(|entry| is_meant(&storage::head(&entry.value))).map(decode).collect()
     }
 
     /// How many objects there are.

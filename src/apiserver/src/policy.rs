@@ -10,6 +10,7 @@ use store::Store;
 use crate::admission::certificates::Certificates as CertificateAdmission;
 use crate::admission::classes::DefaultClass;
 use crate::admission::limit_ranger::LimitRanger;
+use crate::admission::mutating_policy::MutatingPolicies;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::owner_references::OwnerReferences;
@@ -19,7 +20,7 @@ use crate::admission::quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccount;
 use crate::admission::tolerations::DefaultTolerationSeconds;
-use crate::admission::validating_policy::{Policies, ValidatingPolicies};
+use crate::admission::validating_policy::ValidatingPolicies;
 use crate::admission::webhooks::{Cluster, MutatingWebhooks, ValidatingWebhooks};
 use crate::authn::bootstrap_token::BootstrapTokens;
 use crate::authn::certificate::Certificates;
@@ -77,7 +78,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
     let roles: Followed<Roles> = Followed::start(&store).await?;
     let references: Followed<References> = Followed::start(&store).await?;
-    let policies: Followed<Policies> = Followed::start(&store).await?;
+    let policies = (Followed::start(&store).await?, Followed::start(&store).await?);
     let configurations = (Followed::start(&store).await?, Followed::start(&store).await?);
     aggregate::start(&store);
     let live = Live::new(store);
@@ -98,10 +99,13 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
         authenticators,
         anonymous: true,
         admission: {
-            let cluster = Arc::new(Cluster { live: live.clone(), authorizer: authorizer.clone() });
+            let ask = authorizer.clone();
+            let cluster = Arc::new(Cluster { live: live.clone(), authorizer: ask.clone() });
+            let changing = MutatingPolicies { policies: policies.0, live: live.clone(), authorizer: ask.clone() };
+            let checking = ValidatingPolicies { policies: policies.1, live: live.clone(), authorizer: ask };
             let mutating = MutatingWebhooks { configurations: configurations.0, cluster: cluster.clone() };
             let validating = ValidatingWebhooks { configurations: configurations.1, cluster };
-            admission(&live, &authorizer, &roles, policies, (mutating, validating))
+            admission(&live, &authorizer, &roles, (changing, checking), (mutating, validating))
         },
         reviewers: reviewers(tokens, token_requests, &authorizer, roles),
         authorizer,
@@ -131,10 +135,9 @@ fn admission(
     live: &Live,
     authorizer: &Arc<dyn Authorizer>,
     roles: &Followed<Roles>,
-    policies: Followed<Policies>,
+    policies: (MutatingPolicies, ValidatingPolicies),
     webhooks: (MutatingWebhooks, ValidatingWebhooks),
 ) -> Vec<Arc<dyn Admission>> {
-    let validating = ValidatingPolicies { policies, live: live.clone(), authorizer: authorizer.clone() };
     let escalation = Escalation { roles: roles.clone(), authorizer: authorizer.clone(), live: live.clone() };
     vec![
         Arc::new(NamespaceLifecycle(live.clone())),
@@ -150,8 +153,9 @@ fn admission(
         Arc::new(CertificateAdmission(authorizer.clone())),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),
+        Arc::new(policies.0),
         Arc::new(webhooks.0),
-        Arc::new(validating),
+        Arc::new(policies.1),
         Arc::new(webhooks.1),
         Arc::new(ResourceQuota::new(live.clone())),
     ]

@@ -113,6 +113,29 @@ pub fn apply(
     Ok(object)
 }
 
+/// An object with what a configuration states, whoever owns it. What is one field whatever is in it, such as a list
+/// without keys, cannot be merged.
+///
+/// # Errors
+/// The configuration states such a field or one that its schema does not declare, or has elements without keys or with
+/// the same.
+pub fn merge(
+    object: &Value,
+    configuration: &Value,
+    schema: &Schema,
+    definitions: &Definitions,
+) -> Result<Value, String> {
+    let walker = Walker { definitions };
+    let faults = declared::faults(configuration, schema, definitions);
+    if !faults.is_empty() {
+        return Err(format!("failed to convert patch object to typed object: {}", faults.join(", ")));
+    }
+    if let Some(path) = walker.find_atomic(configuration, schema) {
+        return Err(format!("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {path}"));
+    }
+    Ok(walker.merge(Some(object), configuration, schema))
+}
+
 /// Records ownership after a create, update or patch: the manager owns what it changed or added, and others lose
 /// what was changed or removed. `old` is `None` on create; `new` is the object as the client wants it, with its defaults
 /// and before the server sets anything of its own: what the server sets belongs to no one.

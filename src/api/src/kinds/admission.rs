@@ -1,7 +1,4 @@
-//! Webhook configurations and admission policies: checked, stored and served.
-//!
-//! Mutating policies are not evaluated, and a binding that would have them be is refused when it is made: whoever relies
-//! on it must not believe that it is done. Expressions are `crate::policy`'s.
+//! Webhook configurations and admission policies: checked, stored and served. Expressions are `crate::policy`'s.
 
 pub(in crate::kinds) mod matching;
 mod policies;
@@ -12,7 +9,6 @@ use machinery::field::FieldErrors;
 use serde_json::Value;
 
 use super::simple::Simple;
-use crate::check::At;
 use crate::policy;
 use crate::read;
 use crate::resource::Column;
@@ -65,12 +61,16 @@ pub static MUTATING_POLICY: Simple = Simple {
     },
     has_generation: true,
     validate: policies::mutating,
+    validate_new: policy::check::mutating,
+    validate_update: |object, old| match read::same(read::at(object, "spec"), read::at(old, "spec")) {
+        true => FieldErrors::new(),
+        false => policy::check::mutating(object),
+    },
     ..Simple::PLAIN
 };
 
 /// The behaviour of bindings of validating policies.
-pub static VALIDATING_BINDING: Simple =
-    Simple { validate: policies::validating_binding, validate_new: |_| FieldErrors::new(), ..MUTATING_BINDING };
+pub static VALIDATING_BINDING: Simple = Simple { validate: policies::validating_binding, ..MUTATING_BINDING };
 
 /// The behaviour of bindings of mutating policies.
 pub static MUTATING_BINDING: Simple = Simple {
@@ -80,13 +80,6 @@ pub static MUTATING_BINDING: Simple = Simple {
     },
     has_generation: true,
     validate: policies::binding,
-    validate_new: |object| {
-        let mut errors = FieldErrors::new();
-        let why = "this version evaluates no mutating admission policies, so that what they are for would not be done: use what \
-                   the server checks itself (Pod Security labels, quotas, limit ranges) and leave the binding out";
-        At::root(object).at("spec").forbidden(&mut errors, why);
-        errors
-    },
     ..Simple::PLAIN
 };
 

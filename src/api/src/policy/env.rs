@@ -1,10 +1,16 @@
 //! What the expressions of policies may refer to.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use cel::{Decl, Env, Program, Type};
+use cel::{Allowance, Decl, Env, Program, Type};
 use serde_json::json;
 
+const VARIABLES: &str = "variables";
+/// Variables are evaluated when they are first asked for, within what asks: each operation takes of one stack.
+const VARIABLES_HEIGHT_MAX: usize = 300;
+/// Types are compared and shown by functions that call themselves.
+const TYPE_HEIGHT_MAX: usize = 64;
 const AUTHORIZER: Type = Type::Opaque("kubernetes.authorization.Authorizer");
 const RESOURCE_CHECK: Type = Type::Opaque("kubernetes.authorization.ResourceCheck");
 
@@ -55,9 +61,10 @@ fn request() -> Type {
     Type::object("kubernetes.AdmissionRequest", texts.into_iter().chain(others))
 }
 
-/// What conditions and variables may refer to.
+/// What conditions and variables may refer to. All expressions of a policy take of one budget.
 pub(super) fn base(has_params: bool, has_authorizer: bool) -> Env {
     let mut env = Env::new()
+        .with_allowance(Allowance::default())
         .with_variable("object", Type::Dyn)
         .with_variable("oldObject", Type::Dyn)
         .with_variable("request", request())
@@ -71,10 +78,62 @@ pub(super) fn base(has_params: bool, has_authorizer: bool) -> Env {
     env
 }
 
-/// With a variable of the policy. One that does not compile may be anything: its failure is told for itself.
-pub(super) fn with_variable(env: Env, name: &str, program: Option<&Program>) -> Env {
-    let type_ = program.map_or(Type::Dyn, |program| program.result_type().clone());
-    env.with_variable(&format!("variables.{name}"), type_)
+/// What variables and validations may refer to, where the types of objects and parameters are known.
+pub(super) fn typed(object: &Type, params: Option<&Type>) -> Env {
+    let env = base(false, true).with_variable("object", object.clone()).with_variable("oldObject", object.clone());
+    match params {
+        Some(params) => env.with_variable("params", params.clone()),
+        None => env,
+    }
+}
+
+/// What all but conditions may refer to: variables too, each of which may refer to those before it.
+pub(super) struct Composed {
+    pub env: Env,
+    /// How many nodes are within each other in a variable and those that it builds on, by `variables.NAME`.
+    heights: BTreeMap<String, usize>,
+}
+
+impl Composed {
+    /// Without variables.
+    pub fn new(env: Env) -> Self {
+        Self { env: env.with_variable(VARIABLES, Type::object("kubernetes.variables", [])), heights: BTreeMap::new() }
+    }
+
+    /// Compiles a variable and adds it. One that does not compile may be anything: its failure is told for itself.
+    ///
+    /// # Errors
+    /// What is wrong, as Kubernetes words it; and chains of variables that are deeper than a thread's stack allows.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<Program, String> {
+        let compiled = compile(&self.env, text, &[]).and_then(|program| self.bounded(program));
+        let full_name = format!("{VARIABLES}.{name}");
+        let (type_, height) = match &compiled {
+            Ok(program) => (program.result_type().clone(), self.height(program)),
+            Err(_) => (Type::Dyn, 0),
+        };
+        self.heights.insert(full_name.clone(), height);
+        let env = std::mem::take(&mut self.env).with_variable(&full_name, type_);
+        self.env = env;
+        compiled
+    }
+
+    fn height(&self, program: &Program) -> usize {
+        let below = program.variables().filter_map(|name| self.heights.get(name)).max();
+        program.height() + below.unwrap_or(&0)
+    }
+
+    fn bounded(&self, program: Program) -> Result<Program, String> {
+        if self.height(&program) > VARIABLES_HEIGHT_MAX {
+            return Err(format!(
+                "variables too deep: with those that it builds on it has more than {VARIABLES_HEIGHT_MAX} operations \
+                 within each other; write what it needs without them"
+            ));
+        }
+        if program.result_type().height() > TYPE_HEIGHT_MAX {
+            return Err(format!("type too deep: it has more than {TYPE_HEIGHT_MAX} types within each other"));
+        }
+        Ok(program)
+    }
 }
 
 /// What a messageExpression may refer to: all but the authorizer.

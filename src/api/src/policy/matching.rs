@@ -1,5 +1,7 @@
 //! Which requests a policy or binding is for.
 
+use std::collections::BTreeMap;
+
 use machinery::gvk::GroupVersion;
 use machinery::selector::LabelSelector;
 use serde_json::Value;
@@ -52,6 +54,11 @@ impl Selects {
             Value::Null => LabelSelector::everything(),
             given => LabelSelector::from_json(Some(given)).unwrap_or_else(|_| LabelSelector::nothing()),
         })
+    }
+
+    /// Whether it selects an object with these labels.
+    pub fn selects_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.matches(labels)
     }
 
     /// Whether it selects an object.

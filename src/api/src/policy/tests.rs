@@ -324,3 +324,72 @@ fn constraints_tell_which_requests_are_meant() {
     let itself = Requested { places: &own, namespace: "n", namespace_object: &object, ..requested("") };
     assert_eq!(selecting.find(&itself), None);
 }
+
+#[test]
+fn variables_build_on_each_other_as_deep_as_a_stack_allows() {
+    // Each adds one to the one before, within brackets that cannot be left out.
+    let chained = |count: usize, nested: usize| {
+        let variables: Vec<Value> = (0..count)
+            .map(|number| {
+                let before = if number == 0 { "1".to_string() } else { format!("variables.v{}", number - 1) };
+                let text = format!("{}{before}{}", "(1 + ".repeat(nested), ")".repeat(nested));
+                json!({"name": format!("v{number}"), "expression": text})
+            })
+            .collect();
+        let last = format!("variables.v{} == {}", count - 1, count * nested + 1);
+        json!({"variables": variables, "validations": [{"expression": last, "message": "differs"}]})
+    };
+    for (count, nested, is_refused) in [(1, 50, false), (60, 2, false), (8, 30, false), (12, 60, true), (500, 50, true)]
+    {
+        let spec = chained(count, nested);
+        let wrong = check::validating(&json!({"spec": spec}));
+        let too_deep = wrong.iter().filter(|error| error.detail.contains("variables too deep")).count();
+        assert_eq!(too_deep > 0, is_refused, "{count} {nested}: {:?}", wrong.first());
+        // What is in the store all the same is evaluated on the stack of a thread.
+        let verdict = Case::new(json!({})).validate(&policy(spec));
+        assert_eq!(!verdict.denials.is_empty(), is_refused, "{count} {nested}: {verdict:?}");
+    }
+}
+
+#[test]
+fn types_of_variables_do_not_grow_without_bound() {
+    let variables: Vec<Value> = (0..200)
+        .map(|number| {
+            let before = if number == 0 { "1".to_string() } else { format!("variables.v{}", number - 1) };
+            json!({"name": format!("v{number}"), "expression": format!("[{before}]")})
+        })
+        .collect();
+    let wrong = check::validating(&json!({"spec": {"variables": variables}}));
+    assert!(wrong.iter().any(|error| error.detail.contains("type too deep")), "{wrong:?}");
+}
+
+#[test]
+fn all_expressions_of_a_policy_share_a_bound() {
+    // What is called on is there twice in what an `optMap` becomes.
+    let large = format!("[object]{}.size() >= 0", "[?0].optMap(x, [x]).orValue([object])".repeat(12));
+    let with = |count: usize| {
+        let validations: Vec<Value> = (0..count).map(|_| json!({"expression": large})).collect();
+        json!({"validations": validations})
+    };
+    assert_eq!(check::validating(&json!({"spec": with(1)})), Vec::new());
+    let wrong = check::validating(&json!({"spec": with(20)}));
+    assert!(wrong.iter().any(|error| error.detail.contains("expressions too large")), "{:?}", wrong.first());
+    let verdict = Case::new(json!({})).validate(&policy(with(20)));
+    assert!(messages(&verdict).iter().any(|message| message.contains("expressions too large")));
+}
+
+#[test]
+fn a_variable_that_is_declared_is_there() {
+    for (expression, expected) in [
+        ("has(variables.known) && variables.known", None),
+        ("has(variables.unknown)", Some("undefined field 'unknown'")),
+        ("variables.unknown == 1", Some("undefined field 'unknown'")),
+    ] {
+        let spec = json!({"variables": [{"name": "known", "expression": "true"}], "validations": [{"expression": expression}]});
+        let wrong = check::validating(&json!({"spec": spec}));
+        match expected {
+            None => assert_eq!(wrong, Vec::new(), "{expression}"),
+            Some(words) => assert!(wrong.len() == 1 && wrong[0].detail.contains(words), "{expression}: {wrong:?}"),
+        }
+    }
+}

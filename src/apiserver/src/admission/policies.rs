@@ -1,6 +1,7 @@
 //! What admission policies of either kind share: the request as they see it, the objects they ask for, and the
 //! authorizer's answers. The policies themselves are `api::policy`'s.
 
+pub mod bound;
 pub mod params;
 
 use std::sync::Arc;

@@ -1,68 +1,23 @@
-//! ValidatingAdmissionPolicy: requests are held to the policies that bindings put to use (KEP-3488). Policies are
-//! compiled when they are seen in the store, which is when they are written.
+//! ValidatingAdmissionPolicy: requests are held to the policies that bindings put to use (KEP-3488).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::policy::{Binding, Denial, Input, ValidatingPolicy, Verdict};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::policies::bound::Policies;
 use super::policies::{self, At, View, params};
 use super::{forbidden, group_resource, name_of};
-use crate::follow::{Followed, Index};
-use crate::live::{Live, prefix, text};
+use crate::follow::Followed;
+use crate::live::{Live, text};
 use crate::plugin::{Admission, Admit, Authorizer, Operation};
 use crate::status::{Result, Status};
-
-const GROUP: &str = "admissionregistration.k8s.io";
-
-/// The policies and their bindings, by name.
-#[derive(Default)]
-pub struct Policies {
-    policies: BTreeMap<String, Arc<ValidatingPolicy>>,
-    bindings: BTreeMap<String, Arc<Binding>>,
-}
-
-impl Index for Policies {
-    fn prefixes() -> Vec<String> {
-        ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
-            .map(|plural| prefix(GROUP, plural, ""))
-            .to_vec()
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn set(&mut self, key: &str, object: Option<&Value>) {
-        let name = key.rsplit('/').next().unwrap_or_default().to_string();
-        let is_policy = key.starts_with(&prefix(GROUP, "validatingadmissionpolicies", ""));
-        match (is_policy, object) {
-            (true, Some(object)) => drop(self.policies.insert(name, Arc::new(ValidatingPolicy::read(object)))),
-            (true, None) => drop(self.policies.remove(&name)),
-            (false, Some(object)) => drop(self.bindings.insert(name, Arc::new(Binding::read(object)))),
-            (false, None) => drop(self.bindings.remove(&name)),
-        }
-    }
-}
-
-impl Policies {
-    /// Every policy that has bindings, with them.
-    fn bound(&self) -> Vec<(Arc<ValidatingPolicy>, Vec<Arc<Binding>>)> {
-        let mut bound: BTreeMap<&str, Vec<Arc<Binding>>> = BTreeMap::new();
-        for binding in self.bindings.values() {
-            bound.entry(&binding.policy).or_default().push(binding.clone());
-        }
-        let policy = |(name, bindings)| Some((self.policies.get(name)?.clone(), bindings));
-        bound.into_iter().filter_map(policy).collect()
-    }
-}
 
 /// The plugin.
 pub struct ValidatingPolicies {
     /// The policies as they are now.
-    pub policies: Followed<Policies>,
+    pub policies: Followed<Policies<ValidatingPolicy>>,
     /// Where parameters and namespaces are read.
     pub live: Live,
     /// Whom expressions can ask.

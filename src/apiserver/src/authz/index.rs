@@ -141,10 +141,6 @@ impl Index for Roles {
         vec![crate::live::prefix(GROUP, "", "")]
     }
 
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     fn set(&mut self, key: &str, object: Option<&Value>) {
         let mut parts = key.rsplitn(2, '/');
         let (Some(name), Some(place)) = (parts.next(), parts.next()) else { return };

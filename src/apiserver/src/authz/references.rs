@@ -122,10 +122,6 @@ impl Index for References {
         vec![prefix("", "pods", "")]
     }
 
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     fn set(&mut self, key: &str, object: Option<&Value>) {
         self.take(key);
         let Some(pod) = object else { return };

@@ -159,3 +159,158 @@ async fn policies_that_cannot_be_evaluated_are_refused() {
     assert!(refused.contains("compilation failed: ERROR: <input>:1:1: undeclared reference to 'params'"), "{refused}");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_held_to_policies() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    let mut connects = rule("", "pods/exec", &["CONNECT"]);
+    connects["resources"] =
+        json!(["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy"]);
+    let spec = json!({"validations": [
+        {"expression": "object.kind != 'PodExecOptions' || !(has(object.stdin) && object.stdin == true && object.command == ['sh', '-c'])",
+            "message": "no shells"},
+        {"expression": "object.kind != 'PodPortForwardOptions' || object.ports.all(p, p != 80)", "message": "not that port"},
+        {"expression": "!object.kind.endsWith('ProxyOptions') || object.path != '/secret/'", "message": "not that path"},
+        {"expression": "request.name != 'nobody' || request.options == null", "message": "options"},
+    ]});
+    cluster.create(&admin, &policy("connects", &connects, &spec)).await;
+    cluster.create(&admin, &binding("connects", &["Deny"], &json!({}))).await;
+    let pod = "/api/v1/namespaces/default/pods/nobody";
+    let answer = async |path: String| {
+        let request = http::Request::get(path)
+            .header("connection", "Upgrade")
+            .header("upgrade", "SPDY/3.1")
+            .body(Vec::new())
+            .expect("a request");
+        match cluster.client.request_text(request).await {
+            Err(kube::Error::Api(status)) => status.message,
+            other => format!("{other:?}"),
+        }
+    };
+    let shell = format!("{pod}/exec?command=sh&command=-c&stdin=true&stdout=true");
+    eventually("connections are refused", || async { answer(shell.clone()).await.contains("no shells").then_some(()) })
+        .await;
+    for (path, why) in [
+        (format!("{pod}/exec?command=sh&command=-c&stdin=false&stdout=true"), "not found"),
+        (format!("{pod}/portforward?ports=80"), "not that port"),
+        (format!("{pod}/portforward?ports=81"), "not found"),
+        (format!("{pod}/proxy/secret/"), "not that path"),
+        (format!("{pod}/proxy/other"), "not found"),
+        ("/api/v1/namespaces/default/services/http:nothing:80/proxy/secret/?a=b".to_string(), "not that path"),
+        ("/api/v1/nodes/nowhere/proxy/secret/".to_string(), "not that path"),
+    ] {
+        let told = answer(path.clone()).await;
+        assert!(told.contains(why), "{path}: {told}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutating_policies_change_what_is_written() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    let mutations = json!([
+        {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+            "Object{metadata: Object.metadata{annotations: {'by': request.userInfo.username}}}"}},
+        {"patchType": "JSONPatch", "jsonPatch": {"expression":
+            "[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('a.b'), value: params.data.value}]"}},
+    ]);
+    let mut policy = policy(
+        "marks",
+        &rule("", "configmaps", &["CREATE"]),
+        &json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "reinvocationPolicy": "Never", "mutations": mutations,
+            "matchConditions": [{"name": "named", "expression": "object.metadata.name != 'params'"}]}),
+    );
+    policy["kind"] = json!("MutatingAdmissionPolicy");
+    let reference = json!({"paramRef": {"name": "params", "parameterNotFoundAction": "Deny"}});
+    let mut binding = binding("marks", &[], &reference);
+    binding["kind"] = json!("MutatingAdmissionPolicyBinding");
+    binding["spec"].as_object_mut().expect("a spec").remove("validationActions");
+    cluster.create(&admin, &map("params", &json!({"value": "v"}))).await;
+    cluster.create(&admin, &policy).await;
+    cluster.create(&admin, &binding).await;
+    let file = cluster.file("marked.json", &map("marked", &json!({"own": "x"})));
+    let shown = eventually("the policy binds", || async {
+        let arguments = ["create", "--dry-run=server", "-o", "json", "-f", &file];
+        let (out, _, _) = cluster.output(&admin, &arguments).await;
+        out.contains("a.b").then_some(out)
+    })
+    .await;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["data"], json!({"own": "x", "a.b": "v"}));
+    assert_eq!(shown["metadata"]["annotations"]["by"], "admin");
+    let wrong = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "Object{}"}}]);
+    policy["metadata"]["name"] = json!("wrong");
+    policy["spec"]["mutations"] = wrong;
+    let refused = cluster.fails(&admin, &["create", "-f", &cluster.file("wrong.json", &policy)]).await;
+    assert!(refused.contains("must evaluate to list(JSONPatch)"), "{refused}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_with_something_else_is_not_asked_for_again() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let widgets = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
+    cluster.create(&admin, &widgets).await;
+    let widget =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "default"}});
+    let file = cluster.file("widget.json", &widget);
+    eventually("widgets are served", || async {
+        cluster.output(&admin, &["create", "-f", &file]).await.2.then_some(())
+    })
+    .await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]}});
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}});
+    cluster.create(&admin, &account).await;
+    cluster.create(&admin, &pod).await;
+    let mut deletions = rule("*", "*", &["DELETE"]);
+    deletions["resources"] = json!(["pods", "widgets"]);
+    let kept = json!({"validations": [{"expression": "false", "message": "is kept"}]});
+    cluster.create(&admin, &policy("kept", &deletions, &kept)).await;
+    cluster.create(&admin, &binding("kept", &["Deny"], &json!({}))).await;
+    for object in ["pod/p", "widget/w"] {
+        eventually("deletions are refused", || async {
+            let (_, errors, _) = cluster.output(&admin, &["delete", "--dry-run=server", object]).await;
+            errors.contains("is kept").then_some(())
+        })
+        .await;
+    }
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}});
+    let file = cluster.file("eviction.json", &eviction);
+    cluster.succeeds(&admin, &["create", "--raw", "/api/v1/namespaces/default/pods/p/eviction", "-f", &file]).await;
+    cluster.succeeds(&admin, &["delete", "crd", "widgets.example.com", "--timeout=20s"]).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_tell_which_of_their_expressions_do_not_fit_their_types() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.certificate("admin", &["system:masters"]);
+    let path = "-o=jsonpath={.status.observedGeneration} {.status.typeChecking.expressionWarnings}";
+    let shown = |words: &'static str| {
+        let (cluster, admin) = (&cluster, &admin);
+        eventually(words, move || async move {
+            let (out, _, _) = cluster.output(admin, &["get", "validatingadmissionpolicy", "typed", path]).await;
+            out.contains(words).then_some(out)
+        })
+    };
+    let spec = |expression: &str| json!({"validations": [{"expression": expression}]});
+    let deployments = rule("apps", "deployments", &["CREATE"]);
+    cluster.create(&admin, &policy("typed", &deployments, &spec("object.spec.replica > 1"))).await;
+    let told = shown("undefined field 'replica'").await;
+    assert!(told.starts_with("1 ") && told.contains("spec.validations[0].expression"), "{told}");
+    let mended = cluster.file("mended.json", &policy("typed", &deployments, &spec("object.spec.replicas > 1")));
+    cluster.succeeds(&admin, &["replace", "-f", &mended]).await;
+    let told = shown("2 ").await;
+    assert!(!told.contains("undefined"), "{told}");
+    cluster.stop().await;
+}

@@ -9,6 +9,21 @@ use super::walk::{Shape, Walker};
 use crate::schema::Schema;
 
 impl Walker<'_> {
+    /// The path of the first list, map or object of a configuration that is one field.
+    pub(super) fn find_atomic(&self, value: &Value, schema: &Schema) -> Option<String> {
+        match (self.shape(schema, value), value) {
+            (Shape::Fields(resolved), Value::Object(fields)) => fields.iter().find_map(|(name, value)| {
+                Some(format!(".{name}{}", self.find_atomic(value, Self::field(resolved, name))?))
+            }),
+            (Shape::Items { items, .. }, Value::Array(elements)) => elements
+                .iter()
+                .enumerate()
+                .find_map(|(index, value)| Some(format!("[{index}]{}", self.find_atomic(value, items)?))),
+            (Shape::Leaf, Value::Object(_) | Value::Array(_)) => Some(String::new()),
+            _ => None,
+        }
+    }
+
     /// The live object with everything that the configuration states.
     pub(super) fn merge(&self, live: Option<&Value>, applied: &Value, schema: &Schema) -> Value {
         match (self.shape(schema, applied), live, applied) {

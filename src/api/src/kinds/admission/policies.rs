@@ -40,6 +40,19 @@ pub(super) fn mutating(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let spec = At::root(object).at("spec");
     common(&spec, &mut errors);
+    let rules = spec.at("matchConstraints");
+    for operation in rules.items("resourceRules").flat_map(|rule| rule.items("operations").collect::<Vec<_>>()) {
+        // There is nothing to change in what goes.
+        if operation.text() == "DELETE" {
+            operation.not_supported(&mut errors, &["*", "CONNECT", "CREATE", "UPDATE"]);
+        }
+    }
+    let policy = spec.at("reinvocationPolicy");
+    match policy.text() {
+        "" => policy.required(&mut errors, ""),
+        "Never" | "IfNeeded" => {}
+        _ => policy.not_supported(&mut errors, &["IfNeeded", "Never"]),
+    }
     if spec.items("mutations").next().is_none() {
         spec.at("mutations").required(&mut errors, "mutations must contain at least one item");
     }

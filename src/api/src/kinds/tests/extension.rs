@@ -246,12 +246,20 @@ fn policies() {
     );
     let sound = json!({"spec": {
         "matchConstraints": {"resourceRules": [rule()]},
+        "reinvocationPolicy": "Never",
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
     }});
     table(
         "mutatingadmissionpolicies",
         &sound,
         &[
+            (&[("/spec/reinvocationPolicy", Value::Null)], &["spec.reinvocationPolicy: Required value"]),
+            (
+                &[("/spec/matchConstraints/resourceRules/0/operations", json!(["CREATE", "DELETE"]))],
+                &[
+                    "spec.matchConstraints.resourceRules[0].operations[1]: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+                ],
+            ),
             (
                 &[("/spec/mutations", json!([]))],
                 &["spec.mutations: Required value: mutations must contain at least one item"],
@@ -303,8 +311,9 @@ fn policies() {
             ),
         ],
     );
-    let refused = resource("mutatingadmissionpolicybindings").behaviour.validate_new(&sound);
-    assert_eq!(refused.iter().map(|error| error.path.to_string()).collect::<Vec<_>>(), ["spec"]);
+    for plural in ["validatingadmissionpolicybindings", "mutatingadmissionpolicybindings"] {
+        assert_eq!(resource(plural).behaviour.validate_new(&sound), Vec::new());
+    }
 }
 
 fn definition() -> Value {
@@ -705,4 +714,35 @@ fn the_authorities_of_a_conversion_webhook_are_certificates() {
     assert_eq!(found(behaviour.validate_update(&none, &none)), Vec::<String>::new());
     assert_eq!(found(behaviour.validate_update(&none, &with_bundle(""))).len(), 1);
     assert!(found(behaviour.validate_new(&with_bundle("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"))).is_empty());
+}
+
+#[test]
+fn defaults_fit_the_schema_that_they_stand_in() {
+    for (property, expected) in [
+        (json!({"type": "integer", "default": 3, "minimum": 1}), None),
+        (
+            json!({"type": "integer", "default": 0, "minimum": 1}),
+            Some("default: Invalid value: 0: <root> in body should be greater than or equal to 1"),
+        ),
+        (json!({"type": "string", "default": 3}), Some("default: Invalid value:")),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "default": {"b": "c"}}),
+            Some("default: Invalid value: {\"b\":\"c\"}: must not have unknown fields"),
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string", "maxLength": 1}}, "default": {"a": "long"}}),
+            Some("default.a: Too long:"),
+        ),
+        (json!({"type": "string", "nullable": true, "default": null}), None),
+    ] {
+        let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/color";
+        let object = with(definition(), &[(field, property.clone())]);
+        let wrong = resource("customresourcedefinitions").behaviour.validate_new(&object);
+        let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[color].";
+        match expected {
+            None => assert!(told.is_empty(), "{property}: {told:?}"),
+            Some(words) => assert!(told.iter().any(|told| told.starts_with(&format!("{path}{words}"))), "{told:?}"),
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::live::Live;
 use crate::served::Served;
 use crate::status::Result;
+use crate::storage::Head;
 
 /// The parameters, each of which the policy is evaluated with; `null` where it has none. The inner error is why they
 /// cannot be had, in Kubernetes' words.
@@ -32,11 +33,13 @@ pub async fn find(
     };
     let stored = resource.storage.as_ref().unwrap_or(&resource.group_version);
     let found: Vec<Value> = match reference.name.as_str() {
-        "" => live.list(&stored.group, &resource.plural, namespace).await?,
+        "" => {
+            let is_meant = |head: &Head| reference.selector.selects_labels(&head.labels);
+            live.select(&stored.group, &resource.plural, namespace, is_meant).await?
+        }
         name => live.get(&stored.group, &resource.plural, namespace, name).await?.into_iter().collect(),
     };
-    let is_meant = |object: &Value| !reference.name.is_empty() || reference.selector.selects(object);
-    let found: Vec<Value> = found.into_iter().filter(is_meant).map(|object| served_as(resource, object)).collect();
+    let found: Vec<Value> = found.into_iter().map(|object| served_as(resource, object)).collect();
     if found.is_empty() && reference.denies_without {
         return Ok(Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_string()));
     }

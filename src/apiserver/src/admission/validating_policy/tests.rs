@@ -81,9 +81,10 @@ async fn requests_are_refused_in_kubernetes_words() {
         let asked = create("", "configmaps", "n");
         assert_eq!(answer(&plugin, &asked, Some(map(json!({"a": "b"})))).await, expected);
         // Policies can always be taken back, and questions always be asked.
-        for (group, resource) in
-            [(GROUP, "validatingadmissionpolicies"), ("authorization.k8s.io", "selfsubjectaccessreviews")]
-        {
+        for (group, resource) in [
+            ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+            ("authorization.k8s.io", "selfsubjectaccessreviews"),
+        ] {
             assert_eq!(answer(&plugin, &create(group, resource, ""), Some(map(json!({})))).await, "ok");
         }
     }

@@ -70,10 +70,6 @@ impl<K: Kind> Index for Configurations<K> {
         vec![prefix("admissionregistration.k8s.io", K::PLURAL, "")]
     }
 
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     fn set(&mut self, key: &str, object: Option<&Value>) {
         let name = key.rsplit('/').next().unwrap_or_default().to_string();
         match object {
