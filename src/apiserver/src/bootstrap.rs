@@ -34,6 +34,7 @@ fn itself() -> User {
 pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let client = crate::local::client(state, itself());
     crate::custom::start(state, client.clone(), tasks, shutdown);
+    crate::type_checking::start(state, client.clone(), tasks, shutdown);
     crate::aggregate::availability::start(state, client.clone(), tasks, shutdown);
     let live = Live::new(state.store.clone());
     let own: [Arc<dyn Bootstrap>; 5] = [

@@ -39,6 +39,7 @@ pub mod status;
 pub mod storage;
 mod stream;
 mod tls;
+mod type_checking;
 pub mod version;
 pub mod webhook;
 
