@@ -206,6 +206,7 @@ async fn connections_are_held_to_policies() {
     cluster.stop().await;
 }
 
+// conformance: a mutating policy changes what is written and adds annotations
 #[tokio::test(flavor = "multi_thread")]
 async fn mutating_policies_change_what_is_written() {
     let cluster = Cluster::start().await;
