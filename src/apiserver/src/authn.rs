@@ -4,13 +4,17 @@
 pub mod bootstrap_token;
 pub mod certificate;
 pub mod claims;
+pub mod configuration;
 pub mod discovery;
 pub mod front_proxy;
 pub mod keys;
+pub mod last_used;
+pub mod oidc;
 pub mod reviews;
 pub mod secret_token;
 pub mod service_account;
 pub mod token_request;
+pub mod webhook;
 
 use std::sync::Arc;
 

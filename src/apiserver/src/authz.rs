@@ -2,6 +2,7 @@
 //! begins with, and the check that nobody grants what they do not have.
 
 pub mod aggregate;
+pub mod configuration;
 pub mod defaults;
 pub mod escalation;
 pub mod index;
@@ -11,6 +12,7 @@ pub mod reconcile;
 pub mod references;
 pub mod reviews;
 pub mod rule;
+pub mod webhook;
 
 use std::sync::Arc;
 

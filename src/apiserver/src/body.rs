@@ -121,6 +121,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 pub fn failure(status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = response(code, JSON, json_line(&status.to_value()));
+    // For the audit log, which tells what the client was told.
+    response.extensions_mut().insert(status.clone());
     if status.retry_after_seconds() > 0 {
         response.headers_mut().insert(http::header::RETRY_AFTER, status.retry_after_seconds().into());
     }

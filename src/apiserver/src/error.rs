@@ -22,6 +22,15 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// The audit log cannot be written.
+    #[error("opening the audit log {path}")]
+    AuditLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A key does not fit its certificate, or TLS refuses the configuration.
     #[error("setting up TLS")]
     Tls(#[from] rustls::Error),

@@ -5,14 +5,16 @@ pub mod authorize;
 mod impersonate;
 mod route;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use tokio::sync::SemaphorePermit;
 
+use crate::audit::record::Begun;
+use crate::audit::{Trail, Unidentified};
 use crate::body::{self, Body};
 use crate::metrics::Labels;
 use crate::plugin::{Connection, Warnings};
@@ -57,6 +59,8 @@ pub struct Context {
     pub headers: HeaderMap,
     /// Where warnings for the client go.
     pub warnings: Warnings,
+    /// Where annotations of the audit event go.
+    pub audit: Trail,
 }
 
 /// Answers a request. Every failure becomes a `Status` here.
@@ -74,16 +78,21 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
     if long_running {
         state.metrics.long_running(&labels, 1);
     }
-    let guard = LongRunning { state: state.clone(), labels: long_running.then(|| labels.clone()) };
+    let guard =
+        LongRunning { state: state.clone(), labels: long_running.then(|| labels.clone()), audit: Trail::default() };
+    let audit = OnceLock::new();
     let answered = if long_running {
-        step(&state, served, caller, request, info, query, Some(guard)).await
+        step(&state, served, caller, request, info, query, Some(guard), &audit).await
     } else {
-        let answer = step(&state, served, caller, request, info, query, None);
+        let answer = step(&state, served, caller, request, info, query, None, &audit);
         tokio::time::timeout(ANSWER_WITHIN, answer)
             .await
             .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 1)))
     };
-    let response = answered.unwrap_or_else(|status| body::failure(&status));
+    let mut response = answered.unwrap_or_else(|status| body::failure(&status));
+    if let Some(audit) = audit.into_inner() {
+        response = audit.answered(response).await;
+    }
     state.metrics.count(labels, response.status().as_u16(), (!long_running).then(|| began.elapsed()));
     response
 }
@@ -92,6 +101,8 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
 pub struct LongRunning {
     state: Arc<State>,
     labels: Option<Labels>,
+    /// Its end is written when the last who knows of it lets go.
+    audit: Trail,
 }
 
 impl Drop for LongRunning {
@@ -102,6 +113,7 @@ impl Drop for LongRunning {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "the parts of one request, each taken apart once")]
 async fn step(
     state: &Arc<State>,
     served: Arc<Served>,
@@ -109,21 +121,31 @@ async fn step(
     request: Request<Body>,
     info: RequestInfo,
     query: Query,
-    long_running: Option<LongRunning>,
+    mut long_running: Option<LongRunning>,
+    audited: &OnceLock<Trail>,
 ) -> Result<Response<Body>> {
+    let peer = if let Caller::Connection(connection) = &caller { connection.peer } else { None };
     // Components of this process bound what they ask for themselves, and put right what overloads it.
     let inside = matches!(caller, Caller::User(_));
+    let begun = || Begun { info: info.clone(), peer, long_running: long_running.is_some() };
+    let unidentified = state.plugins.audit.as_ref().map(|auditor| auditor.begin(&request, begun()));
     let user = match caller {
-        Caller::User(user) => User::clone(&user),
-        Caller::Connection(connection) => state.plugins.authenticate(&connection, request.headers()).await?,
+        Caller::User(user) => Ok(User::clone(&user)),
+        Caller::Connection(connection) => state.plugins.authenticate(&connection, request.headers(), &info.path).await,
     };
-    let user = impersonate::impersonate(state, user, request.headers()).await?;
+    let (audit, user) = identify(unidentified, user, request.headers()).await?;
+    if audit.is_on() {
+        let _ = audited.set(audit.clone());
+        long_running.iter_mut().for_each(|running| running.audit = audit.clone());
+    }
+    let user = impersonate::impersonate(state, user, &info, request.headers(), &audit).await?;
     let _room = match long_running {
         Some(_) => None,
         None if inside => None,
         None => admit_in_flight(state, &user, &info)?,
     };
-    authorize::authorize(state, &user, &info).await?;
+    authorize::authorize_request(state, &user, &info, &audit).await?;
+    let request = audit.request(request);
     let context = Context {
         state: state.clone(),
         served,
@@ -135,12 +157,30 @@ async fn step(
         method: request.method().clone(),
         headers: request.headers().clone(),
         warnings: Warnings::default(),
+        audit,
     };
     let answered = route::route(&context, request, long_running).await;
     let mut response = answered.unwrap_or_else(|status| body::failure(&status));
     add_warnings(&mut response, context.warnings.take());
     response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
+}
+
+/// Has the audit log know who asks, or that nobody knows.
+async fn identify(
+    unidentified: Option<Unidentified>,
+    user: Result<User>,
+    headers: &HeaderMap,
+) -> Result<(Trail, User)> {
+    match (unidentified, user) {
+        (None, user) => Ok((Trail::default(), user?)),
+        (Some(unidentified), Ok(user)) => Ok((unidentified.identify(&user).await, user)),
+        (Some(unidentified), Err(status)) => {
+            let how = if headers.contains_key(http::header::AUTHORIZATION) { "bearer" } else { "x509" };
+            unidentified.refuse(how, &status).await;
+            Err(status)
+        }
+    }
 }
 
 /// A place among the requests in flight; given back when dropped.

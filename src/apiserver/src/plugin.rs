@@ -13,6 +13,8 @@ use machinery::gvk::{GroupVersion, GroupVersionKind};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
+use crate::audit::{Auditor, Trail};
+use crate::authn::configuration::Current;
 use crate::request::{Attributes, Query, User};
 use crate::served::Served;
 use crate::status::{Result, Status};
@@ -135,6 +137,8 @@ pub struct Admit<'a> {
     pub rounds: &'a Rounds,
     /// Calls webhooks.
     pub caller: &'a Caller,
+    /// Where annotations of the audit event go.
+    pub audit: &'a Trail,
 }
 
 /// Warnings for the client, sent as `Warning` headers.
@@ -212,6 +216,8 @@ pub struct Review<'a> {
     pub parent: Option<&'a Value>,
     /// Where warnings for the client go.
     pub warnings: &'a Warnings,
+    /// Where annotations of the audit event go.
+    pub audit: &'a Trail,
 }
 
 /// Answers a create-only resource or subresource.
@@ -254,7 +260,7 @@ pub struct Plugins {
     /// Asked in order until one knows the user.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Whoever brings no credentials is `system:anonymous`; otherwise refused with 401. The authorizer limits them.
-    pub anonymous: bool,
+    pub anonymous: Anonymity,
     /// Asked for every request.
     pub authorizer: Arc<dyn Authorizer>,
     /// In order.
@@ -266,6 +272,26 @@ pub struct Plugins {
     pub documents: HashMap<String, Document>,
     /// Started together when the server runs.
     pub bootstraps: Vec<Arc<dyn Bootstrap>>,
+    /// Writes down who asks for what; `None` writes nothing.
+    pub audit: Option<Arc<Auditor>>,
+}
+
+/// Who may come without credentials.
+#[derive(Clone)]
+pub enum Anonymity {
+    /// Everybody.
+    Always,
+    /// As the authentication configuration says now.
+    Configured(Arc<Current>),
+}
+
+impl Anonymity {
+    fn allows(&self, path: &str) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Configured(current) => current.get().anonymous.allows(path),
+        }
+    }
 }
 
 /// A fixed answer.
@@ -282,12 +308,13 @@ impl Plugins {
     pub fn allow_all() -> Self {
         Self {
             authenticators: Vec::new(),
-            anonymous: true,
+            anonymous: Anonymity::Always,
             authorizer: Arc::new(AllowAll),
             admission: Vec::new(),
             reviewers: HashMap::new(),
             documents: HashMap::new(),
             bootstraps: Vec::new(),
+            audit: None,
         }
     }
 
@@ -295,7 +322,7 @@ impl Plugins {
     ///
     /// # Errors
     /// 401 where credentials are wrong, or missing and anonymous is off.
-    pub async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap) -> Result<User> {
+    pub async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap, path: &str) -> Result<User> {
         for authenticator in &self.authenticators {
             if let Some(mut user) = authenticator.authenticate(connection, headers).await? {
                 if !user.in_group("system:authenticated") && !user.in_group("system:unauthenticated") {
@@ -307,7 +334,7 @@ impl Plugins {
         // Credentials that nobody understands are not the same as none.
         let brought_some =
             connection.refused_certificate.is_some() || headers.contains_key(http::header::AUTHORIZATION);
-        if brought_some && !self.authenticators.is_empty() || !self.anonymous {
+        if brought_some && !self.authenticators.is_empty() || !self.anonymous.allows(path) {
             return Err(Status::unauthorized());
         }
         Ok(User::anonymous())

@@ -1,7 +1,7 @@
 //! The policy of a cluster: puts authentication, authorization and admission together as Kubernetes orders them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stdx::clock::{Clock, SystemClock};
@@ -22,16 +22,23 @@ use crate::admission::service_account::ServiceAccount;
 use crate::admission::tolerations::DefaultTolerationSeconds;
 use crate::admission::validating_policy::ValidatingPolicies;
 use crate::admission::webhooks::{Cluster, MutatingWebhooks, ValidatingWebhooks};
+use crate::audit::{self, Auditor};
 use crate::authn::bootstrap_token::BootstrapTokens;
 use crate::authn::certificate::Certificates;
+use crate::authn::configuration;
 use crate::authn::discovery;
 use crate::authn::front_proxy::FrontProxy;
 use crate::authn::keys::{Signer, Verifier};
+use crate::authn::last_used::{self, LastUsed};
+use crate::authn::oidc::OidcTokens;
+use crate::authn::oidc::fetch::OverHttps;
 use crate::authn::reviews::{SelfSubjectReviews, TokenReviews};
 use crate::authn::secret_token::SecretTokens;
 use crate::authn::service_account::ServiceAccountTokens;
 use crate::authn::token_request::TokenRequests;
+use crate::authn::webhook::{self, WebhookTokens};
 use crate::authn::{TokenReader, Tokens};
+use crate::authz::configuration::{Configured, FromFile, Parts};
 use crate::authz::escalation::Escalation;
 use crate::authz::index::Roles;
 use crate::authz::node::Nodes;
@@ -39,11 +46,13 @@ use crate::authz::rbac::Rbac;
 use crate::authz::reconcile::BootstrapRoles;
 use crate::authz::references::References;
 use crate::authz::reviews::{AccessReviews, RulesReviews, Scope};
-use crate::authz::{Administrators, Chain, aggregate, defaults};
+use crate::authz::{self, Administrators, Chain, aggregate, defaults};
 use crate::error::Error;
 use crate::follow::Followed;
 use crate::live::Live;
-use crate::plugin::{Admission, Authenticator, Authorizer, Plugins, Reviewer};
+use crate::plugin::{Admission, Anonymity, Authenticator, Authorizer, Plugins, Reviewer};
+use crate::reread::Reread;
+use crate::webhook::Caller;
 
 /// What policy is told before the server starts.
 #[derive(Debug, Clone)]
@@ -56,6 +65,23 @@ pub struct Settings {
     pub cluster_domain: String,
     /// The address under which the discovery documents name this server: `https://10.88.0.2:6443`.
     pub server_url: String,
+    /// What the administrator has laid down about who may ask for what, and what is written of it.
+    pub access: Access,
+}
+
+/// Files of Kubernetes' own kinds about access to the API; nothing of the sort by default.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// What is written down of requests.
+    pub audit: Option<audit::Settings>,
+    /// Issuers of tokens that are believed, and who may come without credentials: a file with an
+    /// `apiserver.config.k8s.io/v1` AuthenticationConfiguration. Read again when it changes.
+    pub authentication: Option<PathBuf>,
+    /// A service that knows tokens.
+    pub token_webhook: Option<webhook::Settings>,
+    /// Which authorizers are asked: a file with an `apiserver.config.k8s.io/v1` AuthorizationConfiguration. Nodes and
+    /// roles where there is none. Read again when it changes.
+    pub authorization: Option<PathBuf>,
 }
 
 /// The policy of a cluster whose objects lie in `store`. What it has to know of them is read before this answers, and
@@ -82,12 +108,28 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     let configurations = (Followed::start(&store).await?, Followed::start(&store).await?);
     aggregate::start(&store);
     let live = Live::new(store);
-    let tokens = tokens(&live, &clock, &issuer, &verifiers);
+    let caller = Arc::new(Caller::new(live.clone(), false));
+    let configuration = settings.access.authentication.as_deref();
+    let configuration = configuration.map(|path| configuration::load(path, &issuer)).transpose()?.map(Arc::new);
+    let last_used = LastUsed::new(clock.clone());
+    let mut tokens = tokens(&live, &clock, &issuer, &verifiers, &last_used);
+    if let Some(configuration) = &configuration {
+        tokens.readers.push(Arc::new(OidcTokens {
+            configuration: configuration.clone(),
+            clock: clock.clone(),
+            fetch: Arc::new(OverHttps(caller.clone())),
+            api_audiences: tokens.api_audiences.clone(),
+        }));
+    }
+    if let Some(settings) = &settings.access.token_webhook {
+        let reader = WebhookTokens::load(settings, caller.clone(), tokens.api_audiences.clone())?;
+        tokens.readers.push(Arc::new(reader));
+    }
     let authenticators: Vec<Arc<dyn Authenticator>> =
         vec![Arc::new(FrontProxy), Arc::new(Certificates::new(clock.clone())), Arc::new(tokens.clone())];
     let nodes = Nodes { references, live: live.clone(), rules: defaults::rules_of("system:node") };
-    let authorizer: Arc<dyn Authorizer> =
-        Arc::new(Chain(vec![Arc::new(Administrators), Arc::new(nodes), Arc::new(Rbac(roles.clone()))]));
+    let parts = Parts { node: Arc::new(nodes), rbac: Arc::new(Rbac(roles.clone())), caller };
+    let (authorizer, configured) = authorizer(parts, settings.access.authorization.as_deref())?;
     let token_requests = TokenRequests {
         live: live.clone(),
         clock,
@@ -97,7 +139,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     };
     Ok(Plugins {
         authenticators,
-        anonymous: true,
+        anonymous: configuration.map_or(Anonymity::Always, Anonymity::Configured),
         admission: {
             let ask = authorizer.clone();
             let cluster = Arc::new(Cluster { live: live.clone(), authorizer: ask.clone() });
@@ -107,14 +149,38 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
             let validating = ValidatingWebhooks { configurations: configurations.1, cluster };
             admission(&live, &authorizer, &roles, (changing, checking), (mutating, validating))
         },
-        reviewers: reviewers(tokens, token_requests, &authorizer, roles),
+        reviewers: reviewers(tokens, token_requests, &authorizer, RulesReviews { roles, configured }),
         authorizer,
         documents: discovery::documents(&issuer, &settings.server_url, &verifiers),
-        bootstraps: vec![Arc::new(BootstrapRoles { live: live.clone() }), Arc::new(SystemClasses(live))],
+        audit: settings.access.audit.as_ref().map(Auditor::start).transpose()?,
+        bootstraps: vec![
+            Arc::new(BootstrapRoles { live: live.clone() }),
+            Arc::new(SystemClasses(live)),
+            Arc::new(last_used::Write(last_used)),
+        ],
     })
 }
 
-fn tokens<C: Clock + Clone>(live: &Live, clock: &C, issuer: &str, verifiers: &[Verifier]) -> Tokens {
+/// Who is asked for permission, and the file that says so where there is one.
+#[allow(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+fn authorizer(
+    parts: Parts,
+    file: Option<&Path>,
+) -> Result<(Arc<dyn Authorizer>, Option<Arc<Reread<Configured>>>), Error> {
+    let Some(file) = file else {
+        return Ok((Arc::new(Chain(vec![Arc::new(Administrators), parts.node, parts.rbac])), None));
+    };
+    let configured = Arc::new(Reread::load(file, move |text| authz::configuration::parse(text, &parts))?);
+    Ok((Arc::new(FromFile(configured.clone())), Some(configured)))
+}
+
+fn tokens<C: Clock + Clone>(
+    live: &Live,
+    clock: &C,
+    issuer: &str,
+    verifiers: &[Verifier],
+    last_used: &Arc<LastUsed<C>>,
+) -> Tokens {
     let accounts = ServiceAccountTokens {
         live: live.clone(),
         clock: clock.clone(),
@@ -122,8 +188,12 @@ fn tokens<C: Clock + Clone>(live: &Live, clock: &C, issuer: &str, verifiers: &[V
         verifiers: verifiers.to_vec(),
     };
     let api_audiences = vec![issuer.to_string()];
-    let secrets =
-        SecretTokens { live: live.clone(), verifiers: verifiers.to_vec(), api_audiences: api_audiences.clone() };
+    let secrets = SecretTokens {
+        live: live.clone(),
+        verifiers: verifiers.to_vec(),
+        api_audiences: api_audiences.clone(),
+        last_used: last_used.clone(),
+    };
     let bootstrap = BootstrapTokens::new(live.clone(), clock.clone());
     let readers: Vec<Arc<dyn TokenReader>> = vec![Arc::new(accounts), Arc::new(secrets), Arc::new(bootstrap)];
     Tokens { readers, api_audiences }
@@ -165,7 +235,7 @@ fn reviewers<C: Clock>(
     tokens: Tokens,
     token_requests: TokenRequests<C>,
     authorizer: &Arc<dyn Authorizer>,
-    roles: Followed<Roles>,
+    rules: RulesReviews,
 ) -> HashMap<(String, String), Arc<dyn Reviewer>> {
     let access = |scope| -> Arc<dyn Reviewer> { Arc::new(AccessReviews { scope, authorizer: authorizer.clone() }) };
     let all: [(&str, &str, Arc<dyn Reviewer>); 7] = [
@@ -175,7 +245,7 @@ fn reviewers<C: Clock>(
         ("authorization.k8s.io", "subjectaccessreviews", access(Scope::Subject)),
         ("authorization.k8s.io", "localsubjectaccessreviews", access(Scope::Local)),
         ("authorization.k8s.io", "selfsubjectaccessreviews", access(Scope::Own)),
-        ("authorization.k8s.io", "selfsubjectrulesreviews", Arc::new(RulesReviews(roles))),
+        ("authorization.k8s.io", "selfsubjectrulesreviews", Arc::new(rules)),
     ];
     all.into_iter().map(|(group, resource, reviewer)| ((group.to_string(), resource.to_string()), reviewer)).collect()
 }

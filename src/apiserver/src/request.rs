@@ -265,5 +265,22 @@ pub struct Attributes {
     pub field_selector: String,
 }
 
+impl From<Attributes> for RequestInfo {
+    fn from(attributes: Attributes) -> Self {
+        Self {
+            is_resource: attributes.is_resource,
+            verb: attributes.verb,
+            path: attributes.path,
+            group: attributes.group,
+            version: attributes.version,
+            namespace: attributes.namespace,
+            resource: attributes.resource,
+            subresource: attributes.subresource,
+            name: attributes.name,
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -131,6 +131,9 @@ impl Server {
         if tokio::time::timeout(DRAIN_WITHIN, tasks.wait()).await.is_err() {
             tracing::warn!("requests were still open after {} s and are cut off", DRAIN_WITHIN.as_secs());
         }
+        if let Some(audit) = &self.state.plugins.audit {
+            audit.flush().await;
+        }
         Ok(())
     }
 }

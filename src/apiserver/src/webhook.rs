@@ -8,6 +8,8 @@ mod connect;
 mod endpoint;
 mod failure;
 pub mod figures;
+mod get;
+pub mod kubeconfig;
 pub mod resolve;
 mod tls;
 

@@ -50,9 +50,62 @@ pub struct ServerConfiguration {
     /// Where objects are kept.
     #[serde(default)]
     pub datastore: Datastore,
+    /// Who may ask for what, and what is written of it.
+    #[serde(default)]
+    pub access: Access,
     /// The repository the cluster follows.
     #[serde(default)]
     pub gitops: Option<GitOps>,
+}
+
+/// Who may ask for what, and what is written of it: files of Kubernetes' own kinds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Access {
+    /// An `audit.k8s.io/v1` Policy; nothing is audited where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where the audit log is, and when it is rotated.
+    #[serde(default)]
+    pub audit_log: AuditLog,
+    /// An `apiserver.config.k8s.io/v1` AuthenticationConfiguration: issuers of tokens, and who may be anonymous.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication_config_file: Option<PathBuf>,
+    /// A kubeconfig whose cluster is asked by TokenReviews whose a token is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_webhook_config_file: Option<PathBuf>,
+    /// How long its answers hold, in seconds.
+    #[serde(default = "token_cache_seconds")]
+    pub token_webhook_cache_seconds: u64,
+    /// An `apiserver.config.k8s.io/v1` AuthorizationConfiguration; nodes and roles where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_config_file: Option<PathBuf>,
+}
+
+/// Kubernetes' own default.
+fn token_cache_seconds() -> u64 {
+    120
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditLog {
+    /// The file.
+    pub path: PathBuf,
+    /// It is put aside when it would grow longer, in MiB.
+    #[serde(rename = "maxSizeMB")]
+    pub max_size_mb: u64,
+    /// Files that were put aside are deleted after so many days; 0 keeps them.
+    pub max_age_days: u32,
+    /// So many of them are kept; 0 keeps all.
+    pub max_backups: u32,
+}
+
+impl Default for AuditLog {
+    fn default() -> Self {
+        Self { path: PathBuf::from("/var/log/rkctl/audit.log"), max_size_mb: 100, max_age_days: 30, max_backups: 10 }
+    }
 }
 
 /// Where objects are kept; in the data folder where nothing is said.

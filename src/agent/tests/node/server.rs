@@ -100,6 +100,7 @@ pub async fn start(folder: &Path, shutdown: CancellationToken) -> ApiServer {
         )],
         cluster_domain: "cluster.local".to_string(),
         server_url: "https://127.0.0.1:6443".to_string(),
+        access: Default::default(),
     };
     let config = Config {
         listen: "127.0.0.1:0".parse().expect("an address"),

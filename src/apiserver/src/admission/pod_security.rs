@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use machinery::meta;
 use serde_json::Value;
 
-use super::{forbidden, group_resource, name_of, writes};
+use super::{forbidden, name_of, writes};
 use crate::live::{Live, items, text};
 use crate::plugin::{Admission, Admit, Operation};
 use crate::status::{Result, Status};
@@ -91,6 +91,7 @@ impl PodSecurity {
         let Some(policy) = self.policy(request.namespace).await?.filter(|policy| !policy.is_privileged()) else {
             return Ok(());
         };
+        request.audit.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
         let found = evaluate(policy.enforce, pod);
         let refused = !found.is_empty();
         audit(request, policy.audit, pod);
@@ -127,15 +128,12 @@ fn warn(request: &Admit<'_>, policy: LevelVersion, pod: &Value) {
     would_violate(policy, pod).into_iter().for_each(|warning| request.warnings.add(warning));
 }
 
-/// There is no audit log of its own: the server's log has it.
 fn audit(request: &Admit<'_>, policy: LevelVersion, pod: &Value) {
-    if policy.level == Level::Privileged {
+    if policy.level == Level::Privileged || !request.audit.is_on() {
         return;
     }
     if let Some(violation) = would_violate(policy, pod) {
-        let (resource, name) = (group_resource(request), name_of(request, Some(pod)));
-        let (user, namespace) = (&request.user.name, request.namespace);
-        tracing::info!(target: "audit", user, namespace, %resource, name, "pod-security.kubernetes.io/audit-violations: {violation}");
+        request.audit.annotate("pod-security.kubernetes.io/audit-violations", violation);
     }
 }
 

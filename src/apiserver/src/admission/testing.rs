@@ -82,6 +82,7 @@ impl Asked {
             warnings: &warnings,
             rounds: &self.rounds,
             caller: &caller,
+            audit: &crate::audit::Trail::default(),
         };
         pass(&request).await
     }

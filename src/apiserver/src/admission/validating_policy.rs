@@ -1,5 +1,6 @@
 //! ValidatingAdmissionPolicy: requests are held to the policies that bindings put to use (KEP-3488).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::policy::{Binding, Denial, Input, ValidatingPolicy, Verdict};
@@ -9,10 +10,14 @@ use serde_json::{Value, json};
 use super::policies::bound::Policies;
 use super::policies::{self, At, View, params};
 use super::{forbidden, group_resource, name_of};
+use crate::audit::Trail;
 use crate::follow::Followed;
-use crate::live::{Live, text};
+use crate::live::Live;
 use crate::plugin::{Admission, Admit, Authorizer, Operation};
 use crate::status::{Result, Status};
+
+/// The annotation that tells of what a binding only wants to have written down.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 /// The plugin.
 pub struct ValidatingPolicies {
@@ -57,7 +62,7 @@ impl Admission for ValidatingPolicies {
                 refused = refused.or_else(|| denial.map(|denial| refusal(policy, binding, denial, request, object)));
             }
         }
-        write(request, object, &written);
+        annotate(request.audit, written);
         refused.map_or(Ok(()), Err)
     }
 }
@@ -124,7 +129,7 @@ fn enforce<'v>(
                     "Validation failed for ValidatingAdmissionPolicy '{of}' with binding '{by}': {}",
                     denial.message
                 )),
-                _ => written.push(("validation.policy.admission.k8s.io/validation_failure".to_string(), {
+                _ => written.push((FAILURE.to_string(), {
                     let index = denial.index.unwrap_or_default();
                     json!([{"message": denial.message, "policy": of, "binding": by, "expressionIndex": index,
                         "validationActions": binding.actions}])
@@ -158,13 +163,18 @@ fn refusal(
     Status::new(code, reason, message).about(&group_resource(request), &name).with_cause("", &why, "")
 }
 
-/// There is no audit log of its own: the server's log has it.
-fn write(request: &Admit<'_>, object: Option<&Value>, written: &[(String, String)]) {
-    let (resource, name) = (group_resource(request), name_of(request, object.or(request.old)));
-    let (user, namespace) = (&request.user.name, request.namespace);
-    let uid = text(object.or(request.old).unwrap_or(&Value::Null), "/metadata/uid");
+/// What several bindings say under one key of a policy stands side by side, once each; the first failure is told.
+fn annotate(audit: &Trail, written: Vec<(String, String)>) {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in written {
-        tracing::info!(target: "audit", user, namespace, %resource, name, uid, "{key}: {value}");
+        let values = all.entry(key).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    for (key, values) in all {
+        let value = if key == FAILURE { values.into_iter().next().unwrap_or_default() } else { values.join(", ") };
+        audit.annotate(&key, value);
     }
 }
 

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::Value;
 
+use super::forbidden;
 use super::policies::{self, View};
-use super::{forbidden, group_resource};
 use crate::follow::Followed;
 use crate::live::Live;
 use crate::plugin::{Admission, Admit, Authorizer, Operation};

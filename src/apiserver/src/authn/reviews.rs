@@ -23,7 +23,9 @@ impl Reviewer for TokenReviews {
         let audiences = if asked.is_empty() { self.0.api_audiences.clone() } else { asked };
         object["status"] = match self.0.read(&token, &audiences).await {
             Ok(mut bearer) => {
-                bearer.user.groups.push("system:authenticated".to_string());
+                if !bearer.user.in_group("system:authenticated") {
+                    bearer.user.groups.push("system:authenticated".to_string());
+                }
                 let mut status = json!({"authenticated": true, "user": user_info(&bearer.user)});
                 // A kind of token that knows no audiences is meant for this server.
                 let meant = if bearer.audiences.is_empty() { self.for_us(&audiences) } else { bearer.audiences };

@@ -1,14 +1,18 @@
 //! Bearers of the tokens that Secrets of type `kubernetes.io/service-account-token` hold. Such a token has no end of
 //! its own: it holds while its secret has it and the account lives. The tokens controller makes them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
+use stdx::clock::Clock;
 
 use super::claims::signed;
 use super::keys::Verifier;
+use super::last_used::LastUsed;
 use super::{Bearer, Refusal, TokenReader};
 use crate::live::{Live, text};
 use crate::request::User;
@@ -19,13 +23,15 @@ const ISSUER: &str = "kubernetes/serviceaccount";
 const INVALID_SINCE: &str = "/metadata/labels/kubernetes.io~1legacy-token-invalid-since";
 
 /// Reads tokens of secrets.
-pub struct SecretTokens {
+pub struct SecretTokens<C> {
     /// Where secrets and accounts are looked up.
     pub live: Live,
     /// Keys that the tokens may be signed with.
     pub verifiers: Vec<Verifier>,
     /// What a token is meant for that names no audience, as none of these does.
     pub api_audiences: Vec<String>,
+    /// Where uses are noted.
+    pub last_used: Arc<LastUsed<C>>,
 }
 
 /// What such a token says, as Kubernetes has it.
@@ -43,7 +49,7 @@ struct Claims {
 }
 
 #[async_trait]
-impl TokenReader for SecretTokens {
+impl<C: Clock> TokenReader for SecretTokens<C> {
     async fn read(&self, token: &str, audiences: &[String]) -> Result<Option<Bearer>, Refusal> {
         let Some(claims) = signed::<Claims>(token, ISSUER, &self.verifiers)? else { return Ok(None) };
         let audiences: Vec<String> =
@@ -60,6 +66,7 @@ impl TokenReader for SecretTokens {
         let account = self.live.get("", "serviceaccounts", &claims.namespace, &claims.account).await?;
         check_account(account.as_ref(), &claims.account_uid)
             .map_err(|why| Refusal(format!("the token's service account {:?} {why}", claims.account)))?;
+        secret.iter().for_each(|secret| self.last_used.note(secret));
         let groups = vec!["system:serviceaccounts".to_string(), format!("system:serviceaccounts:{}", claims.namespace)];
         Ok(Some(Bearer {
             user: User { name: claims.sub, uid: claims.account_uid, groups, ..User::default() },
@@ -123,8 +130,9 @@ mod tests {
             |claims: &Value| jsonwebtoken::encode(&Header::new(signer.algorithm), claims, &signer.key).expect("signed");
         let cluster = Cluster::new();
         let ours = vec![OURS.to_string()];
-        let tokens =
-            SecretTokens { live: cluster.live.clone(), verifiers: vec![verifier], api_audiences: ours.clone() };
+        let last_used = LastUsed::new(stdx::clock::SystemClock);
+        let live = cluster.live.clone();
+        let tokens = SecretTokens { live, verifiers: vec![verifier], api_audiences: ours.clone(), last_used };
         let token = sign(&claims());
         cluster.put("serviceaccounts", account()).await;
         let refused = async |token: &str| tokens.read(token, &ours).await.expect_err("does not hold").0;

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use machinery::field::{FieldError, FieldErrors, Path};
 use serde_json::{Value, json};
 
+use super::configuration::Configured;
 use super::index::Roles;
 use super::rule::Rule;
 use crate::follow::Followed;
 use crate::live::{text, texts};
 use crate::plugin::{Authorizer, Decision, Review, Reviewer};
 use crate::request::{Attributes, User};
+use crate::reread::Reread;
 use crate::status::{Result, Status};
 
 const GROUP: &str = "authorization.k8s.io";
@@ -90,6 +92,7 @@ fn validate(scope: Scope, object: &Value, namespace: &str) -> FieldErrors {
     if scope != Scope::Own && text(object, "/spec/user").is_empty() && texts(object, "/spec/groups").is_empty() {
         errors.push(FieldError::invalid(&spec.child("user"), "", "at least one of user or group must be specified"));
     }
+    ["fieldSelector", "labelSelector"].iter().for_each(|name| check_selector(object, name, &mut errors));
     if scope == Scope::Local {
         if other.is_some() {
             let why = "disallowed on this kind of request";
@@ -142,26 +145,59 @@ fn attributes(object: &Value) -> Attributes {
     }
 }
 
-/// A selector of a review in the form of a query: `rawSelector`, or the requirements that are equalities.
+/// A selector of a review in the form of a query: `rawSelector`, or its requirements. Those with an operator that is not
+/// known limit nothing, as everything that limits only takes away.
 fn selector(object: &Value, name: &str) -> String {
     let base = format!("/spec/resourceAttributes/{name}");
     let raw = text(object, &format!("{base}/rawSelector"));
     if !raw.is_empty() {
         return raw.to_string();
     }
+    let is_labels = name == "labelSelector";
     let requirements = crate::live::items(object, &format!("{base}/requirements")).iter();
     let terms = requirements.filter_map(|requirement| {
         let (key, values) = (text(requirement, "/key"), texts(requirement, "/values"));
         match (text(requirement, "/operator"), values.as_slice()) {
             ("In", [one]) => Some(format!("{key}={one}")),
+            ("NotIn", [one]) => Some(format!("{key}!={one}")),
+            ("In", [_, ..]) if is_labels => Some(format!("{key} in ({})", values.join(","))),
+            ("NotIn", [_, ..]) if is_labels => Some(format!("{key} notin ({})", values.join(","))),
+            ("Exists", []) if is_labels => Some(key.to_string()),
+            ("DoesNotExist", []) if is_labels => Some(format!("!{key}")),
             _ => None,
         }
     });
     terms.collect::<Vec<_>>().join(",")
 }
 
+/// A selector is one text or requirements, and not neither.
+fn check_selector(object: &Value, name: &str, errors: &mut FieldErrors) {
+    let base = format!("/spec/resourceAttributes/{name}");
+    if given(object, &base).is_none() {
+        return;
+    }
+    let path = Path::new("spec").child("resourceAttributes").child(name);
+    let raw = text(object, &format!("{base}/rawSelector"));
+    match (raw.is_empty(), crate::live::items(object, &format!("{base}/requirements")).is_empty()) {
+        (false, false) => {
+            let why = "may not specified at the same time as requirements";
+            errors.push(FieldError::invalid(&path.child("rawSelector"), raw, why));
+        }
+        (true, true) => {
+            let why = format!("when {path} is specified, requirements or rawSelector is required");
+            errors.push(FieldError::required(&path.child("requirements"), why));
+        }
+        _ => {}
+    }
+}
+
 /// Answers SelfSubjectRulesReviews.
-pub struct RulesReviews(pub Followed<Roles>);
+pub struct RulesReviews {
+    /// Whose rules are listed.
+    pub roles: Followed<Roles>,
+    /// The authorizers of a file, some of which cannot list theirs.
+    pub configured: Option<Arc<Reread<Configured>>>,
+}
 
 #[async_trait]
 impl Reviewer for RulesReviews {
@@ -170,7 +206,7 @@ impl Reviewer for RulesReviews {
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
         }
-        let mut rules = self.0.read().rules_of(request.user, &namespace);
+        let mut rules = self.roles.read().rules_of(request.user, &namespace);
         if request.user.in_group(super::MASTERS) {
             let all = || vec!["*".to_string()];
             // What the group may do without any role, unless its default binding has said so.
@@ -182,11 +218,20 @@ impl Reviewer for RulesReviews {
         }
         let (resources, others): (Vec<Rule>, Vec<Rule>) =
             rules.into_iter().partition(|rule| rule.non_resource_urls.is_empty());
+        let mut errors = Vec::new();
         // What the Node authorizer adds for agents depends on objects and is not listed.
-        let incomplete = super::node::node_of(request.user).is_some();
+        if super::node::node_of(request.user).is_some() {
+            errors.push("node authorizer does not support user rule resolution");
+        }
+        if self.configured.as_ref().is_some_and(|configured| configured.get().asks_webhooks) {
+            errors.push("webhook authorizer does not support user rule resolution");
+        }
+        let incomplete = !errors.is_empty();
         object["status"] = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": incomplete});
-        if incomplete {
-            object["status"]["evaluationError"] = json!("node authorizer does not support user rule resolution");
+        match errors.as_slice() {
+            [] => {}
+            [one] => object["status"]["evaluationError"] = json!(one),
+            several => object["status"]["evaluationError"] = json!(format!("[{}]", several.join(", "))),
         }
         Ok(object)
     }
@@ -209,6 +254,14 @@ mod tests {
             (Scope::Local, json!({"user": "x", "resourceAttributes": pods}), 0),
             (Scope::Local, json!({"user": "x", "resourceAttributes": {"namespace": "b"}}), 1),
             (Scope::Local, json!({"user": "x", "nonResourceAttributes": {}}), 1),
+            (Scope::Own, json!({"resourceAttributes": {"fieldSelector": {}}}), 1),
+            (Scope::Own, json!({"resourceAttributes": {"labelSelector": {"rawSelector": "a"}}}), 0),
+            (
+                Scope::Own,
+                json!({"resourceAttributes": {"labelSelector": {"rawSelector": "a",
+                    "requirements": [{"key": "b", "operator": "Exists"}]}}}),
+                1,
+            ),
         ];
         for (scope, spec, expected) in cases {
             let errors = validate(scope, &json!({"spec": spec}), "a");
@@ -219,10 +272,13 @@ mod tests {
     #[test]
     fn attributes_are_read_off_the_spec() {
         let object = json!({"spec": {"resourceAttributes": {"verb": "list", "group": "apps", "resource": "deployments",
-            "fieldSelector": {"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["w1"]}]}}}});
+            "fieldSelector": {"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["w1"]}]},
+            "labelSelector": {"requirements": [{"key": "a", "operator": "In", "values": ["b", "c"]},
+                {"key": "d", "operator": "DoesNotExist"}, {"key": "e", "operator": "Newer"}]}}}});
         let found = attributes(&object);
         assert_eq!((found.verb.as_str(), found.group.as_str(), found.version.as_str()), ("list", "apps", "*"));
         assert_eq!(found.field_selector, "spec.nodeName=w1");
+        assert_eq!(found.label_selector, "a in (b,c),!d");
         assert!(found.is_resource);
     }
 }

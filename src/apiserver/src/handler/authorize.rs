@@ -3,6 +3,7 @@
 use machinery::gvk::GroupResource;
 
 use super::Context;
+use crate::audit::Trail;
 use crate::plugin::Decision;
 use crate::request::{RequestInfo, User};
 use crate::state::State;
@@ -25,6 +26,31 @@ pub async fn authorize(state: &State, user: &User, info: &RequestInfo) -> Result
     }
 }
 
+/// Passes where the user may, and has the audit log know why or why not.
+///
+/// # Errors
+/// 403 in Kubernetes' words.
+pub async fn authorize_request(state: &State, user: &User, info: &RequestInfo, audit: &Trail) -> Result<()> {
+    if !audit.is_on() {
+        return authorize(state, user, info).await;
+    }
+    let is_health = !info.is_resource && ALWAYS_ALLOWED.contains(&info.path.as_str());
+    let decision = match is_health {
+        true => Decision::Allow(String::new()),
+        false => state.plugins.authorizer.authorize(user, &info.attributes()).await,
+    };
+    let (word, reason) = match &decision {
+        Decision::Allow(reason) => ("allow", reason),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => ("forbid", reason),
+    };
+    audit.annotate("authorization.k8s.io/decision", word);
+    audit.annotate("authorization.k8s.io/reason", reason);
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(refusal(user, info, &reason)),
+    }
+}
+
 /// Passes where the user may do the same with another verb: what a request turns out to be besides its method.
 ///
 /// # Errors
@@ -34,7 +60,8 @@ pub async fn authorize_as(context: &Context, verb: &str) -> Result<()> {
     authorize(&context.state, &context.user, &info).await
 }
 
-fn refusal(user: &User, info: &RequestInfo, reason: &str) -> Status {
+/// The 403 of a user who may not do something.
+pub(super) fn refusal(user: &User, info: &RequestInfo, reason: &str) -> Status {
     let mut why = if info.is_resource {
         let resource = match info.subresource.as_str() {
             "" => info.resource.clone(),

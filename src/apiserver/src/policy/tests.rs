@@ -11,6 +11,7 @@ use stdx::clock::ManualClock;
 
 use super::*;
 use crate::admission::testing::Cluster;
+use crate::audit::Trail;
 use crate::authn::keys::tests::write_pair;
 use crate::plugin::{Connection, Decision, Review, Warnings};
 use crate::request::{Attributes, Query, User};
@@ -40,6 +41,7 @@ impl Server {
             service_account_public_keys: vec![public],
             cluster_domain: "cluster.local".to_string(),
             server_url: "https://10.0.0.1:6443".to_string(),
+            access: Default::default(),
         };
         let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
         let plugins = plugins_at(&settings, cluster.live.store().clone(), clock.clone()).await.expect("plugins");
@@ -49,7 +51,7 @@ impl Server {
     async fn login(&self, token: &str) -> Answer<User> {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().expect("a header"));
-        self.plugins.authenticate(&Connection::default(), &headers).await
+        self.plugins.authenticate(&Connection::default(), &headers, "/").await
     }
 
     async fn may(&self, user: &User, verb: &str, path: &str) -> bool {
@@ -61,7 +63,8 @@ impl Server {
         let (query, warnings) = (Query::default(), Warnings::default());
         let of = |pointer| parent.map(|parent| crate::live::text(parent, pointer)).unwrap_or_default();
         let (namespace, name) = (of("/metadata/namespace"), of("/metadata/name"));
-        let review = Review { user, namespace, name, query: &query, parent, warnings: &warnings };
+        let review =
+            Review { user, namespace, name, query: &query, parent, warnings: &warnings, audit: &Trail::default() };
         reviewer.review(&review, object).await
     }
 

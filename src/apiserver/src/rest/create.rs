@@ -30,6 +30,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let object = decode::object(target, decoded, options.validation)?;
+    target.context.audit.about(&object);
     let written = insert(target, object, &options, managed::By::Update).await?;
     finish::written(target, StatusCode::CREATED, &written).await
 }

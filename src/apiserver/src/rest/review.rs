@@ -39,6 +39,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let mut object = decoded.value;
     decode::set_type_to(&kind.group_version.to_string(), &kind.kind, &mut object)?;
     create::set_place(target, &mut object)?;
+    target.context.audit.about(&object);
     let parent = match target.subresource {
         Some(_) => {
             decode::complete_body(&kind, &mut object)?;
@@ -69,6 +70,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
         query: &target.context.query,
         parent: parent.as_ref(),
         warnings: &target.context.warnings,
+        audit: &target.context.audit,
     };
     let answered = reviewer.review(&review, object).await?;
     let format = accept::negotiate_format(&target.context.headers, true)?;

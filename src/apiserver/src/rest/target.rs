@@ -239,6 +239,7 @@ impl<'a> Target<'a> {
             warnings: &self.context.warnings,
             rounds: Rounds::only(),
             caller: &self.state().caller,
+            audit: &self.context.audit,
         }
     }
 }

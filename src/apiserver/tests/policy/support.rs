@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use apiserver::Server;
 use apiserver::config::{Config, KeyPair, Limits};
-use apiserver::policy::{Settings, plugins};
+use apiserver::policy::{Access, Settings, plugins};
 use apiserver::request::User;
 use base64::Engine;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair as Key};
@@ -73,15 +73,20 @@ fn issue(folder: &Path, issuer: &Issuer<'static, Key>, name: &str, groups: &[&st
 impl Cluster {
     /// Starts a server with everything a cluster has and waits until it is ready.
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_as(Access::default(), false).await
     }
 
     /// The same of a server that calls webhooks on this host.
     pub async fn start_local() -> Self {
-        Self::start_with(true).await
+        Self::start_as(Access::default(), true).await
     }
 
-    async fn start_with(local_targets: bool) -> Self {
+    /// The same, with what an administrator has laid down about access.
+    pub async fn start_with(access: Access) -> Self {
+        Self::start_as(access, false).await
+    }
+
+    async fn start_as(access: Access, local_targets: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path();
         let ca_key = Key::generate().expect("a key");
@@ -97,6 +102,7 @@ impl Cluster {
             service_account_public_keys: vec![write(path, "sa.pub", &account_key.public_key_pem())],
             cluster_domain: "cluster.local".to_string(),
             server_url: "https://127.0.0.1:6443".to_string(),
+            access,
         };
         let plugins = plugins(&settings, store.clone()).await.expect("plugins");
         let config = Config {

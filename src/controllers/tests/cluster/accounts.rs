@@ -37,6 +37,10 @@ async fn a_token_secret_is_filled_and_goes_with_its_account() {
     assert_eq!(found["authenticated"], true, "{found}");
     assert_eq!(found["user"]["username"], "system:serviceaccount:default:robot");
     assert_eq!(found["user"]["uid"], uid.as_str());
+    // Who cleans up sees by the label which tokens are in use.
+    let used = "get secret robot-token -o jsonpath={.metadata.labels.kubernetes\\.io/legacy-token-last-used}";
+    let day = cluster.until(used, |out| !out.is_empty()).await;
+    assert!(day.parse::<jiff::civil::Date>().is_ok(), "{day}");
 
     cluster.kubectl("delete serviceaccount robot").await;
     cluster.until("get secrets -o name", |out| !out.contains("robot-token")).await;

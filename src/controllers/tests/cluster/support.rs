@@ -106,6 +106,7 @@ pub async fn start() -> Cluster {
         service_account_public_keys: vec![folder.path().join("sa.pub")],
         cluster_domain: "cluster.local".to_string(),
         server_url: "https://127.0.0.1:6443".to_string(),
+        access: Default::default(),
     };
     let plugins = policy::plugins(&settings, store.clone()).await.expect("a policy");
     let server = Server::new(config, store, plugins).await.expect("a server");

@@ -7,7 +7,6 @@ use api::policy::matching::Requested;
 use serde_json::Value;
 
 use super::configurations::Hook;
-use super::group_resource;
 use super::policies::{self, View};
 use super::review::{self, Answer};
 use crate::convert;
@@ -121,12 +120,10 @@ async fn exchange(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) -
     answer.map_err(|why| failed("received invalid webhook response", &why, 503))
 }
 
-/// Passes on what the webhook has to say besides. What is to be audited is lines of the server's log.
+/// Passes on what the webhook has to say besides.
 fn note(hook: &Hook, request: &Admit<'_>, answer: &Answer) {
     answer.warnings.iter().for_each(|warning| request.warnings.add(warning.clone()));
-    let (name, namespace, user) = (request.name, request.namespace, &request.user.name);
-    let resource = group_resource(request);
     for (key, value) in &answer.annotations {
-        tracing::info!(target: "audit", user, namespace, %resource, name, "{}/{key}: {value}", hook.webhook.name());
+        request.audit.annotate(&format!("{}/{key}", hook.webhook.name()), value.clone());
     }
 }

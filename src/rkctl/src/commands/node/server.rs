@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use apiserver::authn::webhook::Settings as TokenWebhook;
 use apiserver::config::{KeyPair, Limits};
-use apiserver::policy;
 use apiserver::request::User;
+use apiserver::{audit, policy};
 use client::informer::Informers;
 use store::Store;
 use store::embedded::{Embedded, Options};
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{git_worker, pki};
-use crate::config::{SERVER_CONFIG, ServerConfiguration};
+use crate::config::{Access, SERVER_CONFIG, ServerConfiguration};
 use crate::{exit, notify, runtime};
 
 /// How often the server asks itself whether it is ready while it starts.
@@ -194,6 +195,26 @@ fn settings(config: &ServerConfiguration) -> policy::Settings {
         service_account_public_keys: vec![config.pki_dir.join("sa.pub")],
         cluster_domain: config.cluster_domain.clone(),
         server_url: format!("https://{}", SocketAddr::new(config.advertise_address, config.port)),
+        access: access(&config.access),
+    }
+}
+
+fn access(config: &Access) -> policy::Access {
+    let log = || audit::log::Settings {
+        path: config.audit_log.path.clone(),
+        max_size_bytes: config.audit_log.max_size_mb.saturating_mul(1 << 20).max(1 << 20),
+        max_age_days: config.audit_log.max_age_days,
+        max_backups: config.audit_log.max_backups,
+    };
+    let webhook = |kubeconfig: &PathBuf| TokenWebhook {
+        kubeconfig: kubeconfig.clone(),
+        cache_ttl: Duration::from_secs(config.token_webhook_cache_seconds),
+    };
+    policy::Access {
+        audit: config.audit_policy_file.clone().map(|policy| audit::Settings { policy, log: log() }),
+        authentication: config.authentication_config_file.clone(),
+        token_webhook: config.token_webhook_config_file.as_ref().map(webhook),
+        authorization: config.authorization_config_file.clone(),
     }
 }
 

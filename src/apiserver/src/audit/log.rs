@@ -1,0 +1,270 @@
+//! The log file: lines come through a queue of bounded size to one thread, which writes and rotates. Where the disk
+//! is slower than the requests, these wait for a bounded time; what finds no room then is counted and left out.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::error::Error;
+
+/// Lines that wait for the disk, in bytes. One event has at most two bodies and is far smaller.
+const QUEUE_BYTES: u32 = 32 * 1024 * 1024;
+/// How much is written at once.
+const BATCH_BYTES: usize = 256 * 1024;
+/// How long a request waits for room in the queue, and the end of the server for what is in it.
+const WAIT: Duration = Duration::from_secs(5);
+/// Only root reads who did what.
+const MODE: u32 = 0o600;
+/// In the name of a file that was rotated; the same form as other tools use, so that what reads theirs reads these.
+const STAMP: &str = "%Y-%m-%dT%H-%M-%S";
+
+/// Where the log is and when it is rotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file: `/var/log/rkctl/audit.log`.
+    pub path: PathBuf,
+    /// A file that would grow longer is put aside.
+    pub max_size_bytes: u64,
+    /// Files that were put aside longer ago are deleted; 0 keeps them.
+    pub max_age_days: u32,
+    /// How many that were put aside are kept; 0 keeps all.
+    pub max_backups: u32,
+}
+
+/// The log.
+pub struct Log {
+    sender: mpsc::UnboundedSender<Vec<u8>>,
+    room: Arc<Semaphore>,
+    lost: AtomicU64,
+}
+
+impl Log {
+    /// Opens the file and starts the thread that writes it. The thread ends when the log is dropped.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        let failed = |source| Error::AuditLog { path: settings.path.clone(), source };
+        let mut output = Output::open(settings.clone()).map_err(failed)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
+        let returned = room.clone();
+        let thread = std::thread::Builder::new().name("audit".to_string());
+        thread.spawn(move || write_all(&mut output, receiver, &returned)).map_err(failed)?;
+        Ok(Self { sender, room, lost: AtomicU64::new(0) })
+    }
+
+    /// Adds a line, and waits for room where there is none.
+    pub async fn add(&self, line: Vec<u8>) {
+        let size = Self::size(&line);
+        match tokio::time::timeout(WAIT, self.room.acquire_many(size)).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                self.send(line);
+            }
+            _ => self.lose(),
+        }
+    }
+
+    /// Adds a line where there is room, for those who cannot wait.
+    pub fn try_add(&self, line: Vec<u8>) {
+        match self.room.try_acquire_many(Self::size(&line)) {
+            Ok(permit) => {
+                permit.forget();
+                self.send(line);
+            }
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Waits, for a bounded time, until everything that was added is in the file.
+    pub async fn flush(&self) {
+        // All the room there is comes back when nothing waits any more.
+        if tokio::time::timeout(WAIT, self.room.acquire_many(QUEUE_BYTES)).await.is_err() {
+            tracing::warn!("the audit log was not written to its end in {} s", WAIT.as_secs());
+        }
+    }
+
+    fn size(line: &[u8]) -> u32 {
+        u32::try_from(line.len()).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES)
+    }
+
+    fn send(&self, line: Vec<u8>) {
+        // It fails only where the thread has gone, with the process.
+        let _ = self.sender.send(line);
+    }
+
+    fn lose(&self) {
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::error!(lost, "audit events are left out: the disk of the audit log is too slow");
+        }
+    }
+}
+
+fn write_all(output: &mut Output, mut receiver: mpsc::UnboundedReceiver<Vec<u8>>, room: &Semaphore) {
+    while let Some(mut batch) = receiver.blocking_recv() {
+        let mut returned = Log::size(&batch) as usize;
+        while batch.len() < BATCH_BYTES {
+            let Ok(line) = receiver.try_recv() else { break };
+            returned += Log::size(&line) as usize;
+            batch.extend_from_slice(&line);
+        }
+        if let Err(error) = output.write(&batch) {
+            tracing::error!(path = %output.settings.path.display(), "audit events are lost: cannot write: {error}");
+        }
+        room.add_permits(returned);
+    }
+}
+
+/// The file and how long it is.
+struct Output {
+    settings: Settings,
+    file: File,
+    size_bytes: u64,
+}
+
+impl Output {
+    fn open(settings: Settings) -> std::io::Result<Self> {
+        if let Some(folder) = settings.path.parent().filter(|folder| !folder.exists()) {
+            use std::os::unix::fs::DirBuilderExt;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(MODE).open(&settings.path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
+        let size_bytes = file.metadata()?.len();
+        Ok(Self { settings, file, size_bytes })
+    }
+
+    fn write(&mut self, batch: &[u8]) -> std::io::Result<()> {
+        let added = batch.len() as u64;
+        if self.size_bytes > 0 && self.size_bytes + added > self.settings.max_size_bytes {
+            self.rotate(Timestamp::now())?;
+        }
+        self.file.write_all(batch)?;
+        self.size_bytes += added;
+        Ok(())
+    }
+
+    fn rotate(&mut self, now: Timestamp) -> std::io::Result<()> {
+        std::fs::rename(&self.settings.path, self.aside(now))?;
+        let opened = Self::open(self.settings.clone())?;
+        (self.file, self.size_bytes) = (opened.file, opened.size_bytes);
+        let folder = self.settings.path.parent().unwrap_or(Path::new("/"));
+        let names = std::fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        for name in surplus(&self.settings, names, now) {
+            if let Err(error) = std::fs::remove_file(folder.join(&name)) {
+                tracing::warn!(name, "an old audit log cannot be deleted: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// A name that nothing has yet.
+    fn aside(&self, now: Timestamp) -> PathBuf {
+        let (stem, end) = parts(&self.settings.path);
+        let mut at = now;
+        loop {
+            let millis = at.subsec_millisecond();
+            let name = format!("{stem}-{}.{millis:03}{end}", at.to_zoned(TimeZone::UTC).strftime(STAMP));
+            let path = self.settings.path.with_file_name(name);
+            if !path.exists() {
+                return path;
+            }
+            at += SignedDuration::from_millis(1);
+        }
+    }
+}
+
+/// `audit` and `.log`.
+fn parts(path: &Path) -> (String, String) {
+    let text = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    (
+        text(path.file_stem()).unwrap_or_default(),
+        text(path.extension()).map(|end| format!(".{end}")).unwrap_or_default(),
+    )
+}
+
+/// Which of the files of a folder were put aside too long ago, or are too many.
+fn surplus(settings: &Settings, names: Vec<String>, now: Timestamp) -> Vec<String> {
+    let (stem, end) = parts(&settings.path);
+    let time_of = |name: &str| {
+        let stamp = name.strip_prefix(&format!("{stem}-"))?.strip_suffix(end.as_str())?;
+        let (seconds, _) = stamp.split_once('.')?;
+        let time = jiff::civil::DateTime::strptime(STAMP, seconds).ok()?;
+        Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let mut aside: Vec<(String, Timestamp)> =
+        names.into_iter().filter_map(|name| time_of(&name).map(|time| (name, time))).collect();
+    // The newest first; milliseconds are in the names.
+    aside.sort_by(|one, other| other.0.cmp(&one.0));
+    let kept = if settings.max_backups == 0 { usize::MAX } else { settings.max_backups as usize };
+    let age = SignedDuration::from_hours(24 * i64::from(settings.max_age_days));
+    let is_old = |time: Timestamp| settings.max_age_days > 0 && now.duration_since(time) > age;
+    let surplus = aside.into_iter().enumerate().filter(|(index, (_, time))| *index >= kept || is_old(*time));
+    surplus.map(|(_, (name, _))| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &Path, max_size_bytes: u64) -> Settings {
+        Settings { path: folder.join("audit.log"), max_size_bytes, max_age_days: 0, max_backups: 2 }
+    }
+
+    #[tokio::test]
+    async fn the_log_is_roots_and_is_put_aside_when_it_is_full() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::open(&settings(folder.path(), 10)).expect("a log");
+        for line in ["first 1\n", "second\n", "third 3\n", "fourth\n"] {
+            log.add(line.as_bytes().to_vec()).await;
+            log.flush().await;
+        }
+        let path = folder.path().join("audit.log");
+        assert_eq!(std::fs::read_to_string(&path).expect("readable"), "fourth\n");
+        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777, MODE);
+        let mut aside: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|entry| *entry != path)
+            .collect();
+        aside.sort();
+        let texts: Vec<_> = aside.iter().map(|path| std::fs::read_to_string(path).expect("readable")).collect();
+        assert_eq!(texts, ["second\n", "third 3\n"], "the oldest has gone");
+    }
+
+    #[test]
+    fn files_that_were_put_aside_go_by_number_and_age() {
+        let now: Timestamp = "2026-01-10T00:00:00Z".parse().expect("a time");
+        let names =
+            ["audit-2026-01-09T00-00-00.000.log", "audit-2026-01-01T00-00-00.000.log", "audit.log", "other.log"];
+        let surplus = |max_age_days, max_backups| {
+            let settings = Settings { max_age_days, max_backups, ..settings(Path::new("/x"), 1) };
+            surplus(&settings, names.map(str::to_string).to_vec(), now)
+        };
+        assert_eq!(surplus(0, 0), Vec::<String>::new());
+        assert_eq!(surplus(5, 0), [names[1]]);
+        assert_eq!(surplus(0, 1), [names[1]]);
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_left_out_and_the_caller_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::open(&settings(folder.path(), 1000)).expect("a log");
+        let room = log.room.acquire_many(QUEUE_BYTES).await.expect("all of it");
+        log.try_add(b"lost\n".to_vec());
+        assert_eq!(log.lost.load(Ordering::Relaxed), 1);
+        drop(room);
+        log.try_add(b"kept\n".to_vec());
+        log.flush().await;
+        assert_eq!(std::fs::read_to_string(folder.path().join("audit.log")).expect("readable"), "kept\n");
+    }
+}
