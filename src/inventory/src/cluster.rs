@@ -386,11 +386,19 @@ pub struct Registry {
 }
 
 /// Protections beyond the defaults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Security {
     /// Secrets are encrypted in the store.
     pub encrypt_secrets: bool,
+    /// On this machine: an `audit.k8s.io/v1` Policy.
+    pub audit_policy: Option<PathBuf>,
+    /// On this machine: an `apiserver.config.k8s.io/v1` AuthenticationConfiguration.
+    pub authentication_config: Option<PathBuf>,
+    /// On this machine: a kubeconfig whose cluster is asked whose a token is.
+    pub token_webhook_config: Option<PathBuf>,
+    /// On this machine: an `apiserver.config.k8s.io/v1` AuthorizationConfiguration.
+    pub authorization_config: Option<PathBuf>,
 }
 
 /// How hosts are taken out of service.

@@ -314,6 +314,14 @@ pub(crate) struct RegistryFile {
 pub(crate) struct SecurityFile {
     /// Encrypt Secrets in the store; `false` where it is left out.
     pub encrypt_secrets: Option<At<bool>>,
+    /// A file with an `audit.k8s.io/v1` Policy; nothing is audited where it is left out.
+    pub audit_policy: Option<At<String>>,
+    /// A file with an `apiserver.config.k8s.io/v1` AuthenticationConfiguration.
+    pub authentication_config: Option<At<String>>,
+    /// A kubeconfig whose cluster is asked whose a token is.
+    pub token_webhook_config: Option<At<String>>,
+    /// A file with an `apiserver.config.k8s.io/v1` AuthorizationConfiguration.
+    pub authorization_config: Option<At<String>>,
 }
 
 /// How hosts are taken out of service.

@@ -11,8 +11,8 @@ use crate::cluster::{
     Addon, Addons, Api, Cluster, Datastore, GitAuth, GitOps, Network, Options, Registry, Security, State, Upgrade,
 };
 use crate::error::{Place, Problems};
-use crate::file::{AddonFile, ClusterFile, GitOpsFile, NetworkFile, SpecFile};
-use crate::secret::SecretRef;
+use crate::file::{AddonFile, ClusterFile, GitOpsFile, NetworkFile, SecurityFile, SpecFile};
+use crate::secret::{SecretRef, expand_path};
 use crate::yaml::At;
 
 mod hosts;
@@ -65,7 +65,7 @@ pub(crate) fn resolve(file: &ClusterFile, directory: &Path, problems: &mut Probl
                 .map(|(name, urls)| (name.clone(), urls.iter().map(|url| mirror(url, problems)).collect()))
                 .collect(),
         },
-        security: Security { encrypt_secrets: spec.security.encrypt_secrets.as_ref().is_some_and(|at| at.value) },
+        security: security(&spec.security, directory, problems),
         upgrade: Upgrade {
             drain_timeout: duration(&spec.upgrade.drain_timeout, DEFAULT_DRAIN_TIMEOUT, Duration::ZERO, problems),
         },
@@ -111,6 +111,23 @@ fn duration(at: &Option<At<String>>, default: Duration, least: Duration, problem
 fn secret(at: &Option<At<String>>, directory: &Path, problems: &mut Problems) -> Option<SecretRef> {
     let at = at.as_ref()?;
     SecretRef::parse(&at.value, directory).map_err(|message| problems.add(at.place, message)).ok()
+}
+
+fn security(file: &SecurityFile, directory: &Path, problems: &mut Problems) -> Security {
+    let mut path = |at: &Option<At<String>>| {
+        let at = at.as_ref()?;
+        if at.value.trim().is_empty() {
+            problems.add(at.place, "it is empty; name a file, or leave it out");
+        }
+        Some(expand_path(&at.value, directory))
+    };
+    Security {
+        encrypt_secrets: file.encrypt_secrets.as_ref().is_some_and(|at| at.value),
+        audit_policy: path(&file.audit_policy),
+        authentication_config: path(&file.authentication_config),
+        token_webhook_config: path(&file.token_webhook_config),
+        authorization_config: path(&file.authorization_config),
+    }
 }
 
 fn addon(file: &AddonFile) -> Addon {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::observe::{HostFacts, Observation};
 use crate::render::Templates;
 
+mod access;
 mod addons;
 mod belonging;
 mod binary;
@@ -99,8 +100,11 @@ pub enum Action {
     },
     /// Keys and certificates, made on the host itself.
     Certificates,
-    /// Files with secrets for the server.
-    GitSecrets,
+    /// Files for the server that only it reads.
+    Secrets {
+        /// Those below this folder.
+        folder: &'static str,
+    },
     /// Enables a unit and starts it anew.
     Restart {
         /// Without `.service`.

@@ -2,8 +2,10 @@
 //! authentication, never into messages.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use inventory::cluster::Security;
 use inventory::{GitOps, SecretRef};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +13,8 @@ use crate::error::Error;
 
 /// Where the credentials for the repository are on a control-plane host.
 pub const GIT_DIR: &str = "/etc/rkctl/gitops";
+/// Where the files about access to the API are on a control-plane host.
+pub const ACCESS_DIR: &str = "/etc/rkctl/access";
 /// A command that asks somebody is given this long.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// A secret is short; a larger file is another one.
@@ -59,7 +63,21 @@ pub async fn resolve_text(reference: &SecretRef) -> Result<String, Error> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// The repository's credentials: path on the server and content.
+/// Files of the operator's machine about access to the API: the key of the server's configuration that names it, and
+/// the path on the server.
+pub(crate) fn access_files(security: &Security) -> Vec<(&'static str, String, &PathBuf)> {
+    let all = [
+        ("auditPolicyFile", "audit-policy.yaml", &security.audit_policy),
+        ("authenticationConfigFile", "authentication.yaml", &security.authentication_config),
+        ("tokenWebhookConfigFile", "token-webhook.kubeconfig", &security.token_webhook_config),
+        ("authorizationConfigFile", "authorization.yaml", &security.authorization_config),
+    ];
+    let given =
+        all.into_iter().filter_map(|(key, name, path)| Some((key, format!("{ACCESS_DIR}/{name}"), path.as_ref()?)));
+    given.collect()
+}
+
+/// The repository's credentials and the files about access: path on the server and content.
 #[derive(Clone, Default)]
 pub struct GitFiles(pub BTreeMap<String, Vec<u8>>);
 
@@ -68,8 +86,11 @@ impl GitFiles {
     ///
     /// # Errors
     /// [`Error::Secret`].
-    pub async fn read(gitops: Option<&GitOps>) -> Result<Self, Error> {
+    pub async fn read(gitops: Option<&GitOps>, security: &Security) -> Result<Self, Error> {
         let mut files = BTreeMap::new();
+        for (_, on_server, path) in access_files(security) {
+            files.insert(on_server, resolve(&SecretRef::File(path.clone())).await?);
+        }
         if let Some(gitops) = gitops {
             let auth = &gitops.auth;
             for (name, reference) in

@@ -71,8 +71,8 @@ async fn act(job: &Job<'_>, shared: &Shared, host: &dyn Remote, step: &Step) -> 
             run(host, &step.title, command).await.map(drop)
         }
         Action::Certificates => rkctl(host, &["pki", "init"], "", API_CALL).await.map(drop),
-        Action::GitSecrets => {
-            for (path, content) in &job.git_files.0 {
+        Action::Secrets { folder } => {
+            for (path, content) in job.git_files.0.iter().filter(|(path, _)| path.starts_with(folder)) {
                 upload(host, Upload::bytes(content.clone(), path, 0o600)).await?;
             }
             Ok(())

@@ -79,7 +79,7 @@ fn write_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
         .release
         .git_files
         .iter()
-        .filter(|(path, sha256)| view.facts.sha256(path) != Some(sha256))
+        .filter(|(path, sha256)| path.starts_with(crate::secrets::GIT_DIR) && view.facts.sha256(path) != Some(sha256))
         .map(|(path, _)| path.as_str())
         .collect();
     if differs.is_empty() {
@@ -95,6 +95,6 @@ fn write_secrets(view: &View<'_>, draft: &mut Draft<'_>) {
             "the server fetches the repository with them",
         )
         .change(before.join(", "), differs.join(", "))
-        .by(Action::GitSecrets);
+        .by(Action::Secrets { folder: crate::secrets::GIT_DIR });
     draft.restart("rkctl-server", "the repository's credentials change");
 }

@@ -3,7 +3,7 @@
 use tera::Context;
 
 use super::files::{self, Wanted};
-use super::{Action, BINARY, Draft, NODE_PORT_RANGE, View, Wave, repository};
+use super::{Action, BINARY, Draft, NODE_PORT_RANGE, View, Wave, access, repository};
 use crate::error::Error;
 use crate::render::yaml;
 
@@ -28,6 +28,7 @@ pub(super) fn plan(view: &View<'_>, draft: &mut Draft<'_>) -> Result<(), Error> 
         draft.restart(UNIT, "its configuration changes");
     }
     repository::plan(view, draft);
+    access::plan(view, draft);
     certificates(view, draft, config_changed);
     let unit = Wanted {
         id: "server-unit",
@@ -63,6 +64,7 @@ fn config(view: &View<'_>) -> Result<String, Error> {
     context.insert("service_cidr", &cluster.network.service_cidr.to_string());
     context.insert("cluster_domain", &yaml(&cluster.network.cluster_domain));
     context.insert("node_port_range", &yaml(&NODE_PORT_RANGE));
+    context.insert("access", &access::configuration(&cluster.security));
     context.insert("gitops", &cluster.gitops.as_ref().map(repository::configuration));
     view.templates.render("server.yaml", &context)
 }

@@ -333,6 +333,26 @@ fn what_becomes_of_the_objects_of_a_repository_that_is_left_is_told_before() {
 }
 
 #[test]
+fn files_about_access_go_to_the_server_and_leave_it_with_the_inventorys() {
+    let with = cluster(&format!("{LAB}  security: {{auditPolicy: policy.yaml}}\n"));
+    let path = "/etc/rkctl/access/audit-policy.yaml";
+    let release = Release { git_files: [(path.to_owned(), "a".repeat(64))].into(), ..release() };
+    let plan = plan(&with, &observed(&fleet(&with)), &release, Timestamp::UNIX_EPOCH).unwrap();
+    let wanted = Action::Secrets { folder: crate::secrets::ACCESS_DIR };
+    assert!(plan.steps.iter().any(|step| step.id == "access-files" && step.action == wanted), "{plan:?}");
+    let config = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Write { path, content, .. } if path == "/etc/rkctl/server.yaml" => Some(content),
+        _ => None,
+    });
+    assert!(config.unwrap().contains(path), "{config:?}");
+    let without = cluster(LAB);
+    let mut facts = converged(&without);
+    let found = Found::File { sha256: "0".repeat(64), mode: 0o600, modified_s: 1000 };
+    facts.get_mut("cp1").unwrap().files.insert(path.to_owned(), found);
+    assert_eq!(ids(&planned(&without, &facts)), [("cp1", "access-files")]);
+}
+
+#[test]
 fn credentials_that_the_inventory_no_longer_has_leave_the_host() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);
@@ -511,6 +531,8 @@ fn every_step_says_why_and_what_it_changes() {
     // A firewall of each kind, and a credential that nobody needs any more.
     spoilt.get_mut("cp1").unwrap().units.insert("firewalld".into(), unit());
     spoilt.get_mut("cp1").unwrap().files.insert("/etc/rkctl/gitops/password".into(), Found::Link("x".into()));
+    let policy = "/etc/rkctl/access/audit-policy.yaml";
+    spoilt.get_mut("cp1").unwrap().files.insert(policy.into(), Found::Link("x".into()));
     spoilt.get_mut("w2").unwrap().ufw_enabled = true;
     let w1 = spoilt.get_mut("w1").unwrap();
     w1.units.insert("nftables".into(), unit());
@@ -545,7 +567,8 @@ fn every_step_says_why_and_what_it_changes() {
 }
 
 /// Every kind of step that this program knows.
-const IDS: [&str; 34] = [
+const IDS: [&str; 35] = [
+    "access-files",
     "addons",
     "addons-ready",
     "agent",

@@ -28,9 +28,10 @@ pub struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Connects to the hosts and asks them what they are.
     pub async fn new(cluster: &'a Cluster) -> anyhow::Result<Self> {
-        let git_files = GitFiles::read(cluster.gitops.as_ref()).await;
-        let git_files = git_files
-            .map_err(|error| Usage(format!("spec.gitops.auth of the inventory: {}", stdx::error::chain(&error))))?;
+        let git_files = GitFiles::read(cluster.gitops.as_ref(), &cluster.security).await;
+        let git_files = git_files.map_err(|error| {
+            Usage(format!("spec.gitops.auth or spec.security of the inventory: {}", stdx::error::chain(&error)))
+        })?;
         // The file's hash is computed while the connections come about.
         let hashing = {
             let (cluster, git_files) = (cluster.clone(), git_files.clone());
