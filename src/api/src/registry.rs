@@ -427,8 +427,9 @@ fn identity_groups() -> Vec<Resource> {
             .with(CSR),
         stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE)
             .update_needs_version()
-            .named(kinds::certificates::trust_bundle_name),
-        stored::<certificates::PodCertificateRequest>(&kinds::certificates::POD_CERTIFICATE_REQUEST)
+            .named(names::path_segment),
+        stored::<certificates::PodCertificateRequest>(&kinds::certificates::PodRequest)
+            .update_needs_version()
             .with(POD_CERTIFICATE_REQUEST),
     ]
 }

@@ -1,21 +1,29 @@
-//! CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest.
+//! CertificateSigningRequest; ClusterTrustBundle and PodCertificateRequest are in files of their own, as are signers'
+//! names and the signatures of requests.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use machinery::apply::Reset;
 use machinery::field::{FieldError, FieldErrors};
-use machinery::names;
 use serde_json::Value;
+use stdx::pem;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
-use super::simple::Simple;
 use crate::check::At;
 use crate::read;
 use crate::resource::{Column, Kind};
 use crate::strategy;
 use crate::table::{NONE, age, age_column, name, name_column, text, text_or};
+
+pub mod pod_request;
+mod signature;
+pub(crate) mod signer;
+pub mod trust_bundle;
+
+pub use pod_request::PodRequest;
+pub use trust_bundle::CLUSTER_TRUST_BUNDLE;
 
 /// The behaviour of CertificateSigningRequests.
 pub struct SigningRequest;
@@ -61,37 +69,6 @@ fn condition(object: &Value) -> String {
     }
     shown
 }
-
-/// The behaviour of ClusterTrustBundles.
-pub static CLUSTER_TRUST_BUNDLE: Simple = Simple {
-    columns: &[name_column(), text("SignerName", "The signer whose roots these are.")],
-    cells: |object, _| vec![name(object), read::text(object, "spec.signerName").into()],
-    fields: &["spec.signerName"],
-    ..Simple::PLAIN
-};
-
-/// The behaviour of PodCertificateRequests.
-pub static POD_CERTIFICATE_REQUEST: Simple = Simple {
-    columns: &[
-        name_column(),
-        text("PodName", "The pod that asks."),
-        text("ServiceAccountName", "The pod's service account."),
-        text("NodeName", "The pod's node."),
-        text("SignerName", "Who is asked to sign."),
-        text("State", "Where the request stands."),
-    ],
-    cells: |object, _| {
-        let state = ["Issued", "Denied", "Failed"]
-            .into_iter()
-            .find(|type_| crate::table::has_condition(object, type_))
-            .unwrap_or("Pending");
-        let of = |field: &str| Value::from(read::text(read::at(object, "spec"), field));
-        let columns = ["podName", "serviceAccountName", "nodeName", "signerName"].map(of);
-        [vec![name(object)], columns.to_vec(), vec![state.into()]].concat()
-    },
-    fields: &["spec.signerName", "spec.podName", "spec.nodeName"],
-    ..Simple::PLAIN
-};
 
 /// What a certificate may be good for, in the order that refusals list it.
 const USAGES: [&str; 23] = [
@@ -179,7 +156,7 @@ impl Kind for SigningRequest {
                 usage.duplicate(&mut errors);
             }
         }
-        signer(&spec.at("signerName"), &mut errors);
+        signer::validate(&spec.at("signerName"), &mut errors);
         let expiration = spec.at("expirationSeconds");
         if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_SECONDS_MIN) {
             expiration.invalid(&mut errors, "may not specify a duration less than 600 seconds (10 minutes)");
@@ -250,26 +227,18 @@ fn certificate(certificate: &At<'_>, old: &str, errors: &mut FieldErrors) {
 }
 
 fn certificate_chain(bytes: &[u8]) -> Result<(), String> {
-    let mut blocks = 0;
-    for block in x509_parser::pem::Pem::iter_from_buffer(bytes) {
-        // What follows the last block is nobody's.
-        let Ok(block) = block else { break };
-        if block.label != "CERTIFICATE" {
-            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
-        }
-        x509_parser::parse_x509_certificate(&block.contents).map_err(|error| error.to_string())?;
-        blocks += 1;
-    }
-    if blocks == 0 {
-        return Err("must contain at least one CERTIFICATE PEM block".to_string());
-    }
-    // Base64 has no colons: whatever has one within a block is a header.
     let text = String::from_utf8_lossy(bytes);
-    let has_headers = text.split("-----BEGIN CERTIFICATE-----").skip(1).any(|block| {
-        let inner = block.split("-----END").next().unwrap_or_default();
-        inner.contains(':')
-    });
-    if has_headers { Err("no PEM block headers are permitted".to_string()) } else { Ok(()) }
+    let blocks = pem::blocks(&text);
+    if let Some(other) = blocks.iter().find(|block| block.label != pem::CERTIFICATE) {
+        return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", other.label));
+    }
+    if blocks.iter().any(|block| block.has_headers) {
+        return Err("no PEM block headers are permitted".to_string());
+    }
+    for block in &blocks {
+        x509_parser::parse_x509_certificate(&block.data).map_err(|error| error.to_string())?;
+    }
+    if blocks.is_empty() { Err("must contain at least one CERTIFICATE PEM block".to_string()) } else { Ok(()) }
 }
 
 fn request(request: &At<'_>, errors: &mut FieldErrors) {
@@ -283,24 +252,4 @@ fn request(request: &At<'_>, errors: &mut FieldErrors) {
         Err(_) => "PEM block type must be CERTIFICATE REQUEST".to_string(),
     };
     request.invalid(errors, wrong);
-}
-
-/// `domain/path`, such as `kubernetes.io/kube-apiserver-client`.
-fn signer(signer: &At<'_>, errors: &mut FieldErrors) {
-    let Some(name) = signer.require_text(errors) else { return };
-    let Some((domain, path)) = name.split_once('/') else {
-        signer.invalid(errors, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
-        return;
-    };
-    for wrong in names::dns1123_subdomain(domain).into_iter().chain(names::dns1123_subdomain(path)) {
-        signer.invalid(errors, wrong);
-    }
-    if !domain.contains('.') {
-        signer.invalid(errors, "should be a domain with at least two segments separated by dots");
-    }
-}
-
-/// `NAME`, or the signer with colons for slashes and a name after one more: `kubernetes.io:kubelet-serving:v1`.
-pub fn trust_bundle_name(name: &str) -> Vec<String> {
-    name.split(':').flat_map(names::dns1123_subdomain).collect()
 }

@@ -3,6 +3,7 @@
 
 mod any_object;
 mod bounds;
+mod certificates;
 mod devices;
 mod extension;
 mod fairness;

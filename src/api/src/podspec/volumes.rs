@@ -1,6 +1,7 @@
 //! Volumes: their names and sources.
 
 pub(crate) mod mounts;
+mod projected;
 mod remote;
 
 pub(crate) use remote::driver_name;
@@ -49,10 +50,6 @@ const SOURCES: [&str; 30] = [
     "ephemeral",
     "image",
 ];
-
-/// Sources of a projected volume.
-const PROJECTED: [&str; 6] =
-    ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
 
 const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
@@ -175,7 +172,7 @@ pub(crate) fn validate_source(kind: &str, source: &At<'_>, place: Place<'_>, err
             keys_and_modes(source, errors);
         }
         "downwardAPI" => downward(source, errors),
-        "projected" => projected(source, errors),
+        "projected" => projected::validate(source, errors),
         "ephemeral" => ephemeral(source, errors),
         "image" if matches!(place, Place::Pod { owner: Owner::Pod(_), .. }) => {
             source.at("reference").require_text(errors);
@@ -237,73 +234,6 @@ fn downward(source: &At<'_>, errors: &mut FieldErrors) {
             (false, false) => file.required(errors, "one of fieldRef and resourceFieldRef is required"),
         }
         mode(&file.at("mode"), errors);
-    }
-}
-
-fn projected(source: &At<'_>, errors: &mut FieldErrors) {
-    mode(&source.at("defaultMode"), errors);
-    repeated_paths(source, errors);
-    for part in source.items("sources") {
-        let kind = part.one_of(
-            errors,
-            &PROJECTED,
-            "must specify a volume type",
-            "may not specify more than 1 volume type per source",
-        );
-        let Some(kind) = kind else { continue };
-        let part = part.at(kind);
-        match kind {
-            "secret" | "configMap" => {
-                part.at("name").require_text(errors);
-                keys_and_modes(&part, errors);
-            }
-            "downwardAPI" => downward(&part, errors),
-            "serviceAccountToken" => {
-                let seconds = part.at("expirationSeconds");
-                match seconds.int() {
-                    Some(found) if found < 600 => {
-                        seconds.invalid(errors, "may not specify a duration less than 10 minutes")
-                    }
-                    Some(found) if found > 1 << 32 => {
-                        seconds.invalid(errors, "may not specify a duration larger than 2^32 seconds");
-                    }
-                    _ => {}
-                }
-                if part.at("path").require_text(errors).is_some() {
-                    local_path(&part.at("path"), errors);
-                }
-            }
-            "podCertificate" => {
-                part.at("signerName").require_text(errors);
-                part.at("keyType").require_text(errors);
-            }
-            _ => {
-                part.at("path").require_text(errors);
-            }
-        }
-    }
-}
-
-/// Two files of a projected volume cannot have one path.
-fn repeated_paths(source: &At<'_>, errors: &mut FieldErrors) {
-    let mut seen = HashSet::new();
-    for part in source.items("sources") {
-        let mut paths = Vec::new();
-        for kind in ["secret", "configMap", "downwardAPI"] {
-            let part = part.at(kind);
-            let shown = part.at("name").text();
-            for item in part.items("items") {
-                let path = item.at("path").text();
-                paths.push((path, if kind == "downwardAPI" { path } else { shown }));
-            }
-        }
-        let bundle = part.at("clusterTrustBundle.path").text();
-        paths.push((bundle, bundle));
-        for (path, shown) in paths.into_iter().filter(|(path, _)| !path.is_empty()) {
-            if !seen.insert(path) {
-                errors.push(FieldError::invalid(&source.path, shown, "conflicting duplicate paths"));
-            }
-        }
     }
 }
 
