@@ -8,13 +8,16 @@ pub mod mutating_policy;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references;
+pub mod pod_certificates;
 pub mod pod_security;
 pub mod policies;
 pub mod priority;
 pub mod quota;
 pub mod runtime_class;
 pub mod service_account;
+pub mod signers;
 pub mod tolerations;
+pub mod trust_bundles;
 pub mod validating_policy;
 pub mod webhooks;
 

@@ -14,12 +14,15 @@ use crate::admission::mutating_policy::MutatingPolicies;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
 use crate::admission::owner_references::OwnerReferences;
+use crate::admission::pod_certificates::PodCertificates;
 use crate::admission::pod_security::PodSecurity;
 use crate::admission::priority::{Priority, SystemClasses};
 use crate::admission::quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccount;
+use crate::admission::signers::Signers;
 use crate::admission::tolerations::DefaultTolerationSeconds;
+use crate::admission::trust_bundles::TrustBundles;
 use crate::admission::validating_policy::ValidatingPolicies;
 use crate::admission::webhooks::{Cluster, MutatingWebhooks, ValidatingWebhooks};
 use crate::audit::{self, Auditor};
@@ -220,7 +223,9 @@ fn admission(
         Arc::new(DefaultClass::ingress(live.clone())),
         Arc::new(RuntimeClass(live.clone())),
         Arc::new(PodSecurity(live.clone())),
-        Arc::new(CertificateAdmission(authorizer.clone())),
+        Arc::new(CertificateAdmission(Signers(authorizer.clone()))),
+        Arc::new(PodCertificates(Signers(authorizer.clone()))),
+        Arc::new(TrustBundles(Signers(authorizer.clone()))),
         Arc::new(OwnerReferences(authorizer.clone())),
         Arc::new(escalation),
         Arc::new(policies.0),

@@ -2,8 +2,6 @@
 //! (CertificateSigningRequest's own rule), approving and signing need permission for the signer (CertificateApproval,
 //! CertificateSigning), and nobody asks for an administrator's group (CertificateSubjectRestriction).
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,20 +12,19 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
 use super::forbidden;
+use super::signers::{GROUP, Signers};
 use crate::authn::reviews::user_info;
 use crate::authz::MASTERS;
 use crate::live::{items, text};
-use crate::plugin::{Admission, Admit, Authorizer, Decision, Operation};
-use crate::request::Attributes;
+use crate::plugin::{Admission, Admit, Operation};
 use crate::status::Result;
 
-const GROUP: &str = "certificates.k8s.io";
 const RESOURCE: &str = "certificatesigningrequests";
 /// The signer whose certificates make users.
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// The plugin.
-pub struct Certificates(pub Arc<dyn Authorizer>);
+pub struct Certificates(pub Signers);
 
 #[async_trait]
 impl Admission for Certificates {
@@ -81,22 +78,9 @@ fn concerns(request: &Admit<'_>) -> bool {
 }
 
 impl Certificates {
-    /// Permission for the signer itself, or for all of its domain: `example.com/*`.
     async fn may(&self, request: &Admit<'_>, object: &Value, verb: &str, signer: &str) -> Result<()> {
-        let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
-        for name in [signer.to_string(), format!("{domain}/*")] {
-            let asked = Attributes {
-                verb: verb.to_string(),
-                group: GROUP.to_string(),
-                version: "*".to_string(),
-                resource: "signers".to_string(),
-                name,
-                is_resource: true,
-                ..Attributes::default()
-            };
-            if matches!(self.0.authorize(request.user, &asked).await, Decision::Allow(_)) {
-                return Ok(());
-            }
+        if self.0.allows(request.user, verb, signer).await {
+            return Ok(());
         }
         let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
         Err(forbidden(request, Some(object), why))
@@ -135,23 +119,10 @@ fn subject(request: &Admit<'_>, object: &Value) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signers::testing::{Only, all};
     use super::super::testing::{create, run};
     use super::*;
-    use crate::plugin::AllowAll;
-    use crate::request::User;
     use serde_json::json;
-
-    struct Only(&'static str, &'static str);
-
-    #[async_trait]
-    impl Authorizer for Only {
-        async fn authorize(&self, _user: &User, asked: &Attributes) -> Decision {
-            match (asked.verb.as_str(), asked.name.as_str()) == (self.0, self.1) {
-                true => Decision::Allow(String::new()),
-                false => Decision::NoOpinion(String::new()),
-            }
-        }
-    }
 
     fn request_for(organization: &str) -> String {
         let mut params = rcgen::CertificateParams::default();
@@ -162,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_writes_down_who_asks() {
-        let plugin = Certificates(Arc::new(AllowAll));
+        let plugin = Certificates(all());
         let object = json!({"metadata": {"name": "c"}, "spec": {"username": "forged", "uid": "forged", "groups": ["system:masters"]}});
         let admitted = run(&plugin, &create(GROUP, RESOURCE, ""), Some(object)).await.expect("admitted");
         assert_eq!(admitted["spec"]["username"], "ann");
@@ -184,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_asks_for_the_administrators_group() {
-        let plugin = Certificates(Arc::new(AllowAll));
+        let plugin = Certificates(all());
         for (organization, signer, allowed) in [
             ("system:masters", CLIENT_SIGNER, false),
             ("developers", CLIENT_SIGNER, true),
@@ -212,7 +183,7 @@ mod tests {
         ] {
             let mut asked = create(GROUP, RESOURCE, "");
             (asked.operation, asked.subresource, asked.old) = (Operation::Update, subresource, Some(kept.clone()));
-            let found = run(&Certificates(Arc::new(allowed)), &asked, Some(object.clone())).await;
+            let found = run(&Certificates(allowed.signers()), &asked, Some(object.clone())).await;
             assert_eq!(found.is_ok(), expected, "{subresource}");
         }
     }

@@ -14,6 +14,8 @@ use crate::live::{Live, items, text, texts};
 use crate::plugin::{Admission, Admit, Operation};
 use crate::status::{Result, Status};
 
+mod pod_certificates;
+
 const MIRROR: &str = "/metadata/annotations/kubernetes.io~1config.mirror";
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// Labels below kubernetes.io and k8s.io that an agent sets on its own node.
@@ -56,6 +58,7 @@ impl Admission for NodeRestriction {
             ("", "persistentvolumeclaims", "status") => claim_status(request, node, object),
             ("", "nodes", _) => node_object(request, node, object),
             ("", "serviceaccounts", "token") => self.token(request, node, object).await,
+            ("certificates.k8s.io", "podcertificaterequests", _) => self.pod_certificate(request, node, object).await,
             ("coordination.k8s.io", "leases", _) => lease(request, node, object),
             ("storage.k8s.io", "csinodes", _) => own_name(request, node, object, "CSINode"),
             _ => Ok(()),
@@ -109,6 +112,14 @@ impl NodeRestriction {
         if let Some((kind, _)) = references(pod).iter().next() {
             let what = words.iter().find(|(own, _)| own == kind).map(|(_, words)| *words).unwrap_or_default();
             return refuse(format!("node {node:?} can not create pods that reference {what}"));
+        }
+        let sources = items(pod, "/spec/volumes").iter().flat_map(|volume| items(volume, "/projected/sources"));
+        for source in sources {
+            for (kind, what) in [("clusterTrustBundle", "clustertrustbundles"), ("podCertificate", "podcertificates")] {
+                if source.get(kind).is_some() {
+                    return refuse(format!("node {node:?} can not create pods that reference {what}"));
+                }
+            }
         }
         Ok(())
     }

@@ -203,6 +203,7 @@ mod tests {
         assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
     }
 
+    // conformance: automount opt-out: 9 combinations of pod and ServiceAccount flags
     #[tokio::test]
     async fn pod_and_account_can_decline_the_token_and_the_pod_has_the_last_word() {
         for (of_account, of_pod, mounted) in [

@@ -54,7 +54,7 @@ impl Admission for Escalation {
 
 /// Nothing is changed but what the garbage collector needs to change: owners and finalizers. Labels count, since roles
 /// are gathered by them.
-fn is_for_collector(object: &Value, old: &Value) -> bool {
+pub(crate) fn is_for_collector(object: &Value, old: &Value) -> bool {
     let rest = |object: &Value| {
         let mut rest = object.clone();
         if let Some(metadata) = rest.get_mut("metadata").and_then(Value::as_object_mut) {

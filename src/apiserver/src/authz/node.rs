@@ -50,6 +50,7 @@ impl Authorizer for Nodes {
             ("", "persistentvolumes") => self.volume(node, attributes).await,
             ("", "serviceaccounts") => self.account(node, attributes).await,
             ("storage.k8s.io", "volumeattachments") => self.attachment(node, attributes).await,
+            ("certificates.k8s.io", "podcertificaterequests") => self.pod_certificate(node, attributes).await,
             ("coordination.k8s.io", "leases") => own_lease(node, attributes),
             ("storage.k8s.io", "csinodes") => own_named(node, attributes),
             ("", "nodes") => self.node(node, attributes),
@@ -181,6 +182,26 @@ impl Nodes {
                 false => unrelated(node),
             },
             _ => self.by_rules(attributes),
+        }
+    }
+
+    /// Agents ask for their pods and follow what becomes of it; for which pods is NodeRestriction's.
+    async fn pod_certificate(&self, node: &str, attributes: &Attributes) -> Decision {
+        let name = attributes.name.as_str();
+        match (attributes.verb.as_str(), attributes.subresource.as_str()) {
+            ("create", "") => allow(),
+            ("list" | "watch", "") if field(&attributes.field_selector, "spec.nodeName") == Some(node) => allow(),
+            ("list" | "watch", "") => {
+                refuse("can only list/watch podcertificaterequests with spec.nodeName field selector")
+            }
+            ("get", "") => {
+                let found = self.live.get("certificates.k8s.io", "podcertificaterequests", &attributes.namespace, name);
+                match found.await.ok().flatten().is_some_and(|found| text(&found, "/spec/nodeName") == node) {
+                    true => allow(),
+                    false => unrelated(node),
+                }
+            }
+            _ => refuse("can only create, get, list and watch podcertificaterequests"),
         }
     }
 

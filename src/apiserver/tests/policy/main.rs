@@ -2,6 +2,7 @@
 //! hosts have.
 
 mod audit;
+mod certificates;
 mod conversion;
 mod hooks;
 mod identity;

@@ -202,3 +202,62 @@ async fn an_agent_tells_how_large_a_claim_is_and_nothing_else_of_it() {
         assert!(run(&plugin, &asked, Some(changed)).await.is_err(), "{pointer}");
     }
 }
+
+#[tokio::test]
+async fn an_agent_asks_for_certificates_of_its_own_pods() {
+    let cluster = Cluster::new();
+    let plugin = NodeRestriction(cluster.live.clone());
+    let named = |name: &str, uid: &str| json!({"name": name, "namespace": "n", "uid": uid});
+    let core = |kind: &str, metadata: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": metadata});
+    cluster.put("nodes", core("Node", json!({"name": "w1", "uid": "nu"}))).await;
+    cluster.put("serviceaccounts", core("ServiceAccount", named("sa", "su"))).await;
+    for (name, uid, node) in [("own", "pu", "w1"), ("foreign", "fu", "w2"), ("mirror", "mu", "w1")] {
+        let mut pod = core("Pod", named(name, uid));
+        pod["spec"] = json!({"nodeName": node, "serviceAccountName": "sa"});
+        if name == "mirror" {
+            pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "hash"});
+        }
+        cluster.put("pods", pod).await;
+    }
+    let whole = json!({"podName": "own", "podUID": "pu", "serviceAccountName": "sa", "serviceAccountUID": "su",
+        "nodeName": "w1", "nodeUID": "nu"});
+    for (change, expected) in [
+        (json!({}), ""),
+        (
+            json!({"nodeName": "w2"}),
+            "PodCertificateRequest.Spec.NodeName=\"w2\", which is not the requesting node \"w1\"",
+        ),
+        (json!({"nodeUID": "x"}), "names node UID \"x\", inconsistent with the running node (\"nu\")"),
+        (json!({"podName": "none"}), "pod \"n/none\" named in the PodCertificateRequest does not exist"),
+        (json!({"podUID": "x"}), "contains pod UID (\"x\") which differs from running pod \"pu\""),
+        (
+            json!({"podName": "foreign", "podUID": "fu"}),
+            "pod \"n/foreign\" is not running on node \"w1\" named in the PodCertificateRequest",
+        ),
+        (json!({"podName": "mirror", "podUID": "mu"}), "pod \"n/mirror\" is a mirror pod"),
+        (
+            json!({"serviceAccountName": "admin"}),
+            "contains serviceAccountName (\"admin\") that differs from running pod (\"sa\")",
+        ),
+        (
+            json!({"serviceAccountUID": "x"}),
+            "names service account UID \"x\", which differs from the running service account (\"su\")",
+        ),
+    ] {
+        let mut spec = whole.clone();
+        for (field, value) in change.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        let asked = by_node(create("certificates.k8s.io", "podcertificaterequests", "n"), Operation::Create, "", None);
+        let object = json!({"metadata": {"generateName": "req-"}, "spec": spec});
+        match run(&plugin, &asked, Some(object)).await {
+            Ok(_) => assert_eq!(expected, "", "{change}"),
+            Err(refused) => {
+                assert!(!expected.is_empty() && refused.message().ends_with(expected), "{}", refused.message())
+            }
+        }
+    }
+    let mut asked = by_node(create("certificates.k8s.io", "podcertificaterequests", "n"), Operation::Update, "r", None);
+    asked.subresource = "status";
+    assert!(run(&plugin, &asked, Some(json!({"spec": whole}))).await.is_err(), "agents sign nothing");
+}
