@@ -29,6 +29,7 @@ pub mod job;
 pub mod job_ttl;
 pub mod namespace;
 pub mod node_lifecycle;
+pub mod pod_certificates;
 pub mod pod_gc;
 pub mod quota;
 pub mod replicaset;
@@ -36,6 +37,7 @@ pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
 pub mod storage_migration;
+pub mod trust_bundles;
 
 pub use common::error::Error;
 
@@ -68,6 +70,10 @@ pub struct Config {
     pub pod_gc_period: Duration,
     /// How long pods of a node that is gone are left alone.
     pub orphaned_pod_grace: Duration,
+    /// How long requests for pods' certificates are kept.
+    pub pod_certificate_request_ttl: Duration,
+    /// How often old ones are looked for.
+    pub pod_certificate_request_period: Duration,
     /// How long events are kept.
     pub event_ttl: Duration,
     /// How often new kinds are looked for.
@@ -93,6 +99,8 @@ impl Config {
             terminated_pods: 12_500,
             pod_gc_period: Duration::from_secs(20),
             orphaned_pod_grace: Duration::from_secs(40),
+            pod_certificate_request_ttl: Duration::from_secs(15 * 60),
+            pod_certificate_request_period: Duration::from_secs(5 * 60),
             event_ttl: Duration::from_secs(3600),
             discovery_period: Duration::from_secs(30),
             certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
@@ -129,6 +137,9 @@ pub const CONTROLLERS: &[Controller] = &[
     ("namespace", "namespace-controller", |shared| Box::pin(namespace::run(shared))),
     ("node-ipam", "node-controller", |shared| Box::pin(ipam::run(shared))),
     ("node-lifecycle", "node-controller", |shared| Box::pin(node_lifecycle::run(shared))),
+    ("pod-certificate-request-cleaner", "podcertificaterequestcleaner", |shared| {
+        Box::pin(pod_certificates::run(shared))
+    }),
     ("pod-gc", "pod-garbage-collector", |shared| Box::pin(pod_gc::run(shared))),
     ("replicaset", "replicaset-controller", |shared| {
         Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))
@@ -143,6 +154,9 @@ pub const CONTROLLERS: &[Controller] = &[
     }),
     ("ttl-after-finished", "ttl-after-finished-controller", |shared| Box::pin(job_ttl::run(shared))),
     ("root-ca-publisher", "root-ca-cert-publisher", |shared| Box::pin(root_ca::run(shared))),
+    ("trust-bundle-publisher", "kube-apiserver-serving-clustertrustbundle-publisher", |shared| {
+        Box::pin(trust_bundles::run(shared))
+    }),
     ("service-account", "service-account-controller", |shared| Box::pin(service_account::run(shared))),
     ("service-account-token", "service-account-token-controller", |shared| Box::pin(account_tokens::run(shared))),
 ];

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod budgets;
+mod certificates;
 mod garbage;
 mod jobs;
 mod migrations;

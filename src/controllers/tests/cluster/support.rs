@@ -138,6 +138,8 @@ pub async fn start() -> Cluster {
         pod_gc_period: Duration::from_millis(200),
         orphaned_pod_grace: Duration::from_secs(1),
         discovery_period: Duration::from_secs(1),
+        pod_certificate_request_ttl: Duration::from_secs(2),
+        pod_certificate_request_period: Duration::from_millis(200),
         ..controllers::Config::new(folder.path())
     };
     let running = context.clone();
@@ -156,6 +158,11 @@ impl Cluster {
     /// A client of one of [`USERS`].
     pub fn client_of(&self, user: &str) -> kube::Client {
         self.clients.get(user).expect("a known user").clone()
+    }
+
+    /// A file of the control plane.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).expect("a file")
     }
 
     /// Adds a node with four cores that lives.
