@@ -66,6 +66,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A pod waits for what was asked for it just now, which is no trouble yet.
+    #[error("{0}")]
+    Waiting(String),
     /// A pod asks for what cannot be given; the text is for its status.
     #[error("{0}")]
     Pod(String),

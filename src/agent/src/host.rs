@@ -61,9 +61,10 @@ impl Host {
         });
     }
 
-    /// The host's resolver configuration as it is now.
-    pub fn resolver(&self) -> HostResolver {
-        HostResolver::read(&self.config.resolv_conf)
+    /// The host's resolver configuration as it is now, for a pod.
+    pub fn resolver(&self, pod: &Pod) -> HostResolver {
+        let on_host = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+        HostResolver::read(&self.config.resolv_conf, on_host)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The API's objects that pods refer to: ConfigMaps, Secrets, Services, tokens.
+//! The API's objects that pods refer to: ConfigMaps, Secrets, Services, tokens, certificates.
 //!
 //! A trait, so that pods can be tested without an API, and so that a node without API servers says clearly what it
 //! lacks.
@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::certificates::v1::{ClusterTrustBundle, PodCertificateRequest};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 
+use self::certificates::Ask;
 use crate::Error;
 
 pub mod api;
+pub mod certificates;
 pub mod references;
 pub mod watches;
 
@@ -32,8 +35,20 @@ pub trait Objects: Send + Sync + 'static {
     async fn services(&self, namespace: &str) -> Vec<Arc<Service>>;
     /// A RuntimeClass; an `is_not_found` error where there is none.
     async fn runtime_class(&self, name: &str) -> Result<Arc<RuntimeClass>, Error>;
-    /// Tells of changes of the ConfigMaps and Secrets that a pod refers to until [`Objects::forget`]. Called again
-    /// with a new version of the pod.
+    /// A ClusterTrustBundle; an `is_not_found` error where there is none.
+    async fn trust_bundle(&self, name: &str) -> Result<Arc<ClusterTrustBundle>, Error>;
+    /// The ClusterTrustBundles of a signer.
+    async fn trust_bundles(&self, signer: &str) -> Result<Vec<Arc<ClusterTrustBundle>>, Error>;
+    /// A request for a pod's certificate; `None` where it is gone.
+    async fn certificate_request(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<PodCertificateRequest>>, Error>;
+    /// Asks a signer for a pod's certificate.
+    async fn ask_for_certificate(&self, ask: Ask<'_>) -> Result<PodCertificateRequest, Error>;
+    /// Tells of changes of what a pod refers to, and of answers to what was asked for it, until [`Objects::forget`].
+    /// Called again with a new version of the pod.
     fn follow(&self, pod: &Pod, changed: &Changed);
     /// A pod (UID) needs its objects no more.
     fn forget(&self, uid: &str);
@@ -58,6 +73,26 @@ impl Objects for Standalone {
 
     async fn runtime_class(&self, name: &str) -> Result<Arc<RuntimeClass>, Error> {
         Err(Error::Standalone { action: format!("get RuntimeClass {name}") })
+    }
+
+    async fn trust_bundle(&self, name: &str) -> Result<Arc<ClusterTrustBundle>, Error> {
+        Err(Error::Standalone { action: format!("get ClusterTrustBundle {name}") })
+    }
+
+    async fn trust_bundles(&self, signer: &str) -> Result<Vec<Arc<ClusterTrustBundle>>, Error> {
+        Err(Error::Standalone { action: format!("list ClusterTrustBundles of {signer}") })
+    }
+
+    async fn certificate_request(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<PodCertificateRequest>>, Error> {
+        Err(Error::Standalone { action: format!("get PodCertificateRequest {namespace}/{name}") })
+    }
+
+    async fn ask_for_certificate(&self, ask: Ask<'_>) -> Result<PodCertificateRequest, Error> {
+        Err(Error::Standalone { action: format!("ask {} for a certificate", ask.projection.signer_name) })
     }
 
     async fn services(&self, _: &str) -> Vec<Arc<Service>> {

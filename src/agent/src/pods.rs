@@ -42,7 +42,7 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     workers: HashMap<String, Arc<Worker>>,
-    /// Static pods whose former version under the same name has yet to end.
+    /// Static pods whose former version under the same name, or former life, has yet to end.
     deferred: BTreeMap<(String, String), Arc<Pod>>,
     /// Pods (UIDs) that no source has any more, and that are still ending: they take nobody's place.
     departed: HashSet<String>,
@@ -79,7 +79,9 @@ impl Pods {
     pub fn apply(&self, pod: Arc<Pod>) {
         let reference = PodRef::of(&pod);
         let mut table = self.lock();
-        if let Some(worker) = table.workers.get(&reference.uid) {
+        // A manifest that is put back unchanged makes the same pod, whose former life has to end first.
+        let comes_back = is_static(&pod) && table.departed.contains(&reference.uid);
+        if let Some(worker) = table.workers.get(&reference.uid).filter(|_| !comes_back) {
             let worker = worker.clone();
             drop(table);
             return worker.update(pod);

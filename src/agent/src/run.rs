@@ -92,7 +92,7 @@ impl Agent {
         let (objects, events): (Arc<dyn Objects>, Events) = match &joined {
             Some(Joined { context, .. }) => {
                 let recorder = Recorder::new(context.client.clone(), "kubelet", &config.node_name);
-                (Arc::new(ApiObjects::new(context)), Events::Api(recorder))
+                (Arc::new(ApiObjects::new(context, &config.node_name)), Events::Api(recorder))
             }
             None => (Arc::new(Standalone), Events::Log),
         };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use crate::Error;
+use crate::host::Events;
 use crate::objects::Objects;
 use crate::pod::fields::Facts;
 use crate::quantity;
@@ -19,7 +20,9 @@ pub mod atomic;
 pub mod host_path;
 pub mod mounts;
 pub mod payload;
+pub mod pod_certificates;
 pub mod tokens;
+pub mod trust;
 
 /// What owner and group get of a file in a volume with a group.
 const GROUP_MAY_READ: u32 = 0o440;
@@ -31,12 +34,13 @@ pub type Paths = HashMap<String, PathBuf>;
 pub struct Volumes {
     kubelet_dir: PathBuf,
     tokens: tokens::Tokens,
+    certificates: pod_certificates::PodCertificates,
 }
 
 impl Volumes {
     /// Volumes under `kubelet_dir` (`/var/lib/kubelet`).
     pub fn new(kubelet_dir: &Path) -> Self {
-        Self { kubelet_dir: kubelet_dir.to_path_buf(), tokens: tokens::Tokens::default() }
+        Self { kubelet_dir: kubelet_dir.to_path_buf(), tokens: Default::default(), certificates: Default::default() }
     }
 
     /// The folder of a pod.
@@ -45,11 +49,19 @@ impl Volumes {
     }
 
     /// Makes what is missing and brings up to date what changed; answers where everything is.
-    pub async fn prepare(&self, pod: &Pod, facts: &Facts, objects: &dyn Objects) -> Result<Paths, Error> {
+    pub async fn prepare(
+        &self,
+        pod: &Pod,
+        facts: &Facts,
+        objects: &dyn Objects,
+        events: &Events,
+    ) -> Result<Paths, Error> {
+        let certificates = &self.certificates;
+        let sources = payload::Sources { pod, facts, objects, tokens: &self.tokens, certificates, events };
         let mut paths = Paths::new();
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
         for volume in volumes {
-            let path = self.one(pod, volume, facts, objects).await.map_err(|error| in_volume(volume, error))?;
+            let path = self.one(volume, &sources).await.map_err(|error| in_volume(volume, error))?;
             paths.insert(volume.name.clone(), path);
         }
         Ok(paths)
@@ -70,7 +82,8 @@ impl Volumes {
         Some(self.pod_dir(uid).join("volumes").join(plugin).join(&volume.name))
     }
 
-    async fn one(&self, pod: &Pod, volume: &Volume, facts: &Facts, objects: &dyn Objects) -> Result<PathBuf, Error> {
+    async fn one(&self, volume: &Volume, sources: &payload::Sources<'_>) -> Result<PathBuf, Error> {
+        let pod = sources.pod;
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let path = self.path(uid, volume).ok_or_else(|| unsupported(volume))?;
         if let Some(source) = &volume.host_path {
@@ -102,8 +115,7 @@ impl Volumes {
             }
             return Ok(path);
         }
-        let sources = payload::Sources { pod, facts, objects, tokens: &self.tokens };
-        let Some(mut files) = payload::of(volume, &sources).await? else { return Err(unsupported(volume)) };
+        let Some(mut files) = payload::of(volume, sources).await? else { return Err(unsupported(volume)) };
         if group(pod).is_some() {
             // As the group's members will find them; else each comparison would see a change.
             files.values_mut().for_each(|file| file.mode |= GROUP_MAY_READ);
@@ -136,6 +148,7 @@ impl Volumes {
     /// nothing.
     pub fn tear_down(&self, uid: &str) -> Result<(), Error> {
         self.tokens.forget(uid);
+        self.certificates.forget(uid);
         let folder = self.pod_dir(uid);
         if uid.is_empty() || !folder.exists() {
             return Ok(());
@@ -150,6 +163,7 @@ impl Volumes {
     /// Takes everything of a pod away: mounts first, so that nothing outside its folder is ever deleted.
     pub fn remove(&self, uid: &str) -> Result<(), Error> {
         self.tokens.forget(uid);
+        self.certificates.forget(uid);
         let folder = self.pod_dir(uid);
         if uid.is_empty() || !folder.exists() {
             return Ok(());
@@ -189,7 +203,8 @@ fn unsupported(volume: &Volume) -> Error {
 }
 
 fn in_volume(volume: &Volume, error: Error) -> Error {
-    Error::Pod(format!("MountVolume.SetUp failed for volume {:?} : {}", volume.name, stdx::error::chain(&error)))
+    let message = format!("MountVolume.SetUp failed for volume {:?} : {}", volume.name, stdx::error::chain(&error));
+    if matches!(error, Error::Waiting(_)) { Error::Waiting(message) } else { Error::Pod(message) }
 }
 
 /// Gives a volume to the pod's fsGroup.
@@ -240,12 +255,12 @@ mod tests {
             serde_json::from_value(json!({ "metadata": metadata, "spec": { "containers": [], "volumes": volumes } }))
                 .unwrap()
         };
-        let paths = volumes.prepare(&pod(), &Facts::default(), &Standalone).await.unwrap();
+        let paths = volumes.prepare(&pod(), &Facts::default(), &Standalone, &Events::Log).await.unwrap();
         let work = &paths["work"];
         let mode = || fs::metadata(work).unwrap().mode() & 0o7777;
         assert_eq!(mode(), 0o777);
         fs::set_permissions(work, fs::Permissions::from_mode(0o700)).unwrap();
-        volumes.prepare(&pod(), &Facts::default(), &Standalone).await.unwrap();
+        volumes.prepare(&pod(), &Facts::default(), &Standalone, &Events::Log).await.unwrap();
         assert_eq!(mode(), 0o700);
         assert_eq!(paths["strange"], Path::new("/"));
         volumes.remove("u").unwrap();
@@ -258,7 +273,8 @@ mod tests {
         let volume = json!({ "name": "data", "persistentVolumeClaim": { "claimName": "c" } });
         let pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": { "containers": [], "volumes": [volume] } });
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        let error = Volumes::new(folder.path()).prepare(&pod, &Facts::default(), &Standalone).await.unwrap_err();
+        let error =
+            Volumes::new(folder.path()).prepare(&pod, &Facts::default(), &Standalone, &Events::Log).await.unwrap_err();
         assert!(error.to_string().contains("\"data\""), "{error}");
     }
 }

@@ -32,6 +32,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A pod asks for a type of key that there is not.
+    #[error("no pod has keys of type `{key_type}`: take one of {}", crate::KEY_TYPES.join(", "))]
+    KeyType {
+        /// The type.
+        key_type: String,
+    },
     /// Key generation or signing failed.
     #[error("while {doing}")]
     Crypto {

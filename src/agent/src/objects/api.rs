@@ -8,11 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use client::informer::{Informer, Informers, Object};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenRequestStatus};
+use k8s_openapi::api::certificates::v1::{ClusterTrustBundle, PodCertificateRequest};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{Api, PostParams};
 use kube::core::{NamespaceResourceScope, Status};
 
+use super::certificates::{Ask, Certificates};
 use super::references::{self, Kind, Reference};
 use super::watches::Watches;
 use super::{Changed, Objects};
@@ -31,13 +33,14 @@ pub struct ApiObjects {
     classes: OnceLock<Informer<RuntimeClass>>,
     config_maps: Watches<ConfigMap>,
     secrets: Watches<Secret>,
+    certificates: Certificates,
     /// What each pod (UID) refers to, with its namespace.
     pods: Mutex<HashMap<String, (String, BTreeSet<Reference>)>>,
 }
 
 impl ApiObjects {
-    /// The objects of the API behind a context.
-    pub fn new(context: &client::Context) -> Self {
+    /// The objects of the API behind a context, for a node.
+    pub fn new(context: &client::Context, node: &str) -> Self {
         Self {
             client: context.client.clone(),
             services: context.informers.all::<Service>(),
@@ -45,6 +48,7 @@ impl ApiObjects {
             classes: OnceLock::new(),
             config_maps: Watches::new(context.informers.clone()),
             secrets: Watches::new(context.informers.clone()),
+            certificates: Certificates::new(context, node),
             pods: Mutex::default(),
         }
     }
@@ -76,7 +80,7 @@ impl ApiObjects {
 }
 
 /// What the API itself would answer.
-fn missing(plural: &str, name: &str) -> kube::Error {
+pub fn missing(plural: &str, name: &str) -> kube::Error {
     let message = format!("{plural} {name:?} not found");
     kube::Error::Api(Box::new(Status::failure(&message, "NotFound").with_code(404)))
 }
@@ -129,11 +133,32 @@ impl Objects for ApiObjects {
         read.map(Arc::new).map_err(api(action()))
     }
 
+    async fn trust_bundle(&self, name: &str) -> Result<Arc<ClusterTrustBundle>, Error> {
+        self.certificates.bundle(name).await
+    }
+
+    async fn trust_bundles(&self, signer: &str) -> Result<Vec<Arc<ClusterTrustBundle>>, Error> {
+        self.certificates.bundles_of(signer).await
+    }
+
+    async fn certificate_request(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<PodCertificateRequest>>, Error> {
+        self.certificates.request(namespace, name).await
+    }
+
+    async fn ask_for_certificate(&self, ask: Ask<'_>) -> Result<PodCertificateRequest, Error> {
+        self.certificates.ask(ask).await
+    }
+
     fn follow(&self, pod: &Pod, changed: &Changed) {
         // The API knows no static pod of this UID, and lets the agent read nothing for it.
         if is_static(pod) {
             return;
         }
+        self.certificates.follow(pod, changed);
         let PodRef { namespace, uid, .. } = PodRef::of(pod);
         let wanted = references::of(pod);
         let mut pods = self.pods();
@@ -151,6 +176,7 @@ impl Objects for ApiObjects {
     }
 
     fn forget(&self, uid: &str) {
+        self.certificates.forget(uid);
         let Some((namespace, references)) = self.pods().remove(uid) else { return };
         for reference in &references {
             self.drop_reference(&namespace, reference, uid);

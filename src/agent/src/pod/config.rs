@@ -38,7 +38,7 @@ pub fn sandbox(host: &Host, pod: &Pod, attempt: u32) -> v1::PodSandboxConfig {
         log_directory: log_folder(host, pod).display().to_string(),
         dns_config: Some(resolver::dns_config(
             pod,
-            &host.resolver(),
+            &host.resolver(pod),
             &host.config.cluster_dns,
             &host.config.cluster_domain,
         )),

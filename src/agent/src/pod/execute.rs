@@ -26,7 +26,7 @@ pub async fn prepare(host: &Host, pod: &Pod) -> Result<(), Error> {
         make_folder(&folder.join(sub), 0o750)?;
     }
     host.cgroups.prepare_pod(qos(pod), uid, pod_limits(pod)).map_err(Error::file("create cgroup of pod", uid))?;
-    host.volumes.prepare(pod, &host.facts(Vec::new()), host.objects.as_ref()).await?;
+    host.volumes.prepare(pod, &host.facts(Vec::new()), host.objects.as_ref(), &host.events).await?;
     Ok(())
 }
 

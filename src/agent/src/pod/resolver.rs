@@ -28,11 +28,12 @@ pub struct HostResolver {
 }
 
 impl HostResolver {
-    /// The host's configuration as it is now. Where it names only the host's own loopback, that of the servers behind
-    /// systemd-resolved: a pod's loopback is its own.
-    pub fn read(path: &Path) -> Self {
+    /// The host's configuration as it is now, for pods on its network or on one of their own. Where it names only the
+    /// host's own loopback, the latter get that of the servers behind systemd-resolved: their loopback is their own.
+    pub fn read(path: &Path, on_host: bool) -> Self {
         let parse = |path: &Path| std::fs::read_to_string(path).ok().map(|text| Self::parse(&text));
-        Self::choose(parse(path).unwrap_or_default(), || parse(Path::new(BEHIND_RESOLVED)))
+        let own = parse(path).unwrap_or_default();
+        if on_host { own } else { Self::choose(own, || parse(Path::new(BEHIND_RESOLVED))) }
     }
 
     fn choose(own: Self, behind: impl FnOnce() -> Option<Self>) -> Self {
@@ -239,6 +240,18 @@ mod tests {
         }
         // On the host's network its loopback is the pod's.
         assert_eq!(dns(json!({ "hostNetwork": true }), "nameserver 127.0.0.53\n").0, ["127.0.0.53"]);
+    }
+
+    #[test]
+    fn pods_on_the_hosts_network_ask_the_hosts_own_stub() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nameserver 127.0.0.53\noptions edns0 trust-ad\n").unwrap();
+        let host = HostResolver::read(file.path(), true);
+        let config = dns_config(&pod(json!({ "hostNetwork": true })), &host, &[], "cluster.local");
+        assert_eq!(
+            (config.servers, config.options),
+            (vec!["127.0.0.53".into()], vec!["edns0".into(), "trust-ad".into()])
+        );
     }
 
     #[test]

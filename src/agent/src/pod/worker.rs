@@ -254,8 +254,11 @@ impl Worker {
 
     fn decide(&self) -> Plan {
         let mut state = self.lock();
-        let terminal = state.pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        if matches!(terminal, Some("Succeeded" | "Failed")) && state.observed.is_stopped() {
+        // By the API's word or by what was told last, which the API may not have heard of yet.
+        let known = [state.pod.status.as_ref(), state.status.as_ref()];
+        let phases = known.map(|status| status.and_then(|status| status.phase.as_deref()));
+        let terminal = phases.iter().any(|phase| matches!(phase, Some("Succeeded" | "Failed")));
+        if terminal && state.observed.is_stopped() {
             return Plan::default();
         }
         let plan = plan::plan(&state.pod, &state.observed, &state.memory, Timestamp::now());

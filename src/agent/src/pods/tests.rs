@@ -84,3 +84,36 @@ async fn a_pod_that_asks_for_too_much_fails_without_a_start_and_takes_nobodys_pl
     pods.apply(pod("here", "1", json!({ "startTime": "2026-01-01T00:00:00Z" })));
     until(&mut status, "Running", LIMIT).await;
 }
+
+#[tokio::test]
+async fn a_static_pod_that_is_put_back_while_it_ends_runs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Arc::new(FakeRuntime::default());
+    let (told, mut status) = watch::channel(PodStatus::default());
+    let pods = Pods::new(fake::host(runtime.clone(), folder.path()), Arc::new(Told(told)));
+    // The same manifest has the same UID.
+    let annotations = json!({ "kubernetes.io/config.source": "file" });
+    let pod = json!({ "metadata": { "name": "web", "namespace": "default", "uid": "u1", "annotations": annotations },
+        "spec": { "terminationGracePeriodSeconds": 1, "containers": [{ "name": "app", "image": "i:1" }] } });
+    let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).unwrap());
+    let running = pods.clone();
+    tokio::spawn(async move { running.run(CancellationToken::new()).await });
+    pods.apply(pod.clone());
+    until(&mut status, "Running", LIMIT).await;
+    let starts = || runtime.calls().iter().filter(|call| *call == "start app").count();
+    for (put_back, expected) in [(true, 2), (false, 2)] {
+        runtime.refuse_stops(true);
+        pods.delete("u1");
+        pods.apply(pod.clone());
+        if !put_back {
+            pods.delete("u1");
+        }
+        runtime.refuse_stops(false);
+        let settled = async {
+            while pods.has("u1") != put_back || starts() != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, settled).await.unwrap_or_else(|_| panic!("{put_back}: {:?}", runtime.calls()));
+    }
+}

@@ -1,12 +1,15 @@
 //! The files of configMap, secret, downwardAPI and projected volumes.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Secret, Volume,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, PodCertificateProjection, ProjectedVolumeSource, Secret, Volume,
 };
 
 use super::atomic::{File, Payload};
+use super::pod_certificates::{Key, PodCertificates};
 use super::tokens::Tokens;
+use super::trust;
 use crate::Error;
+use crate::host::Events;
 use crate::objects::Objects;
 use crate::pod::fields::{self, Facts};
 
@@ -23,6 +26,10 @@ pub struct Sources<'a> {
     pub objects: &'a dyn Objects,
     /// Service account tokens.
     pub tokens: &'a Tokens,
+    /// Certificates.
+    pub certificates: &'a PodCertificates,
+    /// Who is told of what signers say.
+    pub events: &'a Events,
 }
 
 /// The files of a volume; `None` where its kind is made of no files.
@@ -40,16 +47,21 @@ pub async fn of(volume: &Volume, sources: &Sources<'_>) -> Result<Option<Payload
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         downward(sources, source.items.as_deref(), mode, &mut out)?;
     } else if let Some(source) = &volume.projected {
-        projected(sources, source, &mut out).await?;
+        projected(sources, &volume.name, source, &mut out).await?;
     } else {
         return Ok(None);
     }
     Ok(Some(out))
 }
 
-async fn projected(sources: &Sources<'_>, source: &ProjectedVolumeSource, out: &mut Payload) -> Result<(), Error> {
+async fn projected(
+    sources: &Sources<'_>,
+    volume: &str,
+    source: &ProjectedVolumeSource,
+    out: &mut Payload,
+) -> Result<(), Error> {
     let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
-    for part in source.sources.iter().flatten() {
+    for (index, part) in source.sources.iter().flatten().enumerate() {
         if let Some(map) = &part.config_map {
             config_map(sources, &map.name, map.items.as_deref(), mode, map.optional.unwrap_or(false), out).await?;
         } else if let Some(from) = &part.secret {
@@ -58,10 +70,15 @@ async fn projected(sources: &Sources<'_>, source: &ProjectedVolumeSource, out: &
             downward(sources, from.items.as_deref(), mode, out)?;
         } else if let Some(from) = &part.service_account_token {
             let token = sources.tokens.get(sources.pod, from, sources.objects).await?;
-            out.insert(from.path.clone(), token_file(sources.pod, token, mode));
+            out.insert(from.path.clone(), private_file(sources.pod, token, mode));
+        } else if let Some(from) = &part.cluster_trust_bundle {
+            let roots = trust::file(from, sources.objects).await?;
+            out.insert(from.path.clone(), private_file(sources.pod, roots, mode));
+        } else if let Some(from) = &part.pod_certificate {
+            pod_certificate(sources, volume, index, from, mode, out).await?;
         } else {
             return Err(Error::Pod(
-                "a source of a projected volume is none of configMap, secret, downwardAPI and serviceAccountToken: remove it"
+                "a source of a projected volume is none of configMap, secret, downwardAPI, serviceAccountToken, clusterTrustBundle and podCertificate: remove it"
                     .into(),
             ));
         }
@@ -69,8 +86,33 @@ async fn projected(sources: &Sources<'_>, source: &ProjectedVolumeSource, out: &
     Ok(())
 }
 
-/// A token is readable by the one user that all containers run as, else by whoever the volume's mode says.
-fn token_file(pod: &Pod, token: String, mode: i32) -> File {
+async fn pod_certificate(
+    sources: &Sources<'_>,
+    volume: &str,
+    index: usize,
+    from: &PodCertificateProjection,
+    mode: i32,
+    out: &mut Payload,
+) -> Result<(), Error> {
+    let uid = sources.pod.metadata.uid.clone().unwrap_or_default();
+    let key = Key { uid, volume: volume.to_string(), source: index };
+    let made = sources.certificates.get(sources.pod, key, from, sources.objects, sources.events).await?;
+    let whole = format!("{}{}", made.key_pem, made.chain_pem);
+    for (path, text) in [
+        (&from.credential_bundle_path, whole),
+        (&from.key_path, made.key_pem),
+        (&from.certificate_chain_path, made.chain_pem),
+    ] {
+        if let Some(path) = path.as_ref().filter(|path| !path.is_empty()) {
+            out.insert(path.clone(), private_file(sources.pod, text, mode));
+        }
+    }
+    Ok(())
+}
+
+/// What is a pod's own, tokens and the like, is readable by the one user that all containers run as, else by whoever
+/// the volume's mode says.
+fn private_file(pod: &Pod, text: String, mode: i32) -> File {
     let spec = pod.spec.as_ref();
     let context = spec.and_then(|spec| spec.security_context.as_ref());
     let common = context.and_then(|context| context.run_as_user);
@@ -84,7 +126,7 @@ fn token_file(pod: &Pod, token: String, mode: i32) -> File {
     let group = context.and_then(|context| context.fs_group);
     let uid = same.filter(|_| group.is_none()).and_then(|user| u32::try_from(user).ok());
     let mode = if group.is_some() || uid.is_some() { 0o600 } else { bits(mode) };
-    File { data: token.into_bytes(), mode, uid }
+    File { data: text.into_bytes(), mode, uid }
 }
 
 fn bits(mode: i32) -> u32 {

@@ -3,6 +3,7 @@
 //! One node serves all cases, which run side by side; each names what a user would see.
 
 mod bench;
+mod certificates;
 mod containerd;
 mod eviction;
 mod lives;
@@ -34,6 +35,10 @@ async fn a_node_runs_pods_as_kubelet_does() {
         sources::a_pod_that_waits_for_a_secret_starts_when_it_comes(&bench),
         sources::a_pod_starts_as_soon_as_its_image_is_there(&bench),
         sources::a_static_pod_is_seen_while_its_manifest_lies_there(&bench),
+        certificates::a_pod_gets_a_certificate_for_a_key_of_its_own(&bench),
+        certificates::a_refused_certificate_is_told_and_its_pod_waits(&bench),
+        certificates::a_request_that_somebody_deletes_is_made_again(&bench),
+        certificates::pods_trust_the_roots_that_they_select(&bench),
         streams::kubectl_speaks_with_containers_over_websockets(&bench),
     );
     bench.clear().await;

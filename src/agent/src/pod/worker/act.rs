@@ -2,6 +2,7 @@
 
 use client::events::EventType;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{RETRY, Worker};
 use crate::Error;
@@ -60,13 +61,21 @@ impl Worker {
                 state.memory.succeed(VOLUMES);
             }
             Err(error) => {
-                let message = stdx::error::chain(&error);
-                self.host.events.pod(&pod, None, EventType::Warning, "FailedMount", &message);
+                let message = self.tell_of_mount(&pod, &error);
                 let now = Timestamp::now();
                 self.lock().memory.fail(VOLUMES, Waiting::new("ContainerCreating", message), now);
             }
         }
         Ok(())
+    }
+
+    /// The words for a volume that cannot be made; told, but for what is only waited for.
+    fn tell_of_mount(&self, pod: &Pod, error: &Error) -> String {
+        let message = stdx::error::chain(error).to_string();
+        if !matches!(error, Error::Waiting(_)) {
+            self.host.events.pod(pod, None, EventType::Warning, "FailedMount", &message);
+        }
+        message
     }
 
     async fn create_sandbox(&self, attempt: u32) -> Result<(), Error> {
@@ -167,9 +176,9 @@ impl Worker {
         if !crate::volumes::Volumes::changing(&pod) {
             return;
         }
-        if let Err(error) = self.host.volumes.prepare(&pod, &facts, self.host.objects.as_ref()).await {
-            let message = stdx::error::chain(&error);
-            self.host.events.pod(&pod, None, EventType::Warning, "FailedMount", &message);
+        let prepared = self.host.volumes.prepare(&pod, &facts, self.host.objects.as_ref(), &self.host.events).await;
+        if let Err(error) = prepared {
+            self.tell_of_mount(&pod, &error);
         }
     }
 }

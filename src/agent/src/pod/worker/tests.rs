@@ -222,6 +222,28 @@ async fn what_an_ended_pod_had_on_the_disk_is_free_and_its_log_stays() {
 }
 
 #[tokio::test]
+async fn a_pod_that_has_ended_does_not_begin_again_when_the_runtime_forgets_it() {
+    use cri::Runtime;
+    let mut bench = bench(json!({ "restartPolicy": "Never", "containers": [{ "name": "app", "image": "i:1" }] }));
+    bench.until(ready).await;
+    bench.runtime.end("app", 0);
+    bench.worker.wake();
+    bench.until(|status| status.phase.as_deref() == Some("Succeeded")).await;
+    testkit::eventually_async(LIMIT, "it takes nothing any more", async || bench.worker.is_cleared()).await;
+    // Somebody tidies up in the runtime before the API has heard of the end.
+    for container in bench.runtime.list_containers(&[]).await.unwrap() {
+        bench.runtime.remove_container(&container.id).await.unwrap();
+    }
+    bench.worker.wake();
+    let forgotten = async || bench.worker.observed().containers.is_empty();
+    testkit::eventually_async(LIMIT, "the container is missed", forgotten).await;
+    // A start would follow within a turn of the loop.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let starts = bench.runtime.calls().iter().filter(|call| *call == "start app").count();
+    assert_eq!(starts, 1, "{:?}", bench.runtime.calls());
+}
+
+#[tokio::test]
 async fn a_pod_that_is_being_ended_is_not_asked_whether_it_lives() {
     let probe = json!({ "exec": { "command": ["true"] }, "periodSeconds": 1 });
     let mut bench = bench(json!({ "containers": [{ "name": "app", "image": "i:1", "livenessProbe": probe }] }));
