@@ -2,7 +2,7 @@
 //! range, the flow control of a fresh server, and what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
 
 mod authentication;
-mod flow_control;
+pub mod flow_control;
 mod kubernetes;
 mod namespaces;
 mod objects;
@@ -44,6 +44,7 @@ pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationTok
         Arc::new(flow_control::FlowControl(live.clone())),
         Arc::new(service_cidr::DefaultServiceCidr { live, cidr: state.config.service_cidr }),
     ];
+    tasks.spawn(state.flow.clone().run(shutdown.clone()));
     let (schemas, ends) = (flow_control::follow(state.clone(), client.clone()), shutdown.clone());
     tasks.spawn(async move { ends.run_until_cancelled(schemas).await });
     for bootstrap in own.into_iter().chain(state.plugins.bootstraps.iter().cloned()) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -50,16 +51,35 @@ pub struct Config {
 pub struct Limits {
     /// Bytes of a request body. etcd refuses values over 1.5 MiB, so objects stay below twice that with patches.
     pub body_bytes: usize,
-    /// Requests that read, at once; watches and streams do not count.
+    /// With [`Limits::writes_in_flight`] the seats that priority levels divide; watches that have begun and streams
+    /// take none.
     pub reads_in_flight: usize,
-    /// Requests that write, at once.
+    /// See [`Limits::reads_in_flight`]; what is for reads and what for writes is not told apart.
     pub writes_in_flight: usize,
-    /// Open connections.
+    /// Open connections; who comes beyond them waits in the kernel's queue.
     pub connections: usize,
+    /// A client that has not sent its request's headers by then is cut off. Just short of a request's own time.
+    pub headers_within: Duration,
+    /// A connection without a request for so long is closed; clients keep theirs for as long.
+    pub idle: Duration,
+    /// How long the server goes on as before once it is to end, but that `/readyz` says no: balancers leave it alone
+    /// before it leaves them.
+    pub shutdown_delay: Duration,
+    /// How long requests in flight have then.
+    pub drain_within: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 3 * 1024 * 1024, reads_in_flight: 400, writes_in_flight: 200, connections: 10_000 }
+        Self {
+            body_bytes: 3 * 1024 * 1024,
+            reads_in_flight: 400,
+            writes_in_flight: 200,
+            connections: 10_000,
+            headers_within: Duration::from_secs(32),
+            idle: Duration::from_secs(90),
+            shutdown_delay: Duration::ZERO,
+            drain_within: Duration::from_secs(10),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! then the part of the server that answers. Each step is a function here; what they ask lives in plugins.
 
 pub mod authorize;
+mod deadline;
 mod impersonate;
 mod route;
 
@@ -11,20 +12,18 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use tokio::sync::SemaphorePermit;
 
 use crate::audit::record::Begun;
 use crate::audit::{Trail, Unidentified};
 use crate::body::{self, Body};
+use crate::flow::{Admission, Asked, Watching};
 use crate::metrics::Labels;
 use crate::plugin::{Connection, Warnings};
 use crate::request::{Query, RequestInfo, User};
 use crate::served::Served;
 use crate::state::State;
-use crate::status::{Result, Status};
+use crate::status::Result;
 
-/// A request that is not a watch or stream and takes longer gets a 504.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// All warnings of one answer, in bytes; more are left out.
 const WARNINGS_BYTES: usize = 4096;
 
@@ -78,16 +77,22 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
     if long_running {
         state.metrics.long_running(&labels, 1);
     }
-    let guard =
-        LongRunning { state: state.clone(), labels: long_running.then(|| labels.clone()), audit: Trail::default() };
+    let guard = LongRunning {
+        state: state.clone(),
+        labels: long_running.then(|| labels.clone()),
+        audit: Trail::default(),
+        _watching: None,
+    };
     let audit = OnceLock::new();
-    let answered = if long_running {
-        step(&state, served, caller, request, info, query, Some(guard), &audit).await
-    } else {
-        let answer = step(&state, served, caller, request, info, query, None, &audit);
-        tokio::time::timeout(ANSWER_WITHIN, answer)
-            .await
-            .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 1)))
+    let limits =
+        deadline::check_head(&request).and_then(|()| (!long_running).then(|| deadline::of(&query)).transpose());
+    let answered = match limits {
+        Err(refused) => Err(refused),
+        Ok(None) => step(&state, served, caller, request, info, query, (Some(guard), None), &audit).await,
+        Ok(Some(within)) => {
+            let answer = step(&state, served, caller, request, info, query, (None, Some(within)), &audit);
+            tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(deadline::exceeded()))
+        }
     };
     let mut response = answered.unwrap_or_else(|status| body::failure(&status));
     if let Some(audit) = audit.into_inner() {
@@ -103,6 +108,15 @@ pub struct LongRunning {
     labels: Option<Labels>,
     /// Its end is written when the last who knows of it lets go.
     audit: Trail,
+    _watching: Option<Watching>,
+}
+
+impl LongRunning {
+    /// The same, counted among those who hear of writes where it is a watch.
+    fn watching(mut self, state: &State, info: &RequestInfo) -> Self {
+        self._watching = (info.verb == "watch").then(|| state.flow.watch(info));
+        self
+    }
 }
 
 impl Drop for LongRunning {
@@ -121,7 +135,7 @@ async fn step(
     request: Request<Body>,
     info: RequestInfo,
     query: Query,
-    mut long_running: Option<LongRunning>,
+    (mut long_running, within): (Option<LongRunning>, Option<Duration>),
     audited: &OnceLock<Trail>,
 ) -> Result<Response<Body>> {
     let peer = if let Caller::Connection(connection) = &caller { connection.peer } else { None };
@@ -139,11 +153,40 @@ async fn step(
         long_running.iter_mut().for_each(|running| running.audit = audit.clone());
     }
     let user = impersonate::impersonate(state, user, &info, request.headers(), &audit).await?;
-    let _room = match long_running {
-        Some(_) => None,
-        None if inside => None,
-        None => admit_in_flight(state, &user, &info)?,
+    // A watch takes seats until it has begun; streams take none.
+    let is_stream = long_running.is_some() && info.verb != "watch";
+    let long_running = long_running.map(|running| running.watching(state, &info));
+    if inside || is_stream {
+        return authorized(state, served, (user, audit), request, info, query, long_running).await;
+    }
+    let asked = Asked { user: &user, info: &info, query: &query, served: &served, store: state.store.as_ref() };
+    let Admission { marks, seat } = state.flow.admit(&asked, deadline::of_waiting(within)).await;
+    let answered = match seat {
+        Ok(mut seat) => {
+            let _counted = InFlight::count(state, &info);
+            seat.serve(authorized(state, served, (user, audit), request, info, query, long_running)).await
+        }
+        Err(refused) => {
+            state.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            Err(refused)
+        }
     };
+    let mut response = answered.unwrap_or_else(|status| body::failure(&status));
+    if let Some(marks) = marks {
+        marks.write(response.headers_mut());
+    }
+    Ok(response)
+}
+
+async fn authorized(
+    state: &Arc<State>,
+    served: Arc<Served>,
+    (user, audit): (User, Trail),
+    request: Request<Body>,
+    info: RequestInfo,
+    query: Query,
+    long_running: Option<LongRunning>,
+) -> Result<Response<Body>> {
     authorize::authorize_request(state, &user, &info, &audit).await?;
     let request = audit.request(request);
     let context = Context {
@@ -183,37 +226,21 @@ async fn identify(
     }
 }
 
-/// A place among the requests in flight; given back when dropped.
-struct Room<'a> {
-    _permit: SemaphorePermit<'a>,
-    gauge: &'a AtomicI64,
+/// Counts a request as long as it is served.
+struct InFlight<'a>(&'a AtomicI64);
+
+impl<'a> InFlight<'a> {
+    fn count(state: &'a State, info: &RequestInfo) -> Self {
+        let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head");
+        let gauge = if reads { &state.metrics.reads_in_flight } else { &state.metrics.writes_in_flight };
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
 }
 
-impl Drop for Room<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.gauge.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// `None` for those who are never refused: administrators who come to put an overload right, and health checks.
-fn admit_in_flight<'a>(state: &'a State, user: &User, info: &RequestInfo) -> Result<Option<Room<'a>>> {
-    if user.in_group("system:masters") || !info.is_resource {
-        return Ok(None);
-    }
-    let reads = matches!(info.verb.as_str(), "get" | "list");
-    let (semaphore, gauge) = match reads {
-        true => (&state.reads, &state.metrics.reads_in_flight),
-        false => (&state.writes, &state.metrics.writes_in_flight),
-    };
-    match semaphore.try_acquire() {
-        Ok(permit) => {
-            gauge.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(Room { _permit: permit, gauge }))
-        }
-        Err(_) => {
-            state.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            Err(Status::too_many_requests("Too many requests, please try again later.", 1))
-        }
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

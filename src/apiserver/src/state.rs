@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use store::Store;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::kept::Kept;
@@ -11,6 +10,8 @@ use crate::components::Components;
 use crate::config::Config;
 use crate::custom::Customs;
 use crate::error::Error;
+use crate::flow::{Flow, Objects};
+use crate::follow::Followed;
 use crate::health::Health;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -47,16 +48,20 @@ pub struct State {
     pub connector: Connector,
     /// Calls webhooks.
     pub caller: Caller,
-    /// Requests that read.
-    pub reads: Semaphore,
-    /// Requests that write.
-    pub writes: Semaphore,
+    /// Which requests are served now, and which wait.
+    pub flow: Arc<Flow>,
 }
 
 impl State {
     /// Nothing is computed here that can be computed on first use: a server is ready at once.
-    pub fn new(config: Config, port: u16, store: Arc<dyn Store>, plugins: Plugins) -> Result<Self, Error> {
-        let (reads, writes) = (config.limits.reads_in_flight, config.limits.writes_in_flight);
+    pub fn new(
+        config: Config,
+        port: u16,
+        store: Arc<dyn Store>,
+        plugins: Plugins,
+        flow: Followed<Objects>,
+    ) -> Result<Self, Error> {
+        let flow = Flow::new(config.limits.reads_in_flight + config.limits.writes_in_flight, flow);
         let connector = Connector::new(&config);
         let caller = Caller::new(Live::new(store.clone()), config.local_targets);
         let services = Allocator::new(config.service_cidr, config.node_port_range.clone());
@@ -74,8 +79,7 @@ impl State {
             services,
             connector,
             caller,
-            reads: Semaphore::new(reads),
-            writes: Semaphore::new(writes),
+            flow,
         })
     }
 }

@@ -16,17 +16,22 @@ use crate::live::{Live, text};
 use crate::plugin::Bootstrap;
 use crate::state::State;
 
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
-const SCHEMAS: &str = "flowschemas";
-const LEVELS: &str = "prioritylevelconfigurations";
+/// The group of both.
+pub const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// FlowSchemas.
+pub const SCHEMAS: &str = "flowschemas";
+/// PriorityLevelConfigurations.
+pub const LEVELS: &str = "prioritylevelconfigurations";
 /// `true` where the object is the server's to keep.
 const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 /// Objects that are never an administrator's.
 const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 /// How often what was changed is put right.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
-/// How often FlowSchemas are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often FlowSchemas are looked at where nothing changes.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A change is seldom alone.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How soon again where something was wrong, or nothing there yet.
 const LOOK_SOON: Duration = Duration::from_millis(500);
 
@@ -72,6 +77,7 @@ impl Bootstrap for FlowControl {
 /// Keeps the status of FlowSchemas, for as long as the server runs.
 pub async fn follow(state: Arc<State>, client: kube::Client) {
     let live = Live::new(state.store.clone());
+    let mut changes = state.flow.changes();
     loop {
         let pause = match look(&live, &client).await {
             Ok(true) => LOOK_EVERY,
@@ -81,7 +87,13 @@ pub async fn follow(state: Arc<State>, client: kube::Client) {
                 LOOK_SOON
             }
         };
-        tokio::time::sleep(pause).await;
+        if let Ok(changed) = tokio::time::timeout(pause, changes.changed()).await {
+            // Objects that are read anew have another sender.
+            if changed.is_err() {
+                changes = state.flow.changes();
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 }
 
@@ -162,6 +174,15 @@ fn mandatory_spec(wanted: &Value, found: &Value) -> Value {
     spec
 }
 
+/// The FlowSchemas and the PriorityLevelConfigurations that count even before they are stored.
+pub fn mandatory() -> (Vec<Value>, Vec<Value>) {
+    let mut found = (schemas(), levels());
+    let is_mandatory = |object: &Value| MANDATORY.contains(&meta::name(object));
+    found.0.retain(is_mandatory);
+    found.1.retain(is_mandatory);
+    found
+}
+
 fn object(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1"),
@@ -171,7 +192,8 @@ fn object(kind: &str, name: &str, spec: Value) -> Value {
     })
 }
 
-fn levels() -> Vec<Value> {
+/// All PriorityLevelConfigurations of a fresh server.
+pub fn levels() -> Vec<Value> {
     let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
     let mut levels = vec![object("PriorityLevelConfiguration", "exempt", exempt)];
     for (name, (shares, lendable, queues)) in LIMITED {
@@ -224,7 +246,8 @@ fn some(subjects: Vec<Value>, rules: &[Value]) -> Value {
     json!({"subjects": subjects, "resourceRules": rules})
 }
 
-fn schemas() -> Vec<Value> {
+/// All FlowSchemas of a fresh server.
+pub fn schemas() -> Vec<Value> {
     const BY_USER: &str = "ByUser";
     const BY_NAMESPACE: &str = "ByNamespace";
     let everyone = || groups(&["system:unauthenticated", "system:authenticated"]);

@@ -8,6 +8,9 @@ use crate::body::{self, Body};
 use crate::status::{Result, Status};
 use crate::{aggregate, answer, discovery, openapi, rest, version};
 
+/// The debug pages of flow control.
+const FLOW_PAGES: &str = "/debug/api_priority_and_fairness/";
+
 /// Answers.
 ///
 /// # Errors
@@ -39,6 +42,11 @@ pub async fn route(
     }
     match path {
         "/metrics" => metrics(context).await,
+        _ if path.starts_with(FLOW_PAGES) => {
+            let with_details = context.query.text("includeRequestDetails").is_some();
+            let page = context.state.flow.debug_page(&path[FLOW_PAGES.len()..], with_details);
+            page.map(|page| body::text(StatusCode::OK, page)).ok_or_else(Status::no_such_resource)
+        }
         "/version" | "/version/" => {
             let format = negotiate_format(&context.headers, false)?;
             answer::value(context, StatusCode::OK, format, &version::info())
@@ -63,5 +71,6 @@ async fn metrics(context: &Context) -> Result<Response<Body>> {
     let revision = store.revision().await.map_err(crate::storage::failure)?;
     let mut text = context.state.metrics.render(&objects, revision);
     context.state.caller.figures.render(&mut text);
+    context.state.flow.render(&mut text);
     Ok(body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }

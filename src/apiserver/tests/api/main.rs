@@ -2,8 +2,10 @@
 
 mod custom;
 mod defaults;
+mod fairness;
 mod kube_runtime;
 mod kubectl;
+mod limits;
 #[allow(dead_code, reason = "the store's own tests use all of it")]
 #[path = "../../../store/tests/suite/member.rs"]
 mod member;

@@ -141,8 +141,12 @@ async fn api_services_say_whether_they_are_available() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overloaded_server_refuses_clients_and_not_its_own_components() {
-    let server = start_configured(Plugins::allow_all(), |config| config.limits.reads_in_flight = 0).await;
-    let head = "GET /api/v1/namespaces/default HTTP/1.1\nHost: a\n\n";
+    let server = start_configured(Plugins::allow_all(), |config| {
+        (config.limits.reads_in_flight, config.limits.writes_in_flight) = (0, 0);
+    })
+    .await;
+    // A part of its time it waits in a queue.
+    let head = "GET /api/v1/namespaces/default?timeout=2s HTTP/1.1\nHost: a\n\n";
     let (answer, _) = upgrade(&server, head).await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     let request = http::Request::get("/api/v1/namespaces/default").body(Vec::new()).expect("a request");

@@ -24,7 +24,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::runtime;
 use crate::support::{PATIENCE, TestServer, eventually, start, start_strict};
 
-fn roots(server: &TestServer) -> RootCertStore {
+/// Whom clients of the server trust.
+pub fn roots(server: &TestServer) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(server.folder.path().join("ca.crt")).expect("a certificate"))
@@ -35,6 +36,15 @@ fn roots(server: &TestServer) -> RootCertStore {
 /// An agent that shows its certificate, asks for the server's, echoes what comes over an upgrade, and answers
 /// everything else with the path that was asked for.
 async fn play_agent(server: &TestServer) -> SocketAddr {
+    play(server, answer).await
+}
+
+/// An HTTPS server that asks for the API server's certificate and answers so.
+pub async fn play<A, F>(server: &TestServer, answer: A) -> SocketAddr
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(server)), provider.clone());
     let folder = server.folder.path();
@@ -51,7 +61,7 @@ async fn play_agent(server: &TestServer) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let _ = http1::Builder::new()
@@ -134,25 +144,84 @@ async fn with_pod(server: TestServer) -> TestServer {
     server
 }
 
-/// Sends a request for an upgrade by hand and answers with the head of the response and the stream.
-pub async fn upgrade(server: &TestServer, head: &str) -> (String, tokio_rustls::client::TlsStream<TcpStream>) {
+/// A TLS connection to the server.
+pub async fn connect(server: &TestServer) -> tokio_rustls::client::TlsStream<TcpStream> {
+    connect_with(server, &[]).await
+}
+
+/// A TLS connection to the server for one of these protocols.
+pub async fn connect_with(server: &TestServer, protocols: &[&[u8]]) -> tokio_rustls::client::TlsStream<TcpStream> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots(server))
         .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let address: SocketAddr = server.address.trim_start_matches("https://").parse().expect("an address");
     let stream = TcpStream::connect(address).await.expect("a connection");
     let name = ServerName::IpAddress(address.ip().into());
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+}
+
+/// Sends a request for an upgrade by hand and answers with the head of the response and the stream.
+pub async fn upgrade(server: &TestServer, head: &str) -> (String, tokio_rustls::client::TlsStream<TcpStream>) {
+    let mut stream = connect(server).await;
     stream.write_all(head.replace('\n', "\r\n").as_bytes()).await.expect("a request");
+    let head = read_head(&mut stream).await;
+    (head, stream)
+}
+
+async fn read_head(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> String {
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer
             .push(tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time").expect("a byte"));
     }
-    (String::from_utf8_lossy(&answer).into_owned(), stream)
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads a whole answer: its head in lower case, and its body, which must have come to its end.
+pub async fn read_answer(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> (String, Vec<u8>) {
+    let head = read_head(stream).await.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    let mut body = Vec::new();
+    let reading = async {
+        if let Some(length) = length {
+            body.resize(length, 0);
+            stream.read_exact(&mut body).await.expect("a body");
+            return;
+        }
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.push(stream.read_u8().await.expect("the end of the body is told"));
+            }
+            let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).expect("the size of a chunk");
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk).await.expect("a chunk");
+            body.extend_from_slice(&chunk[..size]);
+            if size == 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("a body in time");
+    (head, body)
+}
+
+/// Sends a request over a connection of its own, lines as they are written here, and reads the answer.
+pub async fn exchange(server: &TestServer, request: &str) -> (String, Vec<u8>) {
+    let mut stream = connect(server).await;
+    let (head, body) = request.split_once("\n\n").map_or((request, None), |(head, body)| (head, Some(body)));
+    let mut bytes = head.replace('\n', "\r\n");
+    if let Some(body) = body {
+        bytes.push_str("\r\n\r\n");
+        bytes.push_str(body);
+    }
+    // The answer may come before the request has been read.
+    let _ = stream.write_all(bytes.as_bytes()).await;
+    read_answer(&mut stream).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

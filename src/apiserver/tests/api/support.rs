@@ -241,6 +241,11 @@ impl<S> TestServer<S> {
         port.parse().expect("a number")
     }
 
+    /// Tells the server to end.
+    pub fn begin_stop(&self) {
+        self.shutdown.cancel();
+    }
+
     /// Ends the server and waits for it.
     pub async fn stop(self) {
         self.shutdown.cancel();
