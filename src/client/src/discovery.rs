@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use kube::api::ApiResource;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Error;
 
@@ -90,11 +92,78 @@ impl Discovered {
     }
 }
 
-/// Asks the server what it serves. A group that fails does not hide the others.
+/// Aggregated discovery (KEP-3352), or the plain one of servers that have no other.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+/// Asks the server what it serves, in two requests that nobody else has a part in: of an aggregated API whose server is
+/// lost they say so at once, where a request to it would wait. A group that fails does not hide the others.
 ///
 /// # Errors
 /// Where the lists of groups themselves cannot be read.
 pub async fn discover(client: &kube::Client) -> Result<Discovered, Error> {
+    let mut found = Discovered::default();
+    for path in ["/api", "/apis"] {
+        let request = http::Request::get(path).header(http::header::ACCEPT, AGGREGATED).body(Vec::new());
+        let request =
+            request.map_err(|error| Error::request(format!("discover {path}"))(kube::Error::HttpError(error)))?;
+        let answer: Value = client.request(request).await.map_err(Error::request(format!("discover {path}")))?;
+        if answer["kind"] != "APIGroupDiscoveryList" {
+            return one_by_one(client).await;
+        }
+        let groups = serde_json::from_value(answer).map_err(kube::Error::SerdeError);
+        found.add_groups(groups.map_err(Error::request(format!("discover {path}")))?);
+    }
+    Ok(found)
+}
+
+/// An APIGroupDiscoveryList.
+#[derive(Debug, Deserialize)]
+struct GroupList {
+    items: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    metadata: Named,
+    /// The preferred one first.
+    #[serde(default)]
+    versions: Vec<Version>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    /// Missing of the core group.
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Version {
+    version: String,
+    /// `Stale` where the server behind it does not answer.
+    #[serde(default)]
+    freshness: String,
+    #[serde(default)]
+    resources: Vec<Served>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Served {
+    resource: String,
+    response_kind: Option<Kind>,
+    scope: String,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// Asks for each group and version by itself.
+async fn one_by_one(client: &kube::Client) -> Result<Discovered, Error> {
     let mut found = Discovered::default();
     let core = client.list_core_api_versions().await.map_err(Error::request("discover the core versions"))?;
     for version in core.versions {
@@ -136,6 +205,25 @@ pub async fn resources_of(client: &kube::Client, api_version: &str) -> Result<Ve
 }
 
 impl Discovered {
+    fn add_groups(&mut self, list: GroupList) {
+        for Group { metadata: Named { name: group }, versions } in list.items {
+            for Version { version, freshness, resources } in versions {
+                if freshness == "Stale" {
+                    self.failed.push(if group.is_empty() { version } else { format!("{group}/{version}") });
+                    continue;
+                }
+                self.resources.extend(resources.into_iter().map(|served| ServerResource {
+                    group: group.clone(),
+                    version: version.clone(),
+                    kind: served.response_kind.map(|kind| kind.kind).unwrap_or_default(),
+                    plural: served.resource,
+                    namespaced: served.scope == "Namespaced",
+                    verbs: served.verbs,
+                }));
+            }
+        }
+    }
+
     fn add(
         &mut self,
         group: &str,
@@ -176,6 +264,21 @@ mod tests {
         assert_eq!(pods.path(Some("a"), Some("b")), "/api/v1/namespaces/a/pods/b");
         let roles = resource("rbac.authorization.k8s.io", "v1", "clusterroles", false);
         assert_eq!(roles.path(Some("a"), Some("b")), "/apis/rbac.authorization.k8s.io/v1/clusterroles/b");
+    }
+
+    #[test]
+    fn a_lost_server_is_a_failed_group_and_hides_no_other() {
+        let list = serde_json::json!({"kind": "APIGroupDiscoveryList", "items": [
+            {"metadata": {"creationTimestamp": null}, "versions": [{"version": "v1", "freshness": "Current", "resources": [
+                {"resource": "pods", "responseKind": {"group": "", "version": "v1", "kind": "Pod"}, "scope": "Namespaced",
+                 "singularResource": "pod", "verbs": ["get"], "subresources": [{"subresource": "log", "verbs": ["get"]}]}]}]},
+            {"metadata": {"name": "metrics.k8s.io"}, "versions": [{"version": "v1beta1", "freshness": "Stale", "resources": [
+                {"resource": "nodes", "responseKind": null, "scope": "Cluster", "singularResource": "", "verbs": ["get"]}]}]},
+        ]});
+        let mut found = Discovered::default();
+        found.add_groups(serde_json::from_value(list).unwrap());
+        let pods = ServerResource { kind: "Pod".into(), ..resource("", "v1", "pods", true) };
+        assert_eq!((found.resources, found.failed), (vec![pods], vec!["metrics.k8s.io/v1beta1".to_string()]));
     }
 
     #[test]
