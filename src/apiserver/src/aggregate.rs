@@ -1,10 +1,12 @@
 //! The aggregation layer: groups that another server serves, as APIService objects say. Requests pass on to it with
 //! the user in headers; discovery shows its groups beside the built-in ones.
 
+mod agenda;
 pub mod availability;
 pub mod discovery;
 pub mod kept;
 mod local;
+pub mod openapi;
 
 use std::sync::Arc;
 
@@ -50,6 +52,14 @@ pub async fn find(context: &Context) -> Result<Option<Value>> {
     // The same segments as those by which the request was judged.
     let segments: Vec<&str> = context.info.segments.iter().take(3).map(String::as_str).collect();
     let ["apis", group, version] = segments.as_slice() else { return Ok(None) };
+    find_version(context, group, version).await
+}
+
+/// The same, of a group and version.
+///
+/// # Errors
+/// What the store answers.
+pub async fn find_version(context: &Context, group: &str, version: &str) -> Result<Option<Value>> {
     if context.served.of_version(group, version).next().is_some() {
         return Ok(None);
     }
@@ -73,12 +83,22 @@ pub async fn serve(
     if !context.info.is_clear() {
         return Err(Status::bad_request("encoded slashes and relative segments are not passed on to other servers"));
     }
+    if is_known_unavailable(service) {
+        // Nobody waits for a server that is known not to answer.
+        return Err(Status::unavailable("service unavailable"));
+    }
     let mut path_and_query = context.raw_path.clone();
     if !context.raw_query.is_empty() {
         path_and_query = format!("{path_and_query}?{}", context.raw_query);
     }
     let to = destination(&context.state, service, path_and_query, &context.user).await?;
     forward(&context.state, request, to, running).await
+}
+
+/// Whether the server of an APIService was last found not to answer.
+pub fn is_known_unavailable(service: &Value) -> bool {
+    let mut conditions = service["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Available" && condition["status"] == "False")
 }
 
 /// Whom the server asks other servers as. What they serve is everyone's to read who is somebody, by the role
@@ -94,6 +114,20 @@ fn itself() -> User {
 pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::result::Result<Option<Value>, String> {
     /// A discovery document that is larger is none.
     const LIMIT_BYTES: usize = 4 * 1024 * 1024;
+    let bytes = fetch(state, service, path, LIMIT_BYTES).await?;
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
+/// The bytes that the server of an APIService answers to a GET of JSON, at most so many.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn fetch(
+    state: &Arc<State>,
+    service: &Value,
+    path: &str,
+    limit_bytes: usize,
+) -> std::result::Result<bytes::Bytes, String> {
     let user = itself();
     let to = destination(state, service, path.to_string(), &user).await.map_err(|status| status.to_string())?;
     let place = to.to;
@@ -102,8 +136,7 @@ pub async fn probe(state: &Arc<State>, service: &Value, path: &str) -> std::resu
     let answer = forward(state, request, to, None).await.map_err(|status| status.to_string())?;
     match answer.status() {
         code if code.is_success() => {
-            let bytes = body::read(answer.into_body(), LIMIT_BYTES).await.map_err(|status| status.to_string())?;
-            Ok(serde_json::from_slice(&bytes).ok())
+            body::read(answer.into_body(), limit_bytes).await.map_err(|status| status.to_string())
         }
         code => Err(format!("bad status from https://{place}{path}: {}", code.as_u16())),
     }
@@ -159,4 +192,30 @@ fn user_headers(user: &User) -> Vec<(HeaderName, HeaderValue)> {
     }
     headers.retain(|(_, value)| !value.is_empty());
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_is_named_whole() {
+        let mut user = User::new("ann", &["devs"]);
+        user.uid = "u-1".to_string();
+        user.extra.insert("Example.com/Scope".to_string(), vec!["a".to_string(), "b".to_string()]);
+        user.extra.insert("odd".to_string(), vec!["line\nbreak".to_string()]);
+        let found: Vec<(String, String)> = user_headers(&user)
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_string()))
+            .collect();
+        let expected = [
+            ("x-remote-user", "ann"),
+            ("x-remote-uid", "u-1"),
+            ("x-remote-group", "devs"),
+            ("x-remote-group", "system:authenticated"),
+            ("x-remote-extra-example%2ecom%2fscope", "a"),
+            ("x-remote-extra-example%2ecom%2fscope", "b"),
+        ];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value.to_string())));
+    }
 }

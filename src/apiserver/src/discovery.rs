@@ -51,6 +51,10 @@ pub async fn serve(context: &Context) -> Result<Response<Body>> {
         && let Some(versions) = aggregate::discovery::groups(&context.served, &services).get(name)
     {
         let mut group = aggregate::discovery::plain(name, versions);
+        if let Some(mut own) = documents::group(&context.served, name) {
+            aggregate::discovery::append(&mut own, group);
+            group = own;
+        }
         group["kind"] = "APIGroup".into();
         group["apiVersion"] = "v1".into();
         return answer::value(context, StatusCode::OK, format, &group);
@@ -80,7 +84,12 @@ async fn with_others(context: &Context, version: Option<&str>) -> Result<Option<
             None => aggregate::discovery::plain(group, versions),
         };
         if let Some(list) = document[field].as_array_mut() {
-            list.push(entry);
+            // A group may have versions here and there.
+            let is_same = |own: &&mut Value| own["name"] == **group || own["metadata"]["name"] == **group;
+            match list.iter_mut().find(is_same) {
+                Some(own) => aggregate::discovery::append(own, entry),
+                None => list.push(entry),
+            }
         }
     }
     Ok(Some(document))

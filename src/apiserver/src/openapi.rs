@@ -10,6 +10,7 @@ use http::Response;
 
 use crate::accept::clauses;
 use crate::body::{Body, JSON};
+use crate::cache::Cached;
 use crate::handler::Context;
 use crate::status::{Result, Status};
 
@@ -31,7 +32,14 @@ pub fn serve(context: &Context) -> Result<Response<Body>> {
                 |media_type: &str| [PROTOBUF, PROTOBUF_ANSWER, "application/com.google.protobuf"].contains(&media_type);
             let first = accepted.iter().find(|clause| binary(&clause.media_type) || clause.covers(JSON));
             let first = first.ok_or_else(|| Status::not_acceptable(&[JSON, PROTOBUF]))?;
-            if binary(&first.media_type) {
+            let is_protobuf = binary(&first.media_type);
+            let others = &context.state.kept.openapi;
+            let joined =
+                others.merged(&context.served, is_protobuf, |parts| v2::joined(&context.served, parts, is_protobuf));
+            if let Some(joined) = joined {
+                return Ok(joined.answer(&context.headers, if is_protobuf { PROTOBUF_ANSWER } else { JSON }));
+            }
+            if is_protobuf {
                 let made = documents.get_or_make("openapi v2 protobuf", || Some(v2::protobuf(&context.served).into()));
                 return Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, PROTOBUF_ANSWER));
             }
@@ -40,6 +48,14 @@ pub fn serve(context: &Context) -> Result<Response<Body>> {
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
         }
         "/openapi/v3" => {
+            let others = context.state.kept.openapi.index(&context.served);
+            if !others.is_empty() {
+                let mut index = v3::index(&context.served);
+                if let Some(paths) = index["paths"].as_object_mut() {
+                    paths.extend(others);
+                }
+                return Ok(Cached::new(index.to_string().into()).answer(&context.headers, JSON));
+            }
             let made = documents.get_or_make(path, || Some(Bytes::from(v3::index(&context.served).to_string())));
             Ok(made.ok_or_else(Status::no_such_resource)?.answer(&context.headers, JSON))
         }

@@ -2,9 +2,11 @@
 //! behind them for its discovery document.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all, select_all, select_ok};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use http::Request;
 use jiff::Timestamp;
 use machinery::meta;
@@ -13,21 +15,18 @@ use store::{RangeOptions, Watch, WatchItem};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{DEFAULT_PORT, local, probe};
+use super::agenda::{Agenda, RETRY_EVERY};
+use super::{DEFAULT_PORT, local, openapi, probe};
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
 use crate::stream::place;
 
-/// How often servers that answer are asked whether they still do.
-const RECHECK_EVERY: Duration = Duration::from_secs(30);
-/// How often those that do not are asked again.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// A change of an APIService is seldom alone.
+/// A change of an APIService, or of what it leads to, is seldom alone.
 const SETTLE: Duration = Duration::from_millis(100);
 /// A server that takes longer to answer is not available.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// One lost request is no outage.
+/// One lost request is no outage, and one of several servers that is lost neither.
 const ATTEMPTS: usize = 3;
 
 /// Keeps the conditions up until the server ends.
@@ -36,46 +35,107 @@ pub fn start(state: &Arc<State>, client: kube::Client, tasks: &TaskTracker, shut
     tasks.spawn(async move { shutdown.run_until_cancelled(run(&state, &client)).await });
 }
 
+/// The looks that are under way, each at one APIService: a server that does not answer holds up no other's.
+type Looks = FuturesUnordered<BoxFuture<'static, (String, Result<bool>)>>;
+
 async fn run(state: &Arc<State>, client: &kube::Client) {
     let Some(resource) = api::registry().get("apiregistration.k8s.io", "v1", "apiservices") else { return };
     let prefix = storage::prefix(resource, "");
+    let mut agenda = Agenda::default();
+    let mut looks = Looks::new();
+    let mut kept: Option<Vec<Box<dyn Watch>>> = None;
     loop {
-        // Watched before it is read, so that nothing is missed in between.
-        let watch = state.store.watch(&prefix, None).await;
+        // Watched before it is read, so that nothing is missed in between; and watched on while it is read again.
+        if kept.is_none() {
+            match watches(state, &prefix).await {
+                Ok(watches) => kept = Some(watches),
+                Err(store::Error::Closed) => return,
+                Err(_) => {
+                    tokio::time::sleep(RETRY_EVERY).await;
+                    continue;
+                }
+            }
+            agenda.hurry_all(Instant::now());
+        }
         let mut served = state.customs.changes();
-        let pause = match round(state, client, &prefix).await {
-            Ok(true) => RECHECK_EVERY,
-            Ok(false) => RETRY_EVERY,
+        let objects = match round(state, client, &prefix).await {
+            Ok(objects) => objects,
             Err(status) => {
                 tracing::debug!("looking after APIServices: {status}; trying again");
-                RETRY_EVERY
+                tokio::time::sleep(RETRY_EVERY).await;
+                continue;
             }
         };
-        match watch {
-            Ok(watch) => {
-                let changed = async {
-                    tokio::select! {
-                        () = changed(watch) => {}
-                        // Its sender lives as long as the server.
-                        _ = served.changed() => tokio::time::sleep(SETTLE).await,
-                    }
-                };
-                drop(tokio::time::timeout(pause, changed).await);
+        agenda.take(&objects, Instant::now());
+        let Some(watches) = kept.as_mut() else { continue };
+        loop {
+            for object in agenda.start(&objects, Instant::now()) {
+                looks.push(look(state.clone(), client.clone(), object.clone()).boxed());
             }
-            Err(store::Error::Closed) => return,
-            Err(_) => tokio::time::sleep(pause).await,
+            let next = agenda.next().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                Some((name, looked)) = looks.next() => agenda.end(&name, &looked, Instant::now()),
+                () = async { tokio::time::sleep_until(next.unwrap_or_else(tokio::time::Instant::now)).await }, if next.is_some() => {}
+                changed = changed(watches, &agenda) => match changed {
+                    Changed::Behind(places) => agenda.hurry(&places, Instant::now() + SETTLE),
+                    Changed::Services => break,
+                    Changed::Unknown => {
+                        kept = None;
+                        break;
+                    }
+                },
+                // Its sender lives as long as the server.
+                _ = served.changed() => break,
+            }
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+/// Watches of APIServices, and of what may be behind them.
+async fn watches(state: &State, prefix: &str) -> std::result::Result<Vec<Box<dyn Watch>>, store::Error> {
+    let behind = ["services", "endpoints"].into_iter().filter_map(|plural| api::registry().get("", "v1", plural));
+    let prefixes = std::iter::once(prefix.to_string()).chain(behind.map(|resource| storage::prefix(resource, "")));
+    let mut watches = Vec::new();
+    for prefix in prefixes {
+        watches.push(state.store.watch(&prefix, None).await?);
+    }
+    Ok(watches)
+}
+
+enum Changed {
+    /// APIServices.
+    Services,
+    /// Nobody knows what: a watch has ended.
+    Unknown,
+    /// What is behind some of them, as `namespace/name`.
+    Behind(Vec<String>),
+}
+
+/// Waits for a change that matters.
+async fn changed(watches: &mut [Box<dyn Watch>], agenda: &Agenda) -> Changed {
+    loop {
+        let next = watches.iter_mut().map(|watch| watch.next());
+        let (item, at, _) = select_all(next).await;
+        let event = match item {
+            Ok(WatchItem::Progress(_)) => continue,
+            Ok(WatchItem::Event(event)) => event,
+            Err(_) => return Changed::Unknown,
+        };
+        if at == 0 {
+            return Changed::Services;
+        }
+        let Some(entry) = event.current.as_ref().or(event.previous.as_ref()) else { continue };
+        // /registry/endpoints/NAMESPACE/NAME
+        let place = entry.key.splitn(4, '/').nth(3).and_then(|rest| rest.split_once('/').map(|_| rest.to_string()));
+        if let Some(place) = place.filter(|place| agenda.leads_to(place)) {
+            return Changed::Behind(vec![place]);
         }
     }
 }
 
-/// Waits for a change, and for those that come with it.
-async fn changed(mut watch: Box<dyn Watch>) {
-    while let Ok(WatchItem::Progress(_)) = watch.next().await {}
-    tokio::time::sleep(SETTLE).await;
-}
-
-/// Looks at every APIService once; says whether all are available.
-async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Result<bool> {
+/// Puts the local APIServices right and answers with all there are.
+async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Result<Vec<Value>> {
     let range = state.store.range(prefix, RangeOptions::default()).await.map_err(storage::failure)?;
     let objects = range.entries.iter().map(storage::decode).collect::<Result<Vec<_>>>()?;
     state.kept.retain(&objects.iter().map(meta::name).collect());
@@ -88,14 +148,20 @@ async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Resul
         !objects.iter().any(|object| meta::name(object) == name)
     });
     let made = join_all(missing.map(|object| create(client, object))).await;
-    let judged = join_all(objects.iter().map(|object| async move {
-        let verdict = judge(state, object).await;
-        let is_available = verdict.status == "True";
-        write(client, object, &verdict).await.map(|()| is_available)
-    }));
-    let judged = judged.await.into_iter().collect::<Result<Vec<bool>>>()?;
     made.into_iter().collect::<Result<()>>()?;
-    Ok(judged.into_iter().all(|is_available| is_available))
+    Ok(objects)
+}
+
+/// Looks at one APIService and writes what was found; says whether it is available.
+async fn look(state: Arc<State>, client: kube::Client, object: Value) -> (String, Result<bool>) {
+    let verdict = judge(&state, &object).await;
+    let is_available = verdict.status == "True";
+    state.kept.judged(&object, is_available, verdict.reason);
+    let written = write(&client, &object, &verdict).await;
+    if is_available && object["spec"]["service"].is_object() {
+        openapi::fetch(&state, &object).await;
+    }
+    (meta::name(&object).to_string(), written.map(|()| is_available))
 }
 
 /// What the condition says.
@@ -142,16 +208,18 @@ async fn ask(state: &Arc<State>, object: &Value) -> std::result::Result<Option<V
         return Err(refused);
     }
     let path = format!("/apis/{}/{}", meta::text_at(spec, &["group"]), meta::text_at(spec, &["version"]));
-    let mut why = String::new();
-    for _ in 0..ATTEMPTS {
-        why = match tokio::time::timeout(ANSWER_WITHIN, probe(state, object, &path)).await {
-            Ok(Ok(list)) => return Ok(list),
-            Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
-        };
+    let attempt = async || match tokio::time::timeout(ANSWER_WITHIN, probe(state, object, &path)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+    };
+    let attempts = (0..ATTEMPTS).map(|_| Box::pin(attempt()));
+    match select_ok(attempts).await {
+        Ok((list, _)) => Ok(list),
+        Err(why) => {
+            let message = format!("failing or missing response from https://{name}.{namespace}.svc{path}: {why}");
+            Err(Verdict::refused("FailedDiscoveryCheck", message))
+        }
     }
-    let message = format!("failing or missing response from https://{name}.{namespace}.svc{path}: {why}");
-    Err(Verdict::refused("FailedDiscoveryCheck", message))
 }
 
 /// What keeps requests from any server behind the service; `None` where one can be asked.

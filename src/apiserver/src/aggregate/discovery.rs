@@ -41,6 +41,16 @@ pub fn plain(group: &str, versions: &[(String, &Value)]) -> Value {
     json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
+/// Adds the versions of a group that other servers have to those that this one has; its own come first and stay
+/// preferred.
+pub fn append(own: &mut Value, mut others: Value) {
+    if let (Some(versions), Some(Value::Array(more))) =
+        (own["versions"].as_array_mut(), others.get_mut("versions").map(Value::take))
+    {
+        versions.extend(more);
+    }
+}
+
 /// An APIGroupDiscovery with what its servers last said; only those that have not been asked yet are.
 pub async fn aggregated(state: &Arc<State>, group: &str, versions: &[(String, &Value)]) -> Value {
     let versions = versions.iter().map(|(version, service)| async move {
@@ -146,6 +156,11 @@ mod tests {
         let services = [service("m.io", "v1beta1", 10), service("m.io", "v1", 20), service("apps", "v1", 1)];
         let groups = groups(&Served::default(), &services);
         assert_eq!(groups.keys().collect::<Vec<_>>(), ["m.io"]);
-        assert_eq!(plain("m.io", &groups["m.io"])["preferredVersion"]["version"], "v1");
+        let mut group = plain("m.io", &groups["m.io"]);
+        assert_eq!(group["preferredVersion"]["version"], "v1");
+        append(&mut group, json!({"versions": [{"version": "v3"}], "preferredVersion": {"version": "v3"}}));
+        let versions: Vec<&Value> = group["versions"].as_array().expect("a list").iter().collect();
+        assert_eq!((versions.len(), &versions[2]["version"]), (3, &json!("v3")));
+        assert_eq!(group["preferredVersion"]["version"], "v1");
     }
 }

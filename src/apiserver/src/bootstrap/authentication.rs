@@ -2,6 +2,7 @@
 //! headers in which users are named.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,6 +12,8 @@ use serde_json::json;
 use crate::config::Config;
 use crate::plugin::Bootstrap;
 
+/// How often what is published is put right: certificate authorities change.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
@@ -33,13 +36,18 @@ impl Bootstrap for AuthenticationInfo {
         "start-cluster-authentication-info-controller"
     }
 
+    fn every(&self) -> Option<Duration> {
+        Some(KEEP_EVERY)
+    }
+
     async fn bootstrap(&self, client: &kube::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut data = json!({"client-ca-file": tokio::fs::read_to_string(&self.client_ca).await?});
         if let Some(path) = &self.front_proxy_ca {
             data["requestheader-client-ca-file"] = tokio::fs::read_to_string(path).await?.into();
-            // Any name that the front-proxy CA signed.
-            data["requestheader-allowed-names"] = "[]".into();
+            // Whatever else that CA signs speaks for nobody.
+            data["requestheader-allowed-names"] = "[\"front-proxy-client\"]".into();
             data["requestheader-username-headers"] = "[\"X-Remote-User\"]".into();
+            data["requestheader-uid-headers"] = "[\"X-Remote-Uid\"]".into();
             data["requestheader-group-headers"] = "[\"X-Remote-Group\"]".into();
             data["requestheader-extra-headers-prefix"] = "[\"X-Remote-Extra-\"]".into();
         }

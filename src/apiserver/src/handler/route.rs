@@ -51,7 +51,10 @@ pub async fn route(
             let format = negotiate_format(&context.headers, false)?;
             answer::value(context, StatusCode::OK, format, &version::info())
         }
-        _ if path.starts_with("/openapi/") => openapi::serve(context),
+        _ if path.starts_with("/openapi/") => match aggregate::openapi::behind(context).await? {
+            Some(service) => aggregate::serve(context, &service, request, long_running).await,
+            None => openapi::serve(context),
+        },
         _ => discovery::serve(context).await,
     }
 }
@@ -72,5 +75,6 @@ async fn metrics(context: &Context) -> Result<Response<Body>> {
     let mut text = context.state.metrics.render(&objects, revision);
     context.state.caller.figures.render(&mut text);
     context.state.flow.render(&mut text);
+    context.state.kept.render(&mut text);
     Ok(body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }

@@ -1,5 +1,6 @@
 //! The real server on a temporary store, driven over TLS by raw requests, by kube-rs and by the real kubectl.
 
+mod aggregation;
 mod custom;
 mod defaults;
 mod fairness;
