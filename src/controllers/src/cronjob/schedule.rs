@@ -236,6 +236,12 @@ mod tests {
     }
 
     #[test]
+    fn time_zones_are_known_where_the_host_has_none() {
+        let bundled = jiff::tz::TimeZoneDatabase::bundled();
+        assert!(bundled.get("Europe/Berlin").is_ok() && bundled.get("Asia/Kolkata").is_ok());
+    }
+
+    #[test]
     fn the_last_time_that_was_missed_is_found_however_long_ago_it_began() {
         let now = at("2026-06-15T12:00:30Z");
         for (schedule, from, expected) in [
