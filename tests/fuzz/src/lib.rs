@@ -71,22 +71,6 @@ pub fn parts<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
     parts.try_into().ok()
 }
 
-/// Whether two values are the same. Of fractions the last places may differ: they are read less exactly than they are
-/// written, see the known faults in docs/STATUS.md.
-pub fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((name, a), (other, b))| name == other && same(a, b))
-        }
-        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
-            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
-            (a - b).abs() <= a.abs().max(b.abs()) * 4.0 * f64::EPSILON || a == b
-        }
-        _ => a == b,
-    }
-}
-
 /// A text, mostly one of those that mean something.
 pub fn text(u: &mut Unstructured<'_>) -> Result<String> {
     match u.ratio(1, 8)? {

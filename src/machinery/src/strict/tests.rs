@@ -105,3 +105,18 @@ fn the_first_duplicate_is_told_with_its_line() {
     assert_eq!(first_duplicate(b"{\"a\": 1,\n\"a\": 2}"), Some((2, "a".to_string())));
     assert_eq!(first_duplicate(b"a: 1\nb: {a: 1}\n"), None);
 }
+
+#[test]
+fn a_fraction_is_the_same_one_however_often_it_is_read() {
+    let mut bits = 0x3ff0_0000_0000_0001_u64;
+    for _ in 0..2_000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = f64::from_bits(bits);
+        if !number.is_finite() {
+            continue;
+        }
+        let written = serde_json::to_vec(&json!({ "ratio": number })).expect("a number is JSON");
+        let read = decode_json(&written, MAX_BYTES).expect("what was written can be read");
+        assert_eq!(read.value["ratio"].as_f64().map(f64::to_bits), Some(bits), "{number:e}");
+    }
+}
