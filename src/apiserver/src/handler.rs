@@ -24,9 +24,6 @@ use crate::served::Served;
 use crate::state::State;
 use crate::status::Result;
 
-/// All warnings of one answer, in bytes; more are left out.
-const WARNINGS_BYTES: usize = 4096;
-
 /// Whom a request comes from.
 #[derive(Clone)]
 pub enum Caller {
@@ -285,7 +282,7 @@ fn known_verb(verb: &str) -> String {
 }
 
 fn add_warnings(response: &mut Response<Body>, warnings: Vec<String>) {
-    let mut left = WARNINGS_BYTES;
+    let mut left = Warnings::BYTES_MAX;
     for warning in warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(|c: char| c.is_control(), " ");
         let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) else { continue };

@@ -143,21 +143,36 @@ pub struct Admit<'a> {
 
 /// Warnings for the client, sent as `Warning` headers.
 #[derive(Debug, Default)]
-pub struct Warnings(Mutex<Vec<String>>);
+pub struct Warnings(Mutex<Collected>);
+
+#[derive(Debug, Default)]
+struct Collected {
+    warnings: Vec<String>,
+    bytes: usize,
+}
 
 impl Warnings {
-    /// Adds a warning; a repeated one is said once.
+    /// All warnings of one answer, in bytes; more are left out.
+    pub const BYTES_MAX: usize = 4096;
+
+    /// Adds a warning; a repeated one is said once, and none where there are enough: a webhook may send millions.
     pub fn add(&self, warning: impl Into<String>) {
+        let mut collected = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if collected.bytes >= Self::BYTES_MAX {
+            return;
+        }
         let warning = warning.into();
-        let mut warnings = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+        if !collected.warnings.contains(&warning) {
+            // What a header says besides counts too.
+            collected.bytes += warning.len() + "299 - \"\"".len();
+            collected.warnings.push(warning);
         }
     }
 
     /// Takes what was collected.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        let mut collected = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        std::mem::take(&mut *collected).warnings
     }
 }
 
@@ -338,5 +353,24 @@ impl Plugins {
             return Err(Status::unauthorized());
         }
         Ok(User::anonymous())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_said_once_and_no_more_than_fit_are_kept() {
+        let warnings = Warnings::default();
+        warnings.add("twice");
+        warnings.add("twice");
+        assert_eq!(warnings.take(), ["twice"]);
+        (0..1_000_000).for_each(|index| warnings.add(index.to_string()));
+        let kept = warnings.take();
+        assert!(kept.iter().map(String::len).sum::<usize>() <= Warnings::BYTES_MAX);
+        assert_eq!(kept.first().map(String::as_str), Some("0"));
+        warnings.add("after");
+        assert_eq!(warnings.take(), ["after"], "what was taken leaves room");
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::storagemigration::v1::StorageVersionMigration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::GroupResource;
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -177,9 +177,17 @@ async fn rewrite_one(client: &kube::Client, resource: &ServerResource, object: &
     };
     // Who was deleted and made again, or written meanwhile, is stored as it should be.
     let same = json!({"metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version}});
+    let doing_it = || doing(format!("store {} {name} anew", resource.kind));
     match api.patch(&name, &PatchParams::default(), &Patch::Merge(same)).await {
-        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => Ok(()),
-        other => other.map(drop).map_err(doing(format!("store {} {name} anew", resource.kind))),
+        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => {
+            // A webhook may refuse with these codes as well: only another object than before, or none, needs nothing.
+            let now = api.get_metadata_opt(&name).await.map_err(doing(format!("read {} {name}", resource.kind)))?;
+            let is_before = |now: &PartialObjectMeta<DynamicObject>| {
+                now.metadata.uid == metadata.uid && now.metadata.resource_version == metadata.resource_version
+            };
+            if now.as_ref().is_some_and(is_before) { Err(doing_it()(error)) } else { Ok(()) }
+        }
+        other => other.map(drop).map_err(doing_it()),
     }
 }
 

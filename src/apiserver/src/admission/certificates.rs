@@ -23,6 +23,9 @@ const RESOURCE: &str = "certificatesigningrequests";
 /// The signer whose certificates make users.
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
+/// The fields of the specification that say who asks.
+const REQUESTER: [&str; 4] = ["username", "uid", "groups", "extra"];
+
 /// The plugin.
 pub struct Certificates(pub Signers);
 
@@ -47,7 +50,7 @@ impl Admission for Certificates {
             return Ok(());
         }
         let info = user_info(request.user);
-        for field in ["username", "uid", "groups", "extra"] {
+        for field in REQUESTER {
             match info.get(field) {
                 Some(value) => object["spec"][field] = value.clone(),
                 None => drop(object["spec"].as_object_mut().map(|spec| spec.remove(field))),
@@ -61,7 +64,7 @@ impl Admission for Certificates {
         // A change is judged by the signer that is kept.
         let signer = text(request.old.unwrap_or(object), "/spec/signerName");
         match (request.operation, request.subresource) {
-            (Operation::Create, "") => subject(request, object),
+            (Operation::Create, "") => requester(request, object).and_then(|()| subject(request, object)),
             (Operation::Update, "approval") => self.may(request, object, "approve", signer).await,
             (Operation::Update, "status") => {
                 let certificate = |object: &Value| text(object, "/status/certificate").to_string();
@@ -97,6 +100,18 @@ fn stamp(object: &mut Value, old: Option<&Value>, now: &str) {
             if !condition[field].is_string() {
                 condition[field] = time.into();
             }
+        }
+    }
+}
+
+/// Approvers go by who asks, so that what is said of them is what the server has said.
+fn requester(request: &Admit<'_>, object: &Value) -> Result<()> {
+    let info = user_info(request.user);
+    match REQUESTER.iter().find(|field| object["spec"].get(**field) != info.get(**field)) {
+        None => Ok(()),
+        Some(field) => {
+            let why = format!("spec.{field} says who asks, which is not for a webhook or a policy to change");
+            Err(forbidden(request, Some(object), why))
         }
     }
 }

@@ -135,7 +135,7 @@ impl MutatingPolicies {
         object: &mut Value,
     ) -> Result<bool> {
         let policy = &invocation.policy;
-        let mut at = view.at_with(invocation.place, object);
+        let mut at = view.at_with(invocation.place, object).await?;
         let (answers, authorizer) = (&view.answers, &*self.authorizer);
         let is_met = policies::settled(answers, authorizer, request.user, || policy.is_met(&input(view, &at, params)));
         match is_met.await {
@@ -147,14 +147,13 @@ impl MutatingPolicies {
             let change = policies::settled(answers, authorizer, request.user, || {
                 policy.change(index, &input(view, &at, params))
             });
-            let resource = view.resource(invocation.place);
-            let made = change.await.and_then(|(form, change)| carry_out(request, resource, form, change, &at.object));
+            let made = change.await.and_then(|(form, change)| carry_out(view, invocation, form, change, &at.object));
             match made.and_then(|made| same_object(&at.object, made)) {
                 Ok(made) => at.object = made,
                 Err(why) => failed(request, invocation, &why, object)?,
             }
         }
-        *object = view.back(invocation.place, at.object);
+        *object = view.back(invocation.place, at.object).await?;
         Ok(true)
     }
 }
@@ -173,8 +172,9 @@ fn input<'i>(view: &'i View<'_>, at: &'i At, params: &'i Value) -> Input<'i> {
 }
 
 /// The object with a change, with its defaults and without what its schema does not know.
-fn carry_out(request: &Admit<'_>, resource: Option<&Resource>, form: Form, change: Value, object: &Value) -> Made {
-    let resource = resource.filter(|resource| *resource.kind == request.kind.kind);
+fn carry_out(view: &View<'_>, invocation: &Invocation, form: Form, change: Value, object: &Value) -> Made {
+    let (request, place) = (view.request(), invocation.place);
+    let resource = view.resource(place).filter(|resource| *resource.kind == request.kind.kind);
     let mut changed = match form {
         Form::JsonPatch => json_patched(&change, object)?,
         Form::ApplyConfiguration => {
@@ -184,7 +184,7 @@ fn carry_out(request: &Admit<'_>, resource: Option<&Resource>, form: Form, chang
             merged.map_err(|why| format!("error applying patch: {why}"))?
         }
     };
-    if let Some(resource) = resource {
+    if let Some(resource) = view.completed_by(place) {
         decode::complete(resource, &mut changed).map_err(|status| status.message().to_string())?;
     }
     Ok(changed)

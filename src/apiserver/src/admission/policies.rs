@@ -13,6 +13,7 @@ use machinery::gvk::{GroupVersion, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::authn::reviews::user_info;
+use crate::convert;
 use crate::live::Live;
 use crate::plugin::{Admit, Authorizer, Decision, Operation};
 use crate::request::{Attributes, User};
@@ -88,6 +89,11 @@ impl<'a> View<'a> {
         Ok(Self { request, object, old_object, namespace, resources, places, answers, request_resource })
     }
 
+    /// The request.
+    pub fn request(&self) -> &'a Admit<'a> {
+        self.request
+    }
+
     /// The namespace of a namespaced object; `null` of others.
     pub fn namespace(&self) -> &Value {
         &self.namespace
@@ -122,26 +128,46 @@ impl<'a> View<'a> {
         self.resources.get(place).copied()
     }
 
+    /// By which resource's schema an object at one of the places is completed: none where it is another version of a
+    /// custom resource by its name alone, and so may have what only the request's own version knows.
+    pub fn completed_by(&self, place: usize) -> Option<&'a Resource> {
+        let is_renamed = |(own, _): (&Resource, _)| own.custom().is_some_and(|custom| custom.conversion.is_none());
+        let is_own = |resource: &&Resource| *resource.kind == self.request.kind.kind;
+        self.resource(place).filter(is_own).filter(|_| !self.converted(place).is_some_and(is_renamed))
+    }
+
     /// An object of the resource at one of the places as the request's own resource has it.
-    pub fn back(&self, place: usize, object: Value) -> Value {
-        match (self.resources.first(), self.resources.get(place)) {
-            (Some(own), Some(from)) if place > 0 && *own.kind == self.request.kind.kind => convert(from, own, &object),
-            _ => object,
+    ///
+    /// # Errors
+    /// 500 where its webhook does not convert it.
+    pub async fn back(&self, place: usize, object: Value) -> Result<Value> {
+        match self.converted(place) {
+            Some((own, from)) => convert::between(self.request.caller, from, own, &object).await,
+            None => Ok(object),
         }
     }
 
     /// The request and its objects as the resource at one of the places has them.
-    pub fn at(&self, place: usize) -> At {
-        self.at_with(place, self.object)
+    ///
+    /// # Errors
+    /// 500 where its webhook does not convert them.
+    pub async fn at(&self, place: usize) -> Result<At> {
+        self.at_with(place, self.object).await
     }
 
     /// The same with the object as it has become since.
-    pub fn at_with(&self, place: usize, object: &Value) -> At {
+    ///
+    /// # Errors
+    /// See [`View::at`].
+    pub async fn at_with(&self, place: usize, object: &Value) -> Result<At> {
         let own = &self.request.kind;
-        let converted = |object: &Value| match (self.resources.first(), self.resources.get(place)) {
+        let (object, old_object) = match self.converted(place) {
+            Some((from, to)) => (
+                convert::between(self.request.caller, from, to, object).await?,
+                convert::between(self.request.caller, from, to, self.old_object).await?,
+            ),
             // Of subresources with a kind of their own there is one version.
-            (Some(from), Some(to)) if place > 0 && *from.kind == own.kind => convert(from, to, object),
-            _ => object.clone(),
+            None => (object.clone(), self.old_object.clone()),
         };
         let kind = match self.resources.get(place) {
             Some(to) if place > 0 && *to.kind == own.kind => {
@@ -151,11 +177,7 @@ impl<'a> View<'a> {
         };
         let at = self.places.get(place).or(self.places.first());
         let resource = at.map_or(self.request.group_version, |place| &place.group_version);
-        At {
-            object: converted(object),
-            old_object: converted(self.old_object),
-            request: admission_request(self.request, &kind, resource),
-        }
+        Ok(At { object, old_object, request: admission_request(self.request, &kind, resource) })
     }
 }
 
@@ -180,17 +202,6 @@ fn versions<'a>(request: &Admit<'a>) -> Vec<&'a Resource> {
         other.plural == own.plural && stored(other) == stored(own) && other.group_version != own.group_version
     };
     std::iter::once(own).chain(request.served.resources().filter(is_same)).collect()
-}
-
-fn convert(from: &Resource, to: &Resource, object: &Value) -> Value {
-    if object.is_null() {
-        return Value::Null;
-    }
-    let stored = match &from.storage {
-        Some(_) => from.behaviour.to_stored(object.clone()),
-        None => object.clone(),
-    };
-    if to.storage.is_some() { to.behaviour.to_served(stored) } else { stored }
 }
 
 /// `CREATE`

@@ -55,7 +55,7 @@ impl Admission for ValidatingPolicies {
             let meant = |binding: &&Arc<Binding>| {
                 binding.constraints.as_ref().is_none_or(|constraints| constraints.find(&view.requested()).is_some())
             };
-            let at = view.at(place);
+            let at = view.at(place).await?;
             for binding in bindings.iter().filter(meant) {
                 let verdict = self.judge(policy, binding, &view, &at, request).await?;
                 let denial = enforce(policy, binding, &verdict, request, &mut written);

@@ -45,7 +45,7 @@ impl Cluster {
     /// The request as a webhook is to see it; none where it is not to be asked.
     async fn shown(&self, hook: &Hook, view: &View<'_>, request: &Admit<'_>, step: Step) -> Result<Option<Shown>> {
         let Some(place) = hook.webhook.find(&view.requested()) else { return Ok(None) };
-        let shown = ask::shown(view, place, request).await?;
+        let shown = ask::shown(view, place).await?;
         if !hook.webhook.has_conditions() {
             return Ok(Some(shown));
         }

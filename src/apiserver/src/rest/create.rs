@@ -61,9 +61,12 @@ pub async fn insert(
         options: &options_value,
         dry_run: options.dry_run,
     };
-    clear_system_fields(&mut object);
+    let uid = uuid::Uuid::new_v4().to_string();
+    set_system_fields(&mut object, &uid);
     managed::track(target, None, &mut object, &options.manager, by);
     target.admit(&facts, &mut object).await?;
+    // Of what the server says of an object nothing comes from a webhook or a policy either.
+    set_system_fields(&mut object, &uid);
     decode::complete(target.resource, &mut object)?;
     target.resource.behaviour.prepare_create(&mut object);
     prepare::fill_status(target.resource, &mut object);
@@ -105,7 +108,7 @@ pub fn set_place(target: &Target<'_>, object: &mut Value) -> Result<()> {
 }
 
 /// Fields of metadata that the server alone sets.
-fn clear_system_fields(object: &mut Value) {
+fn set_system_fields(object: &mut Value, uid: &str) {
     let metadata = meta::metadata_mut(object);
     for field in [
         "uid",
@@ -118,7 +121,7 @@ fn clear_system_fields(object: &mut Value) {
     ] {
         metadata.remove(field);
     }
-    meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
+    meta::set_uid(object, uid);
     meta::set_creation_timestamp(object, Timestamp::now());
 }
 

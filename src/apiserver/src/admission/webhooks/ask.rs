@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 use api::policy::Input;
-use api::policy::matching::Requested;
 use serde_json::Value;
 
 use super::configurations::Hook;
 use super::policies::{self, View};
 use super::review::{self, Answer};
-use crate::convert;
 use crate::plugin::Admit;
 use crate::status::{Result, Status};
 use crate::webhook::figures::{Call, Step};
@@ -45,17 +43,9 @@ impl Shown {
 ///
 /// # Errors
 /// 500 where an object cannot be converted.
-pub async fn shown(view: &View<'_>, place: usize, request: &Admit<'_>) -> Result<Shown> {
-    let at = view.at(place);
-    let mut shown = Shown { place, object: at.object, old_object: at.old_object, request: at.request };
-    if let Some((own, to)) = view.converted(place)
-        && convert::webhook(own).is_some()
-    {
-        let Requested { object, old_object, .. } = view.requested();
-        shown.object = convert::between(request.caller, own, to, object).await?;
-        shown.old_object = convert::between(request.caller, own, to, old_object).await?;
-    }
-    Ok(shown)
+pub async fn shown(view: &View<'_>, place: usize) -> Result<Shown> {
+    let at = view.at(place).await?;
+    Ok(Shown { place, object: at.object, old_object: at.old_object, request: at.request })
 }
 
 /// What became of asking.

@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::ask::Shown;
 use super::configurations::Hook;
 use super::policies::View;
-use crate::convert;
 use crate::plugin::Admit;
 use crate::rest::decode;
 use crate::status::{Result, Status};
@@ -34,17 +33,10 @@ pub async fn patched(
     patch::json(&mut changed, operations).map_err(Status::internal)?;
     same_object(&shown.object, &changed).map_err(Status::internal)?;
     keep_managers(&shown.object, &mut changed, request, hook);
-    let own = view.resource(shown.place).filter(|resource| *resource.kind == request.kind.kind);
-    if let Some(resource) = own {
+    if let Some(resource) = view.completed_by(shown.place) {
         complete(resource, &mut changed)?;
     }
-    match view.converted(shown.place) {
-        Some((own, from)) if convert::webhook(own).is_some() => {
-            changed = convert::between(request.caller, from, own, &changed).await?;
-        }
-        Some(_) => changed = view.back(shown.place, changed),
-        None => {}
-    }
+    changed = view.back(shown.place, changed).await?;
     // What conversion says nothing of stays.
     meta::set_resource_version(&mut changed, meta::resource_version(object));
     if meta::resource_version(object).is_empty() {

@@ -66,11 +66,14 @@ impl Review {
         if is_strict {
             self.is_meant(answer, response)?;
         }
+        let is_allowed = response["allowed"] == Value::Bool(true);
         let patch = patch(response, is_mutating, is_strict)?;
+        // A refusal is one whatever its patch says.
+        let patch = patch.filter(|_| is_allowed).map(|patch| operations(&patch)).transpose()?.flatten();
         let texts = |field: &str| response[field].as_array().into_iter().flatten().filter_map(Value::as_str);
         let annotations = response["auditAnnotations"].as_object().into_iter().flatten();
         Ok(Answer {
-            is_allowed: response["allowed"] == Value::Bool(true),
+            is_allowed,
             patch,
             result: response["status"].clone(),
             warnings: texts("warnings").map(str::to_string).collect(),
@@ -95,7 +98,7 @@ impl Review {
 }
 
 /// The patch of an answer. In v1beta1 its type was not looked at, and webhooks leave it out.
-fn patch(response: &Value, is_mutating: bool, is_strict: bool) -> Result<Option<Value>, String> {
+fn patch(response: &Value, is_mutating: bool, is_strict: bool) -> Result<Option<Vec<u8>>, String> {
     let (text, type_) = (meta::text_at(response, &["patch"]), &response["patchType"]);
     match (is_mutating, is_strict, text.is_empty(), type_.is_null()) {
         (false, true, false, _) => return Err("validating webhook may not return response.patch".to_string()),
@@ -114,14 +117,21 @@ fn patch(response: &Value, is_mutating: bool, is_strict: bool) -> Result<Option<
         Some("JSONPatch") | None => {}
         Some(other) => return Err(format!("unsupported patch type {other:?}")),
     }
-    let undecodable = |why: String| format!("received undecodable patch in webhook response: {why}");
-    let bytes = STANDARD.decode(text).map_err(|error| undecodable(error.to_string()))?;
-    let patch: Value = serde_json::from_slice(&bytes).map_err(|error| undecodable(error.to_string()))?;
+    STANDARD.decode(text).map(Some).map_err(undecodable)
+}
+
+/// The operations of a patch; none where it has none.
+fn operations(patch: &[u8]) -> Result<Option<Value>, String> {
+    let patch: Value = serde_json::from_slice(patch).map_err(undecodable)?;
     match patch.as_array() {
-        None => Err(undecodable("it is no list of operations".to_string())),
+        None => Err(undecodable("it is no list of operations")),
         Some(operations) if operations.is_empty() => Ok(None),
         Some(_) => Ok(Some(patch)),
     }
+}
+
+fn undecodable(why: impl std::fmt::Display) -> String {
+    format!("received undecodable patch in webhook response: {why}")
 }
 
 /// The refusal of a request in a webhook's words; `result` is a Status, or nothing.
@@ -206,6 +216,15 @@ mod tests {
             refused(answered(&review, json!({"patch": "?", "patchType": "JSONPatch"})), true)
                 .starts_with("received undecodable patch in webhook response: ")
         );
+        let not_json = STANDARD.encode("no patch");
+        let mut said = json!({"allowed": true, "patch": not_json, "patchType": "JSONPatch"});
+        assert!(
+            refused(answered(&review, said.clone()), true)
+                .starts_with("received undecodable patch in webhook response: ")
+        );
+        said["allowed"] = json!(false);
+        let answer = review.answer(&answered(&review, said), true).expect("a refusal, whatever it has for a patch");
+        assert_eq!((answer.is_allowed, answer.patch), (false, None));
         let said = json!({"allowed": true, "patch": patch, "patchType": "JSONPatch", "warnings": ["w"],
             "auditAnnotations": {"k": "v"}});
         let answer = review.answer(&answered(&review, said), true).expect("an answer");

@@ -166,3 +166,54 @@ async fn changes_apply_while_the_storage_version_moves() {
     .await;
     cluster.stop().await;
 }
+
+// Two versions of a definition differ in nothing but their name, and each schema may know what the other does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_of_another_version_takes_nothing_away() {
+    let cluster = Cluster::start_local().await;
+    let mut two = definition(&[("v1", false), ("v2", true)], &schema(&["start", "stage-1"]));
+    two["spec"]["versions"][1]["schema"]["openAPIV3Schema"] = schema(&["start", "stage-1", "newer"]);
+    cluster.made(DEFINITIONS, &two).await;
+    let hooks = stages().await;
+    let webhook = hooks.webhook("stage.first", "/first", &["CREATE", "UPDATE"], (GROUP, "v1", "things"));
+    cluster.configure(MUTATING, "stages", &[webhook]).await;
+    let tried = thing("v1", "tried", json!({"start": "yes"}));
+    cluster.becomes(&things("v1"), &tried, "it is changed", |made| made["data"]["stage-1"] == "yes").await;
+
+    let made = cluster.made(&things("v2"), &thing("v2", "a", json!({"start": "yes", "newer": "kept"}))).await;
+    assert_eq!(made["apiVersion"], format!("{GROUP}/v2"));
+    assert_eq!(made["data"], json!({"start": "yes", "stage-1": "yes", "newer": "kept"}));
+    let shown = hooks.seen("/first");
+    assert_eq!(shown.last().expect("asked")["request"]["object"]["apiVersion"], format!("{GROUP}/v1"));
+    let at = format!("{}/a", things("v2"));
+    let (code, changed) = cluster.ask("PATCH", &at, Some(&json!({"metadata": {"labels": {"a": "b"}}}))).await;
+    assert_eq!((code, &changed["data"]["newer"]), (200, &json!("kept")), "{changed}");
+    cluster.stop().await;
+}
+
+// What the server says of an object no webhook says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_makes_no_object_that_is_being_deleted() {
+    let cluster = Cluster::start_local().await;
+    cluster.made(DEFINITIONS, &definition(&[("v1", true)], &schema(&[]))).await;
+    let hooks = Hooks::start(|_, review| {
+        let set =
+            |field: &str| json!({"op": "add", "path": format!("/metadata/{field}"), "value": "2001-01-01T00:00:00Z"});
+        let changes = [
+            set("creationTimestamp"),
+            set("deletionTimestamp"),
+            json!({"op": "add", "path": "/data/changed", "value": "yes"}),
+        ];
+        Some(patch(review, &json!(changes)))
+    })
+    .await;
+    let webhook = hooks.webhook("old.things", "/", &["CREATE"], (GROUP, "v1", "things"));
+    cluster.configure(MUTATING, "old", &[webhook]).await;
+    let tried = thing("v1", "tried", json!({}));
+    let is_changed = |made: &Value| made["data"]["changed"] == "yes";
+    cluster.becomes(&things("v1"), &tried, "it is changed", is_changed).await;
+    let made = cluster.made(&things("v1"), &thing("v1", "a", json!({}))).await;
+    assert!(is_changed(&made) && made["metadata"]["deletionTimestamp"].is_null(), "{made}");
+    assert_ne!(made["metadata"]["creationTimestamp"], "2001-01-01T00:00:00Z");
+    cluster.stop().await;
+}
