@@ -12,8 +12,8 @@ PACKAGES := build-essential protobuf-compiler \
 PACKAGES_TEST := vagrant etcd-server iputils-ping openssl python3 python3-kubernetes nodejs npm
 # A virtual machine: the emulator and what writes its disk.
 PACKAGES_VM := qemu-system-x86 e2fsprogs
-# Peers that are measured beside us: etcd (openssh-client is among the others).
-PACKAGES_BENCH := etcd-server
+# Peers that are measured beside us: etcd, nginx (openssh-client is among the others).
+PACKAGES_BENCH := etcd-server nginx
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'

@@ -10,16 +10,19 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::wire::Wire;
 
 /// A server on this machine answers within this, or is ill.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -30,6 +33,7 @@ const LINE_LIMIT_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct Access {
     address: SocketAddr,
+    roots: Arc<rustls::RootCertStore>,
     tls: Arc<ClientConfig>,
 }
 
@@ -54,31 +58,76 @@ impl Access {
             roots.add(certificate?)?;
         }
         let certificates = pem(&user["client-certificate-data"], "client-certificate-data")?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&certificates).collect::<Result<_, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&pem(&user["client-key-data"], "client-key-data")?)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(certificates, key)?;
-        Ok(Self { address, tls: Arc::new(tls) })
+        let key = pem(&user["client-key-data"], "client-key-data")?;
+        let roots = Arc::new(roots);
+        let tls = client_config(&roots, &certificates, &key)?;
+        Ok(Self { address, roots, tls })
     }
 
-    /// Opens a connection.
-    pub async fn connect(&self) -> anyhow::Result<Connection> {
+    /// The same server, asked by whoever has this certificate and key (PEM).
+    pub fn with_certificate(&self, certificate: &str, key: &str) -> anyhow::Result<Self> {
+        let tls = client_config(&self.roots, certificate.as_bytes(), key.as_bytes())?;
+        Ok(Self { tls, ..self.clone() })
+    }
+
+    /// Another server of this machine that has a certificate of the same authority.
+    pub fn at(&self, port: u16) -> Self {
+        Self { address: SocketAddr::new(self.address.ip(), port), ..self.clone() }
+    }
+
+    /// The value of the `Host` header.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Opens a connection for a load: HTTP/1.1.
+    pub async fn wire(&self) -> anyhow::Result<Wire> {
+        Ok(Wire::new(self.secured(self.tls.clone()).await?))
+    }
+
+    /// Opens a connection on which many requests are under way at once: HTTP/2.
+    pub async fn many(&self) -> anyhow::Result<http2::SendRequest<Empty<Bytes>>> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TokioIo::new(self.secured(Arc::new(tls)).await?);
+        let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
+        tokio::spawn(async move { drop(driver.await) });
+        Ok(sender)
+    }
+
+    async fn secured(&self, tls: Arc<ClientConfig>) -> anyhow::Result<TlsStream<TcpStream>> {
         let opening = async {
             let tcp = TcpStream::connect(self.address).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::IpAddress(self.address.ip().into());
-            let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
-            let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the connection; whoever asks next is told so.
-            tokio::spawn(async move { drop(driver.await) });
-            anyhow::Ok(Connection { sender, host: self.address.to_string() })
+            anyhow::Ok(TlsConnector::from(tls).connect(name, tcp).await?)
         };
         let opened = tokio::time::timeout(CONNECT_LIMIT, opening).await;
         opened.with_context(|| format!("{} does not answer", self.address))?
     }
+
+    /// Opens a connection.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let stream = self.secured(self.tls.clone()).await?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        // It ends with the connection; whoever asks next is told so.
+        tokio::spawn(async move { drop(driver.await) });
+        Ok(Connection { sender, host: self.host() })
+    }
+}
+
+fn client_config(
+    roots: &Arc<rustls::RootCertStore>,
+    certificates: &[u8],
+    key: &[u8],
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>()?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(certificates, PrivateKeyDer::from_pem_slice(key)?)?;
+    Ok(Arc::new(tls))
 }
 
 /// The address of `https://ADDRESS:PORT`.

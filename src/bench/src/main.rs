@@ -6,17 +6,21 @@
 
 mod bench;
 mod command;
+mod drive;
 mod etcd;
 mod figures;
 mod http;
 mod lab;
 mod load;
+mod nginx;
+mod objects;
 mod phases;
 mod proc;
 mod report;
 mod rkctl;
 mod server;
 mod stats;
+mod wire;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ use tokio::process::Child;
 
 use crate::command::{self, free_port};
 use crate::http::Access;
+use crate::proc::Process;
 use crate::rkctl::Rkctl;
 
 /// A server that is not ready by then never will be.
@@ -88,6 +89,77 @@ impl Server {
     /// Its process id while it runs.
     pub fn process_id(&self) -> Option<i32> {
         self.running.as_ref()?.id().and_then(|id| i32::try_from(id).ok())
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn process(&self) -> anyhow::Result<Process> {
+        self.process_id().map(Process).context("the server has ended")
+    }
+
+    /// What it holds resident now, in MB.
+    ///
+    /// # Errors
+    /// See [`Server::process`].
+    pub fn resident_mb(&self) -> anyhow::Result<f64> {
+        Ok(self.process()?.memory()?.rss_bytes as f64 / 1e6)
+    }
+
+    /// Where its keys and certificates are.
+    pub fn pki(&self) -> PathBuf {
+        self.folder.join("pki")
+    }
+
+    /// How `name` talks to it, who is in no group and may do with ConfigMaps what an administrator gave a role for.
+    ///
+    /// # Errors
+    /// A server that does not run or does not make the role.
+    pub async fn user(&self, name: &str) -> anyhow::Result<Access> {
+        let mut admin = self.access.connect().await?;
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        let group = "rbac.authorization.k8s.io";
+        let role = serde_json::json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": {"name": name},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}],
+        });
+        let binding = serde_json::json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": name}],
+        });
+        admin.ok(Method::POST, &format!("{rbac}/clusterroles"), role.to_string().into()).await?;
+        admin.ok(Method::POST, &format!("{rbac}/clusterrolebindings"), binding.to_string().into()).await?;
+        let read = |file: &str| {
+            let path = self.pki().join(file);
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        };
+        let authority = pki::Authority::from_pem("the cluster's authority", &read("ca.crt")?, &read("ca.key")?)?;
+        let profile = pki::Profile {
+            common_name: name.to_owned(),
+            organizations: vec![],
+            sans: vec![],
+            usage: pki::Usage::Client,
+            lifetime: pki::LEAF_LIFETIME,
+        };
+        let issued = authority.issue(&profile, jiff::Timestamp::now(), &mut rand::rng())?;
+        let access = self.access.with_certificate(&issued.certificate_pem, &issued.key_pem)?;
+        self.allowed(&access).await?;
+        Ok(access)
+    }
+
+    /// Waits until a new role counts.
+    async fn allowed(&self, access: &Access) -> anyhow::Result<()> {
+        let (began, mut connection) = (Instant::now(), access.connect().await?);
+        loop {
+            let path = "/api/v1/namespaces/default/configmaps?limit=1";
+            match connection.ok(Method::GET, path, Bytes::new()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if began.elapsed() > READY_LIMIT => return Err(error),
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
     }
 
     /// Ends it as systemd does.
