@@ -182,6 +182,8 @@ async fn a_request_is_answered_by_who_may_sign_and_asked_by_who_may_ask() {
         );
     }
     cluster.succeeds(&node, &["get", "podcertificaterequest", "r"]).await;
+    let gone = cluster.fails(&node, &["get", "podcertificaterequest", "gone"]).await;
+    assert!(gone.contains("NotFound"), "an agent learns that its request was deleted: {gone}");
     let foreign = cluster.file("foreign.json", &request("f", &stub));
     let refused = cluster.fails(&node, &["create", "-f", &foreign]).await;
     assert!(refused.contains("named in the PodCertificateRequest does not exist"), "{refused}");
