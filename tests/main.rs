@@ -9,6 +9,7 @@ mod absent;
 mod access;
 mod apply;
 mod bare;
+mod certificates;
 mod clients;
 mod cut;
 mod describe;
@@ -60,6 +61,7 @@ const STAGES: &[Stage] = &[
             lifecycle::DRILLS,
             gitops::DRILLS,
             access::DRILLS,
+            certificates::DRILLS,
             kubeconfig::DRILLS,
             clients::DRILLS,
         ],

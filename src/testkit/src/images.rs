@@ -63,6 +63,25 @@ pub fn web(version: u32) -> Image {
         .command(&["/bin/serve"])
 }
 
+/// `rkctl.local/tls:1`: busybox, and this machine's openssl with the libraries it needs.
+///
+/// # Panics
+/// Where busybox-static or openssl is not installed.
+pub fn tls() -> Image {
+    const OPENSSL: &str = "/usr/bin/openssl";
+    let read =
+        |path: &str| std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}: apt-get install openssl"));
+    let listed = std::process::Command::new("ldd").arg(OPENSSL).output().expect("ldd of libc-bin");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    // `NAME => PATH (ADDRESS)`, and the loader as its path alone.
+    let libraries = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    let mut image = busybox().renamed("rkctl.local/tls:1").file("/bin/openssl", read(OPENSSL), 0o755);
+    for library in libraries {
+        image = image.file(library, read(library), 0o755);
+    }
+    ["base64", "tr", "xxd"].iter().fold(image, |image, applet| image.link(&format!("/bin/{applet}"), "busybox"))
+}
+
 /// `busybox:1`, `web:1` and `web:2` as one archive.
 ///
 /// # Panics
