@@ -18,6 +18,7 @@ drills![
     python_definitions,
     python_discovery,
     python_events,
+    python_fairness,
     python_garbage,
     python_kubectl,
     python_lists,
@@ -88,6 +89,10 @@ fn python_discovery(scene: &Scene) {
 
 fn python_events(scene: &Scene) {
     python(scene, "events");
+}
+
+fn python_fairness(scene: &Scene) {
+    python(scene, "fairness");
 }
 
 fn python_garbage(scene: &Scene) {

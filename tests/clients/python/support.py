@@ -104,6 +104,39 @@ def gone(path):
     until(f"{path} is gone", lambda: ask("GET", path).code == 404)
 
 
+def every_verb(path, made, has_status=False):
+    """Every verb on objects of a cluster-wide kind that is found in discovery; `made` has its name as the label `of`."""
+    (group, resource), name = path.rsplit("/", 1), made["metadata"]["name"]
+    resources = [found["name"] for found in get(group)["resources"]]
+    assert resource in resources, resources
+    since = get(path)["metadata"]["resourceVersion"]
+    create(path, made)
+    query = f"?labelSelector=of%3D{name}"
+    assert [found["metadata"]["name"] for found in get(path + query)["items"]] == [name]
+    patched = ask("PATCH", f"{path}/{name}", {"metadata": {"annotations": {"patched": "true"}}}, MERGE).ok()
+    assert patched["metadata"]["annotations"]["patched"] == "true", patched
+
+    def updated():
+        current = get(f"{path}/{name}")
+        current["metadata"]["annotations"]["updated"] = "true"
+        return ask("PUT", f"{path}/{name}", current).code == 200
+
+    until("it is updated", updated)
+    if has_status:
+        assert f"{resource}/status" in resources, resources
+        condition = {"type": "Tested", "status": "True", "reason": "E2E", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+        ask("PATCH", f"{path}/{name}/status", {"status": {"conditions": [condition]}}, MERGE).ok()
+        types = [found["type"] for found in get(f"{path}/{name}/status")["status"]["conditions"]]
+        assert "Tested" in types, types
+    ask("DELETE", f"{path}/{name}").ok()
+    gone(f"{path}/{name}")
+    seen = [kind for kind, _ in events(f"{path}{query}&watch=true&resourceVersion={since}", 3)]
+    assert seen[:2] == ["ADDED", "MODIFIED"], seen
+    create(path, made)
+    ask("DELETE", path + query).ok()
+    assert get(path + query)["items"] == []
+
+
 _CACHE = tempfile.TemporaryDirectory()
 
 

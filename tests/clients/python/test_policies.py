@@ -1,8 +1,8 @@
-"""Validating admission policies: their own verbs, and what they refuse."""
+"""Admission policies: their own verbs, and what they refuse."""
 
 import unittest
 
-from support import MERGE, NAMESPACE, ask, create, events, get, gone, here, pod, until, word
+from support import NAMESPACE, ask, create, every_verb, here, pod, until, word
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 POLICIES = f"{GROUP}/validatingadmissionpolicies"
@@ -31,44 +31,24 @@ def deployment(replicas):
 
 
 class Policies(unittest.TestCase):
-    def verbs(self, path, made, has_status):
-        """Every verb on objects of a kind."""
-        name = made["metadata"]["name"]
-        resources = [found["name"] for found in get(GROUP)["resources"]]
-        self.assertIn(path.rsplit("/", 1)[1], resources)
-        since = get(path)["metadata"]["resourceVersion"]
-        create(path, made)
-        query = f"?labelSelector=of%3D{name}"
-        self.assertEqual([found["metadata"]["name"] for found in get(path + query)["items"]], [name])
-        patched = ask("PATCH", f"{path}/{name}", {"metadata": {"annotations": {"patched": "true"}}}, MERGE).ok()
-        self.assertEqual(patched["metadata"]["annotations"]["patched"], "true")
-
-        def updated():
-            current = get(f"{path}/{name}")
-            current["metadata"]["annotations"]["updated"] = "true"
-            return ask("PUT", f"{path}/{name}", current).code == 200
-
-        until("it is updated", updated)
-        if has_status:
-            self.assertIn(f"{path.rsplit('/', 1)[1]}/status", resources)
-            condition = {"type": "Tested", "status": "True", "reason": "E2E", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"}
-            ask("PATCH", f"{path}/{name}/status", {"status": {"conditions": [condition]}}, MERGE).ok()
-            self.assertEqual(get(f"{path}/{name}/status")["status"]["conditions"][0]["type"], "Tested")
-        ask("DELETE", f"{path}/{name}").ok()
-        gone(f"{path}/{name}")
-        seen = [kind for kind, _ in events(f"{path}{query}&watch=true&resourceVersion={since}", 3)]
-        self.assertEqual(seen[:2], ["ADDED", "MODIFIED"])
-        create(path, made)
-        ask("DELETE", path + query).ok()
-        self.assertEqual(get(path + query)["items"], [])
-
     # conformance: validating policies and their status have all their verbs
     def test_validating_policies_and_their_status_have_all_their_verbs(self):
-        self.verbs(POLICIES, policy(word(8), [{"expression": "object.spec.replicas <= 100"}]), True)
+        every_verb(POLICIES, policy(word(8), [{"expression": "object.spec.replicas <= 100"}]), has_status=True)
 
     # conformance: bindings of validating policies have all their verbs
     def test_bindings_of_validating_policies_have_all_their_verbs(self):
-        self.verbs(BINDINGS, binding(word(8)), False)
+        every_verb(BINDINGS, binding(word(8)))
+
+    # conformance: MutatingAdmissionPolicies and their bindings: discovery and every verb
+    def test_mutating_policies_and_their_bindings_have_all_their_verbs(self):
+        change = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{spec: Object.spec{paused: true}}"}}
+        made = policy(word(8), [])
+        del made["spec"]["validations"]
+        made["spec"].update(mutations=[change], reinvocationPolicy="Never")
+        every_verb(f"{GROUP}/mutatingadmissionpolicies", made)
+        made = binding(word(8))
+        del made["spec"]["validationActions"]
+        every_verb(f"{GROUP}/mutatingadmissionpolicybindings", made)
 
     def refuses_one_replica(self, made):
         """The policy refuses Deployments of one replica here, and no others."""
