@@ -98,10 +98,14 @@ async fn remove_unseen(state: &State, definition: &Value, keys: Vec<String>) -> 
     Ok(())
 }
 
+/// The version that objects are deleted in: that in which they are stored, where it is served, as no webhook has to
+/// convert them, and it may be gone with its operator; else the first of those that are served.
 fn served_version(definition: &Value) -> Option<&str> {
     let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-    let served = versions.filter(|version| version["served"] == true).filter_map(|version| version["name"].as_str());
-    served.max_by(|a, b| gvk::compare_versions(a, b))
+    let served = versions.filter(|version| version["served"] == true);
+    let named = served.filter_map(|version| Some((version["storage"] == true, version["name"].as_str()?)));
+    let first = named.max_by(|a, b| a.0.cmp(&b.0).then_with(|| gvk::compare_versions(a.1, b.1)));
+    first.map(|(_, name)| name)
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -140,5 +144,23 @@ async fn send(
         Ok(answer) => Ok(Some(answer)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(format!("{method} {path}: {}", stdx::error::chain(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_deleted_in_the_version_in_which_they_are_stored() {
+        let version =
+            |name: &str, served: bool, storage: bool| json!({"name": name, "served": served, "storage": storage});
+        for (versions, expected) in [
+            (vec![version("v1", true, true), version("v2", true, false)], Some("v1")),
+            (vec![version("v1", false, true), version("v2", true, false), version("v3beta1", true, false)], Some("v2")),
+            (vec![version("v1", false, true)], None),
+        ] {
+            assert_eq!(served_version(&json!({"spec": {"versions": versions}})), expected);
+        }
     }
 }
