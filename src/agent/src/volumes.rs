@@ -60,11 +60,15 @@ impl Volumes {
         let sources = payload::Sources { pod, facts, objects, tokens: &self.tokens, certificates, events };
         let mut paths = Paths::new();
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+        let mut failed = None;
         for volume in volumes {
-            let path = self.one(volume, &sources).await.map_err(|error| in_volume(volume, error))?;
-            paths.insert(volume.name.clone(), path);
+            // One that fails keeps no other from being brought up to date: tokens and certificates end.
+            match self.one(volume, &sources).await {
+                Ok(path) => drop(paths.insert(volume.name.clone(), path)),
+                Err(error) => failed = failed.or_else(|| Some(in_volume(volume, error))),
+            }
         }
-        Ok(paths)
+        failed.map_or(Ok(paths), Err)
     }
 
     /// Where each volume is, without making anything.

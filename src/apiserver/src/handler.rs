@@ -152,7 +152,6 @@ async fn step(
     let user = impersonate::impersonate(state, user, &info, request.headers(), &audit).await?;
     // A watch takes seats until it has begun; streams take none.
     let is_stream = long_running.is_some() && info.verb != "watch";
-    let long_running = long_running.map(|running| running.watching(state, &info));
     if inside || is_stream {
         return authorized(state, served, (user, audit), request, info, query, long_running).await;
     }
@@ -185,6 +184,8 @@ async fn authorized(
     long_running: Option<LongRunning>,
 ) -> Result<Response<Body>> {
     authorize::authorize_request(state, &user, &info, &audit).await?;
+    // Who has no right to watch is told of nothing, and makes no write dearer.
+    let long_running = long_running.map(|running| running.watching(state, &info));
     let request = audit.request(request);
     let context = Context {
         state: state.clone(),

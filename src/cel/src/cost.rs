@@ -1,6 +1,8 @@
 //! What calls cost when they are evaluated, in Kubernetes' units: objects that were accepted with one version must be
 //! accepted with the next, so these numbers are part of the API.
 
+use crate::error::EvalError;
+use crate::eval::Meter;
 use crate::value::{List, Map, Value};
 
 pub(crate) const LIST_CREATE: u64 = 10;
@@ -16,12 +18,27 @@ pub(crate) const AUTHORIZATION: u64 = 350_000;
 pub(crate) const PER_SELECTOR_CHARACTER: f64 = 0.5;
 pub(crate) const PER_REQUIREMENT: f64 = (LIST_CREATE + STRUCT_CREATE) as f64;
 
+/// Elementary steps of looking at a value on the way to all that is in it.
+const LOOK_STEPS: u64 = 10;
+
 fn scaled(size: u64, factor: f64) -> u64 {
     (size as f64 * factor).ceil() as u64
 }
 
 /// The cost of a call with these arguments, the receiver first. `join` and `slice` add what their results cost.
-pub(crate) fn call(function: &str, args: &[Value<'_>]) -> u64 {
+///
+/// # Errors
+/// Where finding out what it costs is itself too much.
+pub(crate) fn call(meter: &mut Meter, function: &str, args: &[Value<'_>]) -> Result<u64, EvalError> {
+    match (function, args) {
+        ("isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes", [first, ..]) => {
+            whole(meter, first, 0)
+        }
+        _ => Ok(by_size(function, args)),
+    }
+}
+
+fn by_size(function: &str, args: &[Value<'_>]) -> u64 {
     let size = |index: usize| args.get(index).map_or(1, Value::size);
     let traversal = |index: usize, times: f64| scaled(size(index), times * TRAVERSAL);
     match function {
@@ -29,9 +46,6 @@ pub(crate) fn call(function: &str, args: &[Value<'_>]) -> u64 {
         "fieldSelector" | "labelSelector" => {
             let requirements = scaled(size(1), PER_SELECTOR_CHARACTER);
             LIST_CREATE + traversal(1, 1.0) + scaled(requirements, PER_REQUIREMENT)
-        }
-        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => {
-            args.first().map_or(1, |value| whole(value, 0))
         }
         "url"
         | "lowerAscii"
@@ -147,23 +161,30 @@ fn is_opaque(value: Option<&Value<'_>>) -> bool {
     )
 }
 
-/// Looking at everything in a value once.
-fn whole(value: &Value<'_>, depth: usize) -> u64 {
+/// Looking at everything in a value once. A value that holds another twice looks at it twice, so that a short
+/// expression makes what nobody could look at to its end.
+fn whole(meter: &mut Meter, value: &Value<'_>, depth: usize) -> Result<u64, EvalError> {
+    meter.work(LOOK_STEPS)?;
+    let mut cost = 0_u64;
     match value {
-        Value::String(text) => (text.len() as f64 * TRAVERSAL) as u64,
-        Value::Bytes(bytes) => (bytes.len() as f64 * TRAVERSAL) as u64,
-        _ if depth > 128 => 1,
+        Value::String(text) => cost = (text.len() as f64 * TRAVERSAL) as u64,
+        Value::Bytes(bytes) => cost = (bytes.len() as f64 * TRAVERSAL) as u64,
+        _ if depth > 128 => cost = 1,
         Value::List(list @ (List::Json(..) | List::Owned(_))) => {
-            list.iter().map(|element| element.map_or(1, |element| whole(&element, depth + 1))).sum()
+            for element in list.iter() {
+                let element = element.map_or(Ok(1), |element| whole(meter, &element, depth + 1))?;
+                cost = cost.saturating_add(element);
+            }
         }
-        Value::Map(map @ (Map::Json(..) | Map::Owned(_))) => map
-            .keys()
-            .iter()
-            .map(|key| {
+        Value::Map(map @ (Map::Json(..) | Map::Owned(_))) => {
+            for key in map.keys().iter() {
                 let value = crate::value::Key::of(key).and_then(|key| map.get(&key));
-                whole(key, depth + 1) + value.map_or(0, |value| value.map_or(1, |value| whole(&value, depth + 1)))
-            })
-            .sum(),
-        _ => 1,
+                let value =
+                    value.map_or(Ok(0), |value| value.map_or(Ok(1), |value| whole(meter, &value, depth + 1)))?;
+                cost = cost.saturating_add(whole(meter, key, depth + 1)?).saturating_add(value);
+            }
+        }
+        _ => cost = 1,
     }
+    Ok(cost)
 }

@@ -197,7 +197,8 @@ impl<'a> Evaluator<'_, '_, 'a> {
             self.meter.look(&arg)?;
             args.push(arg);
         }
-        self.meter.charge(cost::call(&call.name, &args))?;
+        let cost = cost::call(self.meter, &call.name, &args)?;
+        self.meter.charge(cost)?;
         match &call.regex {
             Some(regex) => library::strings::with_regex(&call.name, regex, &args, self.meter),
             None => (call.function)(self.meter, &args),

@@ -42,18 +42,27 @@ pub fn write(target: &Path, payload: &Payload) -> Result<bool, Error> {
     let folder = target.join(&name);
     fs::create_dir(&folder).map_err(Error::file("create folder", &folder))?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(Error::file("set mode of", &folder))?;
-    for (path, file) in payload {
-        write_file(&folder.join(path), file)?;
+    if let Err(error) = fill(target, &name, payload) {
+        // It is tried again and again: what failed must not pile up, and may hold keys.
+        let _ = fs::remove_dir_all(&folder);
+        return Err(error);
     }
-    let next = target.join(DATA_NEXT);
-    let _ = fs::remove_file(&next);
-    symlink(&name, &next).map_err(Error::file("link", &next))?;
-    fs::rename(&next, target.join(DATA)).map_err(Error::file("rename", &next))?;
     show(target, payload)?;
     if let Some(old) = old {
         let _ = fs::remove_dir_all(target.join(old));
     }
     Ok(true)
+}
+
+/// Writes the files into their folder and lets that be what is shown.
+fn fill(target: &Path, folder: &str, payload: &Payload) -> Result<(), Error> {
+    for (path, file) in payload {
+        write_file(&target.join(folder).join(path), file)?;
+    }
+    let next = target.join(DATA_NEXT);
+    let _ = fs::remove_file(&next);
+    symlink(folder, &next).map_err(Error::file("link", &next))?;
+    fs::rename(&next, target.join(DATA)).map_err(Error::file("rename", &next))
 }
 
 /// A path must stay in the volume and must not touch the names that the exchange uses.
@@ -146,6 +155,17 @@ mod tests {
         assert_eq!((read("a"), read("d/e")), (Some("3".into()), None));
         let hidden = fs::read_dir(root.path()).unwrap().count();
         assert_eq!(hidden, 3, "the link, the data and its folder");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(write(root.path(), &payload(&[("a", "1")])).unwrap());
+        let count = || fs::read_dir(root.path()).unwrap().count();
+        let before = count();
+        assert!(write(root.path(), &payload(&[("a", "2"), ("z", "file"), ("z/y", "in a file")])).is_err());
+        assert_eq!(count(), before);
+        assert_eq!(fs::read_to_string(root.path().join("a")).unwrap(), "1");
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl MutatingPolicies {
     ) -> Result<()> {
         let Invocation { policy, binding, .. } = invocation;
         let (kind, reference) = (policy.common.param_kind.as_ref(), binding.param_ref.as_ref());
-        let found = params::find(&self.live, request.served, kind, reference, request.namespace).await?;
+        let found = params::find(&self.live, request, kind, reference).await?;
         let found = match found {
             Ok(found) => found,
             Err(why) => return failed(request, invocation, &format!("failed to configure binding: {why}"), object),

@@ -78,8 +78,7 @@ impl ValidatingPolicies {
         request: &Admit<'_>,
     ) -> Result<Verdict> {
         let kind = policy.common.param_kind.as_ref();
-        let found =
-            params::find(&self.live, request.served, kind, binding.param_ref.as_ref(), request.namespace).await?;
+        let found = params::find(&self.live, request, kind, binding.param_ref.as_ref()).await?;
         let mut all = Verdict::default();
         let found = match found {
             Ok(found) => found,

@@ -142,13 +142,15 @@ async fn round(state: &Arc<State>, client: &kube::Client, prefix: &str) -> Resul
     let wanted = local::wanted(&state.customs.served());
     let left_over = objects.iter().filter(|object| local::is_left_over(object, &wanted));
     let removed = join_all(left_over.map(|object| remove(client, object))).await;
-    removed.into_iter().collect::<Result<()>>()?;
     let missing = wanted.into_iter().filter(|wanted| {
         let name = meta::name(wanted);
         !objects.iter().any(|object| meta::name(object) == name)
     });
     let made = join_all(missing.map(|object| create(client, object))).await;
-    made.into_iter().collect::<Result<()>>()?;
+    // A webhook may refuse one of them: the others are looked after all the same.
+    for status in removed.into_iter().chain(made).filter_map(Result::err) {
+        tracing::warn!("the APIService of a group that is served here is not as it should be: {status}");
+    }
     Ok(objects)
 }
 

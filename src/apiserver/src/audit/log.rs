@@ -129,6 +129,8 @@ struct Output {
     settings: Settings,
     file: File,
     size_bytes: u64,
+    /// The last line may have no end.
+    is_torn: bool,
 }
 
 impl Output {
@@ -140,31 +142,52 @@ impl Output {
         let file = OpenOptions::new().create(true).append(true).mode(MODE).open(&settings.path)?;
         file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
         let size_bytes = file.metadata()?.len();
-        Ok(Self { settings, file, size_bytes })
+        Ok(Self { settings, file, size_bytes, is_torn: false })
     }
 
     fn write(&mut self, batch: &[u8]) -> std::io::Result<()> {
         let added = batch.len() as u64;
-        if self.size_bytes > 0 && self.size_bytes + added > self.settings.max_size_bytes {
-            self.rotate(Timestamp::now())?;
+        let is_full = self.size_bytes > 0 && self.size_bytes + added > self.settings.max_size_bytes;
+        if is_full && let Err(error) = self.rotate(Timestamp::now()) {
+            // Events go on where they went, and it is tried again when as many have been written again.
+            self.size_bytes = 0;
+            let path = self.settings.path.display();
+            tracing::error!(%path, "the audit log is full and cannot be put aside: {error}");
+        }
+        if std::mem::replace(&mut self.is_torn, true) {
+            self.file.write_all(b"\n")?;
         }
         self.file.write_all(batch)?;
+        self.is_torn = false;
         self.size_bytes += added;
         Ok(())
     }
 
     fn rotate(&mut self, now: Timestamp) -> std::io::Result<()> {
-        std::fs::rename(&self.settings.path, self.aside(now))?;
-        let opened = Self::open(self.settings.clone())?;
-        (self.file, self.size_bytes) = (opened.file, opened.size_bytes);
+        match std::fs::rename(&self.settings.path, self.aside(now)) {
+            // Somebody else has put it aside.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        *self = Self::open(self.settings.clone())?;
+        self.delete_surplus(now);
+        Ok(())
+    }
+
+    fn delete_surplus(&self, now: Timestamp) {
         let folder = self.settings.path.parent().unwrap_or(Path::new("/"));
-        let names = std::fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let names = match std::fs::read_dir(folder) {
+            Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect(),
+            Err(error) => {
+                tracing::warn!("old audit logs cannot be listed: {error}");
+                return;
+            }
+        };
         for name in surplus(&self.settings, names, now) {
             if let Err(error) = std::fs::remove_file(folder.join(&name)) {
                 tracing::warn!(name, "an old audit log cannot be deleted: {error}");
             }
         }
-        Ok(())
     }
 
     /// A name that nothing has yet.
@@ -239,6 +262,36 @@ mod tests {
         aside.sort();
         let texts: Vec<_> = aside.iter().map(|path| std::fs::read_to_string(path).expect("readable")).collect();
         assert_eq!(texts, ["second\n", "third 3\n"], "the oldest has gone");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_goes_on_where_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = folder.path().join("kept");
+        std::fs::create_dir(&kept).expect("a folder");
+        let path = kept.join("audit.log");
+        let mut output = Output::open(Settings { path: path.clone(), ..settings(&kept, 10) }).expect("a log");
+        let text = |path: &Path| std::fs::read_to_string(path).expect("readable");
+        output.write(b"first 1\n").expect("written");
+        // As somebody does who rotates logs in their own way.
+        std::fs::rename(&path, kept.join("moved")).expect("moved");
+        output.write(b"second\n").expect("written");
+        assert_eq!((text(&path), text(&kept.join("moved"))), ("second\n".to_string(), "first 1\n".to_string()));
+        // Neither renamed nor made anew, where the folder has gone.
+        let away = folder.path().join("away");
+        std::fs::rename(&kept, &away).expect("moved");
+        std::fs::write(&kept, "").expect("in its place");
+        output.write(b"third 3\n").expect("written");
+        assert_eq!(text(&away.join("audit.log")), "second\nthird 3\n");
+        std::fs::remove_file(&kept).expect("removed");
+        std::fs::rename(&away, &kept).expect("back");
+        output.is_torn = true;
+        output.write(b"fourth\n").expect("written");
+        let all = std::fs::read_dir(&kept).expect("a folder").map(|entry| text(&entry.expect("an entry").path()));
+        let lines: Vec<String> = all.collect::<String>().lines().map(str::to_string).collect();
+        for line in ["first 1", "second", "third 3", "fourth"] {
+            assert!(lines.iter().any(|found| found == line), "{line}: {lines:?}");
+        }
     }
 
     #[test]

@@ -242,7 +242,9 @@ impl QueueSet {
             Response::Reject => return Err(Refusal::ConcurrencyLimit),
             Response::Queue { queues, hand, length_limit } => {
                 let at = self.shortest(&shuffle::deal(hash, queues.max(1), hand.max(1)));
-                if self.seats_in_use >= self.limit && self.queues[at].waiting.len() >= length_limit {
+                // What has a seat and waits for its turn alone is still in its queue.
+                let taken = self.seats_in_use.saturating_add(self.seats_waiting);
+                if taken >= self.limit && self.queues[at].waiting.len() >= length_limit {
                     return Err(Refusal::QueueFull);
                 }
                 at

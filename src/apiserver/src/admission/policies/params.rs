@@ -4,8 +4,9 @@ use api::policy::{ParamKind, ParamRef};
 use api::resource::Resource;
 use serde_json::Value;
 
+use crate::convert;
 use crate::live::Live;
-use crate::served::Served;
+use crate::plugin::Admit;
 use crate::status::Result;
 use crate::storage::Head;
 
@@ -16,18 +17,17 @@ use crate::storage::Head;
 /// 500 where the store fails.
 pub async fn find(
     live: &Live,
-    served: &Served,
+    request: &Admit<'_>,
     kind: Option<&ParamKind>,
     reference: Option<&ParamRef>,
-    namespace: &str,
 ) -> Result<std::result::Result<Vec<Value>, String>> {
     let (Some(kind), Some(reference)) = (kind, reference) else { return Ok(Ok(vec![Value::Null])) };
     let (group, version) = (&kind.group_version.group, &kind.group_version.version);
-    let Some(resource) = served.by_kind(group, version, &kind.kind) else {
+    let Some(resource) = request.served.by_kind(group, version, &kind.kind) else {
         let known = format!("{}, Kind={}", kind.group_version, kind.kind);
         return Ok(Err(format!("paramKind kind `{known}` not known")));
     };
-    let namespace = match place(resource, reference, namespace) {
+    let namespace = match place(resource, reference, request.namespace) {
         Ok(namespace) => namespace,
         Err(why) => return Ok(Err(why.to_string())),
     };
@@ -39,7 +39,10 @@ pub async fn find(
         }
         name => live.get(&stored.group, &resource.plural, namespace, name).await?.into_iter().collect(),
     };
-    let found: Vec<Value> = found.into_iter().map(|object| served_as(resource, object)).collect();
+    let found = match convert::to_served(request.caller, resource, found).await {
+        Ok(found) => found,
+        Err(status) => return Ok(Err(status.message().to_string())),
+    };
     if found.is_empty() && reference.denies_without {
         return Ok(Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_string()));
     }
@@ -59,8 +62,4 @@ fn place<'a>(
         (true, "", own) => Ok(own),
         (true, given, _) => Ok(given),
     }
-}
-
-fn served_as(resource: &Resource, object: Value) -> Value {
-    if resource.storage.is_some() { resource.behaviour.to_served(object) } else { object }
 }
