@@ -168,6 +168,15 @@ fn what_is_beyond_the_queues_is_refused() {
 }
 
 #[test]
+fn what_waits_for_its_turn_alone_is_bounded_as_well() {
+    for (limit, expected) in [(98, 98), (4, 15)] {
+        let mut set = QueueSet::new(Response::Queue { queues: 8, hand: 3, length_limit: 5 }, limit);
+        let accepted = (0..10_000).filter(|id| set.arrive(ms(0), *id, hash(1), Width::of(1)).is_ok()).count();
+        assert_eq!((accepted, set.waiting()), (expected, expected), "seats: {limit}");
+    }
+}
+
+#[test]
 fn a_level_without_queues_refuses_what_has_no_seat() {
     let mut server = Server::new(Response::Reject, 3);
     let first = server.arrive(1, Width::of(2)).expect("has seats");
@@ -267,7 +276,8 @@ proptest! {
                     if set.arrive(now, next, hash(flow), width).is_ok() {
                         waiting.insert(next, width);
                     } else {
-                        prop_assert!(set.seats_in_use() >= limit);
+                        let asked_for: u32 = waiting.values().map(Width::most).sum();
+                        prop_assert!(set.seats_in_use() + asked_for >= limit);
                     }
                 }
                 2 => while let Some(id) = set.next(now) {
