@@ -41,26 +41,24 @@ async fn a_requested_token_is_known_for_whom_it_is_meant() {
 async fn service_accounts_are_made_found_changed_and_deleted() {
     let cluster = Cluster::start().await;
     let admin = cluster.certificate("admin", &["system:masters"]);
-    let watch = ["get", "serviceaccounts", "-A", "-l", "a=b", "--watch", "--output-watch-events", "-o", "json"];
-    let watch = [&watch[..], &["--request-timeout=4s"]].concat();
-    let watched = async { cluster.output(&admin, &watch).await.0 };
-    let changed = async {
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": "robot", "namespace": "default", "labels": {"a": "b"}}});
-        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        cluster.create(&admin, &account).await;
-        let found = cluster.succeeds(&admin, &["get", "serviceaccounts", "-A", "-l", "a=b", "-o", "name"]).await;
-        assert_eq!(found.trim(), "serviceaccount/robot");
-        let patch = r#"{"automountServiceAccountToken": false}"#;
-        cluster.succeeds(&admin, &["patch", "serviceaccount", "robot", "-p", patch]).await;
-        let mut robot = json_of(&cluster.succeeds(&admin, &["get", "serviceaccount", "robot", "-o", "json"]).await);
-        assert_eq!(robot["automountServiceAccountToken"], false);
-        robot["automountServiceAccountToken"] = json!(true);
-        let file = cluster.file("robot.json", &robot);
-        cluster.succeeds(&admin, &["replace", "-f", &file]).await;
-        cluster.succeeds(&admin, &["delete", "serviceaccounts", "-l", "a=b"]).await;
-    };
-    let (events, ()) = tokio::join!(watched, changed);
+    let listed = json_of(&cluster.succeeds(&admin, &["get", "--raw", "/api/v1/serviceaccounts"]).await);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "robot", "namespace": "default", "labels": {"a": "b"}}});
+    cluster.create(&admin, &account).await;
+    let found = cluster.succeeds(&admin, &["get", "serviceaccounts", "-A", "-l", "a=b", "-o", "name"]).await;
+    assert_eq!(found.trim(), "serviceaccount/robot");
+    let patch = r#"{"automountServiceAccountToken": false}"#;
+    cluster.succeeds(&admin, &["patch", "serviceaccount", "robot", "-p", patch]).await;
+    let mut robot = json_of(&cluster.succeeds(&admin, &["get", "serviceaccount", "robot", "-o", "json"]).await);
+    assert_eq!(robot["automountServiceAccountToken"], false);
+    robot["automountServiceAccountToken"] = json!(true);
+    let file = cluster.file("robot.json", &robot);
+    cluster.succeeds(&admin, &["replace", "-f", &file]).await;
+    cluster.succeeds(&admin, &["delete", "serviceaccounts", "-l", "a=b"]).await;
+    // What has been is sent at once.
+    let since = listed["metadata"]["resourceVersion"].as_str().expect("a list has one");
+    let watch = format!("/api/v1/serviceaccounts?watch=1&labelSelector=a%3Db&resourceVersion={since}&timeoutSeconds=5");
+    let events = cluster.succeeds(&admin, &["get", "--raw", &watch]).await;
     let types: Vec<&str> = ["ADDED", "MODIFIED", "DELETED"].into_iter().filter(|kind| events.contains(kind)).collect();
     assert_eq!(types, ["ADDED", "MODIFIED", "DELETED"], "{events}");
     cluster.stop().await;
