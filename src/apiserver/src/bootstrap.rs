@@ -55,6 +55,7 @@ pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationTok
             shutdown.run_until_cancelled(work).await;
         });
     }
+    state.health.all_expected();
 }
 
 async fn run(state: &State, bootstrap: &dyn Bootstrap, client: &kube::Client) {

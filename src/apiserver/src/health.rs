@@ -33,6 +33,7 @@ pub async fn check_store(store: &dyn Store) -> Result<(), String> {
 #[derive(Debug, Default)]
 pub struct Health {
     hooks: Mutex<BTreeMap<String, bool>>,
+    announced: std::sync::atomic::AtomicBool,
     stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -40,6 +41,11 @@ impl Health {
     /// Announces something that must be done before the server is ready: `poststarthook/NAME`.
     pub fn expect(&self, hook: &str) {
         self.set(hook, false);
+    }
+
+    /// Everything that must be done has been announced; the server is not ready before, though nothing is left to do.
+    pub fn all_expected(&self) {
+        self.announced.store(true, std::sync::atomic::Ordering::Release);
     }
 
     /// Says that it is done.
@@ -64,8 +70,13 @@ impl Health {
             ("log".to_string(), true),
             ("etcd".to_string(), check_store(store).await.is_ok()),
         ];
+        // Looked at first: what is announced in between would be missing.
+        let announced = self.announced.load(std::sync::atomic::Ordering::Acquire);
         let hooks = self.hooks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         checks.extend(hooks.iter().map(|(name, done)| (name.clone(), *done)));
+        if !announced {
+            checks.push(("poststarthooks".to_string(), false));
+        }
         if endpoint == "readyz" {
             checks.push(("shutdown".to_string(), !self.stopping.load(std::sync::atomic::Ordering::Relaxed)));
         }
@@ -99,5 +110,31 @@ impl Health {
         }
         lines.push_str(&format!("{endpoint} check {}\n", if all_ok { "passed" } else { "failed" }));
         Some(text(if all_ok { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_ready_before_it_is_known_what_must_be_done() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store =
+            store::embedded::Embedded::open(&folder.path().join("state.db"), store::embedded::Options::default());
+        let store: std::sync::Arc<dyn Store> = store.expect("a store");
+        let health = Health::default();
+        let code = async || {
+            let answer = health.answer("/readyz", &Query::default(), store.as_ref()).await;
+            answer.expect("a check").status().as_u16()
+        };
+        assert_eq!(code().await, 500);
+        health.expect("one");
+        health.all_expected();
+        assert_eq!(code().await, 500);
+        health.done("one");
+        assert_eq!(code().await, 200);
+        health.stop();
+        assert_eq!(code().await, 500);
     }
 }
