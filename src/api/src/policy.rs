@@ -25,6 +25,7 @@ use crate::read;
 use matching::{Constraints, Selects};
 
 pub use answers::Answers;
+pub use env::user_info;
 pub use mutate::{Form, MutatingPolicy};
 pub use validate::{Annotation, Denial, Verdict};
 pub use webhook::Webhook;

@@ -1,4 +1,5 @@
-//! Indexes that follow the store: filled by a list, kept up by a watch, filled again where the watch is lost.
+//! What follows the store: indexes that are filled by a list, kept up by a watch and filled again where the watch is
+//! lost; and what is looked at anew whenever something changes.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
@@ -10,6 +11,25 @@ use crate::live::decode;
 
 /// How long a failing store is left alone before it is asked again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Waits until something has changed since a watch began, or for a while where not all is as it should be; false where
+/// the store has ended. The watch begins before the objects are looked at, so that nothing is missed in between.
+pub async fn changed(watch: Result<Box<dyn Watch>, Error>, is_settled: bool, retry_after: Duration) -> bool {
+    let mut watch = match watch {
+        Ok(watch) => watch,
+        Err(Error::Closed) => return false,
+        Err(_) => {
+            tokio::time::sleep(retry_after).await;
+            return true;
+        }
+    };
+    let changed = async { while let Ok(WatchItem::Progress(_)) = watch.next().await {} };
+    match is_settled {
+        true => changed.await,
+        false => drop(tokio::time::timeout(retry_after, changed).await),
+    }
+    true
+}
 
 /// Something that is computed from objects one by one.
 pub trait Index: Default + Send + Sync + 'static {

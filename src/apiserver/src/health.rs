@@ -63,13 +63,13 @@ impl Health {
         hooks.insert(format!("poststarthook/{hook}"), done);
     }
 
-    /// Every check of `endpoint` (`healthz`, `livez`, `readyz`) with its outcome.
-    async fn checks(&self, endpoint: &str, store: &dyn Store) -> Vec<(String, bool)> {
-        let mut checks = vec![
-            ("ping".to_string(), true),
-            ("log".to_string(), true),
-            ("etcd".to_string(), check_store(store).await.is_ok()),
-        ];
+    /// The checks of `endpoint` (`healthz`, `livez`, `readyz`) with their outcome: every one, or the one of that name.
+    async fn checks(&self, endpoint: &str, wanted: Option<&str>, store: &dyn Store) -> Vec<(String, bool)> {
+        let mut checks = vec![("ping".to_string(), true), ("log".to_string(), true)];
+        // It costs a write, and is nothing for those who ask for something else.
+        if wanted.is_none_or(|name| name == "etcd") {
+            checks.push(("etcd".to_string(), check_store(store).await.is_ok()));
+        }
         // Looked at first: what is announced in between would be missing.
         let announced = self.announced.load(std::sync::atomic::Ordering::Acquire);
         let hooks = self.hooks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -80,6 +80,7 @@ impl Health {
         if endpoint == "readyz" {
             checks.push(("shutdown".to_string(), !self.stopping.load(std::sync::atomic::Ordering::Relaxed)));
         }
+        checks.retain(|(name, _)| wanted.is_none_or(|wanted| name == wanted));
         checks
     }
 
@@ -87,9 +88,9 @@ impl Health {
     pub async fn answer(&self, path: &str, query: &Query, store: &dyn Store) -> Option<Response<Body>> {
         let mut segments = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = segments.next().filter(|first| matches!(*first, "healthz" | "livez" | "readyz"))?;
-        let mut checks = self.checks(endpoint, store).await;
-        if let Some(wanted) = segments.next().filter(|name| !name.is_empty()) {
-            checks.retain(|(name, _)| name == wanted);
+        let wanted = segments.next().filter(|name| !name.is_empty());
+        let checks = self.checks(endpoint, wanted, store).await;
+        if wanted.is_some() {
             return checks.first().map(|(_, ok)| match ok {
                 true => text(StatusCode::OK, "ok"),
                 false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n"),

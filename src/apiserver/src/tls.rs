@@ -2,6 +2,8 @@
 //! are asked for but do not break the connection; whether one holds is found out afterwards, so that a client with
 //! a stale certificate gets a 401 that says so.
 
+pub mod peer;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};

@@ -8,10 +8,11 @@ use api::policy::typing::{self, Kind, TYPES_MAX};
 use http::{Method, Request};
 use machinery::meta;
 use serde_json::{Value, json};
-use store::{Error, RangeOptions, WatchItem};
+use store::RangeOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::follow;
 use crate::live::{decode, prefix};
 use crate::served::Served;
 use crate::state::State;
@@ -29,28 +30,15 @@ pub fn start(state: &Arc<State>, client: kube::Client, tasks: &TaskTracker, shut
 }
 
 async fn run(state: &State, client: &kube::Client) {
+    let prefix = prefix(GROUP, PLURAL, "");
     loop {
-        // Watched before they are read, so that nothing is missed in between.
-        let watch = state.store.watch(&prefix(GROUP, PLURAL, ""), None).await;
-        let is_settled = match round(state, client).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!("checking the types of policies: {error}; trying again");
-                false
-            }
-        };
-        let mut watch = match watch {
-            Ok(watch) => watch,
-            Err(Error::Closed) => return,
-            Err(_) => {
-                tokio::time::sleep(RETRY_AFTER).await;
-                continue;
-            }
-        };
-        let changed = async { while let Ok(WatchItem::Progress(_)) = watch.next().await {} };
-        match is_settled {
-            true => changed.await,
-            false => drop(tokio::time::timeout(RETRY_AFTER, changed).await),
+        let watch = state.store.watch(&prefix, None).await;
+        let checked = round(state, client).await;
+        if let Err(error) = &checked {
+            tracing::warn!("checking the types of policies: {error}; trying again");
+        }
+        if !follow::changed(watch, checked.is_ok(), RETRY_AFTER).await {
+            return;
         }
     }
 }

@@ -116,11 +116,7 @@ async fn work(
 ) -> anyhow::Result<()> {
     let mut request = Vec::new();
     for sequence in 0.. {
-        let stop = match until {
-            Until::Elapsed(limit) => began.elapsed() >= limit,
-            Until::Calls(limit) => sequence >= limit,
-        };
-        if stop {
+        if until.is_over(began, sequence) {
             break;
         }
         request.clear();

@@ -23,6 +23,16 @@ pub enum Until {
     Calls(u64),
 }
 
+impl Until {
+    /// Whether a worker that began then and was answered so often has done its part.
+    pub fn is_over(self, began: Instant, answers: u64) -> bool {
+        match self {
+            Self::Elapsed(limit) => began.elapsed() >= limit,
+            Self::Calls(limit) => answers >= limit,
+        }
+    }
+}
+
 /// What came of a load.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -41,11 +51,7 @@ pub async fn run(load: Arc<impl Load>, workers: usize, until: Until) -> anyhow::
         tasks.spawn(async move {
             let mut latencies_ms = Vec::new();
             for sequence in 0.. {
-                let stop = match until {
-                    Until::Elapsed(limit) => began.elapsed() >= limit,
-                    Until::Calls(limit) => sequence >= limit,
-                };
-                if stop {
+                if until.is_over(began, sequence) {
                     break;
                 }
                 let asked = Instant::now();

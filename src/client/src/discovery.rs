@@ -125,9 +125,9 @@ struct GroupList {
 #[derive(Debug, Deserialize)]
 struct Group {
     metadata: Named,
-    /// The preferred one first.
+    /// The preferred one first. Each is read by itself: what a server behind an APIService says wrong hides no other.
     #[serde(default)]
-    versions: Vec<Version>,
+    versions: Vec<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,9 +207,15 @@ pub async fn resources_of(client: &kube::Client, api_version: &str) -> Result<Ve
 impl Discovered {
     fn add_groups(&mut self, list: GroupList) {
         for Group { metadata: Named { name: group }, versions } in list.items {
-            for Version { version, freshness, resources } in versions {
+            for version in versions {
+                let name = version["version"].as_str().unwrap_or_default();
+                let failed = if group.is_empty() { name.to_string() } else { format!("{group}/{name}") };
+                let Ok(Version { version, freshness, resources }) = serde_json::from_value(version) else {
+                    self.failed.push(failed);
+                    continue;
+                };
                 if freshness == "Stale" {
-                    self.failed.push(if group.is_empty() { version } else { format!("{group}/{version}") });
+                    self.failed.push(failed);
                     continue;
                 }
                 self.resources.extend(resources.into_iter().map(|served| ServerResource {
@@ -274,11 +280,16 @@ mod tests {
                  "singularResource": "pod", "verbs": ["get"], "subresources": [{"subresource": "log", "verbs": ["get"]}]}]}]},
             {"metadata": {"name": "metrics.k8s.io"}, "versions": [{"version": "v1beta1", "freshness": "Stale", "resources": [
                 {"resource": "nodes", "responseKind": null, "scope": "Cluster", "singularResource": "", "verbs": ["get"]}]}]},
+            {"metadata": {"name": "odd.io"}, "versions": [{"version": "v1", "freshness": "Current", "resources": [
+                {"resource": "odds", "responseKind": null, "scope": "Cluster", "verbs": "get"}]}]},
         ]});
         let mut found = Discovered::default();
         found.add_groups(serde_json::from_value(list).unwrap());
         let pods = ServerResource { kind: "Pod".into(), ..resource("", "v1", "pods", true) };
-        assert_eq!((found.resources, found.failed), (vec![pods], vec!["metrics.k8s.io/v1beta1".to_string()]));
+        assert_eq!(
+            (found.resources, found.failed),
+            (vec![pods], ["metrics.k8s.io/v1beta1", "odd.io/v1"].map(str::to_string).to_vec())
+        );
     }
 
     #[test]

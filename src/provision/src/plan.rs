@@ -18,6 +18,7 @@ mod access;
 mod addons;
 mod belonging;
 mod binary;
+mod carried;
 mod files;
 mod firewall;
 mod identity;

@@ -32,13 +32,9 @@ pub(super) static NAMESPACE: LazyLock<Arc<Decl>> = LazyLock::new(|| {
     Decl::from_openapi(&schema, false).expect("the schema has a type")
 });
 
-/// The AdmissionRequest, without its objects.
-fn request() -> Type {
-    let kind =
-        |name, last| Type::object(name, [("group", Type::String), ("version", Type::String), (last, Type::String)]);
-    let (kind, resource) =
-        (kind("kubernetes.GroupVersionKind", "kind"), kind("kubernetes.GroupVersionResource", "resource"));
-    let user = Type::object(
+/// The UserInfo of whoever asks.
+pub fn user_info() -> Type {
+    Type::object(
         "kubernetes.UserInfo",
         [
             ("username", Type::String),
@@ -46,7 +42,16 @@ fn request() -> Type {
             ("groups", Type::list(Type::String)),
             ("extra", Type::map(Type::String, Type::list(Type::String))),
         ],
-    );
+    )
+}
+
+/// The AdmissionRequest, without its objects.
+fn request() -> Type {
+    let kind =
+        |name, last| Type::object(name, [("group", Type::String), ("version", Type::String), (last, Type::String)]);
+    let (kind, resource) =
+        (kind("kubernetes.GroupVersionKind", "kind"), kind("kubernetes.GroupVersionResource", "resource"));
+    let user = user_info();
     let texts =
         ["subResource", "requestSubResource", "name", "namespace", "operation"].map(|name| (name, Type::String));
     let others = [

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::policy::{Binding, Form, Input, MutatingPolicy};
+use api::policy::{Binding, Form, MutatingPolicy};
 use api::registry;
 use api::resource::Resource;
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use machinery::{apply, meta, patch};
 use serde_json::Value;
 
 use super::policies::bound::Policies;
-use super::policies::{self, At, View, params};
+use super::policies::{self, View, params};
 use super::{forbidden, group_resource, name_of};
 use crate::follow::Followed;
 use crate::live::Live;
@@ -83,10 +83,7 @@ fn meant(view: &View<'_>, bound: &[(Arc<MutatingPolicy>, Vec<Arc<Binding>>)]) ->
     let mut invocations = Vec::new();
     for (policy, bindings) in bound {
         let Some(place) = policy.common.constraints.find(&requested) else { continue };
-        let is_meant = |binding: &&Arc<Binding>| {
-            binding.constraints.as_ref().is_none_or(|constraints| constraints.find(&requested).is_some())
-        };
-        invocations.extend(bindings.iter().filter(is_meant).map(|binding| Invocation {
+        invocations.extend(policies::meant(bindings, &requested).map(|binding| Invocation {
             policy: policy.clone(),
             binding: binding.clone(),
             place,
@@ -137,16 +134,15 @@ impl MutatingPolicies {
         let policy = &invocation.policy;
         let mut at = view.at_with(invocation.place, object).await?;
         let (answers, authorizer) = (&view.answers, &*self.authorizer);
-        let is_met = policies::settled(answers, authorizer, request.user, || policy.is_met(&input(view, &at, params)));
+        let is_met = policies::settled(answers, authorizer, request.user, || policy.is_met(&at.input(view, params)));
         match is_met.await {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(why) => return failed(request, invocation, &why, object).map(|()| false),
         }
         for index in 0..policy.len() {
-            let change = policies::settled(answers, authorizer, request.user, || {
-                policy.change(index, &input(view, &at, params))
-            });
+            let change =
+                policies::settled(answers, authorizer, request.user, || policy.change(index, &at.input(view, params)));
             let made = change.await.and_then(|(form, change)| carry_out(view, invocation, form, change, &at.object));
             match made.and_then(|made| same_object(&at.object, made)) {
                 Ok(made) => at.object = made,
@@ -155,19 +151,6 @@ impl MutatingPolicies {
         }
         *object = view.back(invocation.place, at.object).await?;
         Ok(true)
-    }
-}
-
-/// What expressions see.
-fn input<'i>(view: &'i View<'_>, at: &'i At, params: &'i Value) -> Input<'i> {
-    Input {
-        object: &at.object,
-        old_object: &at.old_object,
-        request: &at.request,
-        namespace: view.namespace(),
-        params,
-        request_resource: &view.request_resource,
-        answers: &view.answers,
     }
 }
 

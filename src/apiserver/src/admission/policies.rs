@@ -6,8 +6,8 @@ pub mod params;
 
 use std::sync::Arc;
 
-use api::policy::Answers;
 use api::policy::matching::{Place, Requested};
+use api::policy::{Answers, Binding, Input};
 use api::resource::Resource;
 use machinery::gvk::{GroupVersion, GroupVersionKind};
 use serde_json::{Value, json};
@@ -175,20 +175,37 @@ impl<'a> View<'a> {
             }
             _ => (*own).clone(),
         };
-        let at = self.places.get(place).or(self.places.first());
-        let resource = at.map_or(self.request.group_version, |place| &place.group_version);
-        Ok(At { object, old_object, request: admission_request(self.request, &kind, resource) })
+        let named = self.places.get(place).or(self.places.first());
+        let resource = named.map_or(self.request.group_version, |place| &place.group_version);
+        Ok(At { place, object, old_object, request: admission_request(self.request, &kind, resource) })
     }
 }
 
 /// A request and its objects in one version.
 pub struct At {
+    /// Which of its resource's versions.
+    pub place: usize,
     /// The object; `null` where there is none.
     pub object: Value,
     /// The object before.
     pub old_object: Value,
-    /// The AdmissionRequest, without the objects.
+    /// The AdmissionRequest, without uid and objects.
     pub request: Value,
+}
+
+impl At {
+    /// What expressions are evaluated with.
+    pub fn input<'i>(&'i self, view: &'i View<'_>, params: &'i Value) -> Input<'i> {
+        Input {
+            object: &self.object,
+            old_object: &self.old_object,
+            request: &self.request,
+            namespace: view.namespace(),
+            params,
+            request_resource: &view.request_resource,
+            answers: &view.answers,
+        }
+    }
 }
 
 /// The resource of the request, then every other that its objects are served as.
@@ -202,6 +219,17 @@ fn versions<'a>(request: &Admit<'a>) -> Vec<&'a Resource> {
         other.plural == own.plural && stored(other) == stored(own) && other.group_version != own.group_version
     };
     std::iter::once(own).chain(request.served.resources().filter(is_same)).collect()
+}
+
+/// The bindings of a policy that mean a request which the policy is about.
+pub fn meant<'b>(
+    bindings: &'b [Arc<Binding>],
+    requested: &'b Requested<'b>,
+) -> impl Iterator<Item = &'b Arc<Binding>> + Send {
+    let is_meant = |binding: &&Arc<Binding>| {
+        binding.constraints.as_ref().is_none_or(|constraints| constraints.find(requested).is_some())
+    };
+    bindings.iter().filter(is_meant)
 }
 
 /// `CREATE`

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::policy::{Binding, Denial, Input, ValidatingPolicy, Verdict};
+use api::policy::{Binding, Denial, ValidatingPolicy, Verdict};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -52,11 +52,14 @@ impl Admission for ValidatingPolicies {
         let mut written = Vec::new();
         for (policy, bindings) in &bound {
             let Some(place) = policy.common.constraints.find(&view.requested()) else { continue };
-            let meant = |binding: &&Arc<Binding>| {
-                binding.constraints.as_ref().is_none_or(|constraints| constraints.find(&view.requested()).is_some())
-            };
+            let requested = view.requested();
+            let mut meant = policies::meant(bindings, &requested).peekable();
+            if meant.peek().is_none() {
+                // What may ask a conversion webhook is for those who need it.
+                continue;
+            }
             let at = view.at(place).await?;
-            for binding in bindings.iter().filter(meant) {
+            for binding in meant {
                 let verdict = self.judge(policy, binding, &view, &at, request).await?;
                 let denial = enforce(policy, binding, &verdict, request, &mut written);
                 refused = refused.or_else(|| denial.map(|denial| refusal(policy, binding, denial, request, object)));
@@ -90,17 +93,7 @@ impl ValidatingPolicies {
             }
         };
         for params in &found {
-            let evaluate = || {
-                policy.validate(&Input {
-                    object: &at.object,
-                    old_object: &at.old_object,
-                    request: &at.request,
-                    namespace: view.namespace(),
-                    params,
-                    request_resource: &view.request_resource,
-                    answers: &view.answers,
-                })
-            };
+            let evaluate = || policy.validate(&at.input(view, params));
             let verdict = policies::settled(&view.answers, &*self.authorizer, request.user, evaluate).await;
             all.denials.extend(verdict.denials);
             all.broken_annotations.extend(verdict.broken_annotations);

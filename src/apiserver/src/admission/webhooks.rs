@@ -17,14 +17,14 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::forbidden;
-use super::policies::{self, View};
+use super::policies::{self, At, View};
 use crate::follow::Followed;
 use crate::live::Live;
 use crate::plugin::{Admission, Admit, Authorizer, Operation};
 use crate::status::Result;
 use crate::webhook::figures::Step;
 
-use ask::{Asked, Shown};
+use ask::Asked;
 use configurations::Hook;
 
 pub use configurations::{Configurations, Mutating, Validating};
@@ -43,14 +43,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// The request as a webhook is to see it; none where it is not to be asked.
-    async fn shown(&self, hook: &Hook, view: &View<'_>, request: &Admit<'_>, step: Step) -> Result<Option<Shown>> {
+    async fn shown(&self, hook: &Hook, view: &View<'_>, request: &Admit<'_>, step: Step) -> Result<Option<At>> {
         let Some(place) = hook.webhook.find(&view.requested()) else { return Ok(None) };
-        let shown = ask::shown(view, place).await?;
+        let shown = view.at(place).await?;
         if !hook.webhook.has_conditions() {
             return Ok(Some(shown));
         }
         let is_met = policies::settled(&view.answers, &*self.authorizer, request.user, || {
-            hook.webhook.is_met(&shown.input(view))
+            hook.webhook.is_met(&shown.input(view, &Value::Null))
         });
         let figures = &request.caller.figures;
         match is_met.await {

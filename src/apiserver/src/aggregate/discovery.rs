@@ -84,7 +84,7 @@ fn resources(group: &str, version: &str, list: &Value) -> Vec<Value> {
             "" => otherwise.to_string(),
             text => text.to_string(),
         };
-        json!({"group": or("group", group), "version": or("version", version), "kind": entry["kind"]})
+        json!({"group": or("group", group), "version": or("version", version), "kind": or("kind", "")})
     };
     let name_of = |entry: &Value| meta::text_at(entry, &["name"]).to_string();
     let mut found = Vec::new();
@@ -95,19 +95,19 @@ fn resources(group: &str, version: &str, list: &Value) -> Vec<Value> {
             .iter()
             .filter_map(|other| {
                 let own = name_of(other).strip_prefix(&prefix)?.to_string();
-                Some(json!({"subresource": own, "responseKind": kind_of(other), "verbs": other["verbs"]}))
+                Some(json!({"subresource": own, "responseKind": kind_of(other), "verbs": texts(&other["verbs"])}))
             })
             .collect();
         let mut resource = json!({
             "resource": name,
             "responseKind": kind_of(entry),
             "scope": if entry["namespaced"] == Value::Bool(true) { "Namespaced" } else { "Cluster" },
-            "singularResource": entry["singularName"],
-            "verbs": entry["verbs"],
+            "singularResource": entry["singularName"].as_str().unwrap_or_default(),
+            "verbs": texts(&entry["verbs"]),
         });
         for field in ["shortNames", "categories"] {
             if let Some(value) = entry.get(field) {
-                resource[field] = value.clone();
+                resource[field] = texts(value).into();
             }
         }
         if !subresources.is_empty() {
@@ -116,6 +116,11 @@ fn resources(group: &str, version: &str, list: &Value) -> Vec<Value> {
         found.push(resource);
     }
     found
+}
+
+/// The texts of a list; of what is none, as Go's servers say of an empty one, none.
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +141,16 @@ mod tests {
         );
         assert_eq!(found[0]["scope"], "Namespaced");
         assert_eq!(found[0]["subresources"][0]["responseKind"]["group"], "autoscaling");
+    }
+
+    #[test]
+    fn what_a_server_says_wrong_is_left_out() {
+        let list =
+            json!({"resources": [{"name": "a", "kind": 1, "verbs": null, "singularName": null, "shortNames": "b"}]});
+        let found = resources("g", "v1", &list);
+        assert_eq!(found[0]["verbs"], json!([]));
+        assert_eq!((&found[0]["singularResource"], &found[0]["shortNames"]), (&json!(""), &json!([])));
+        assert_eq!(found[0]["responseKind"]["kind"], "");
     }
 
     #[test]

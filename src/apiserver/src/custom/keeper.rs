@@ -9,14 +9,13 @@ use futures::future::join_all;
 use http::{Method, Request};
 use machinery::meta;
 use serde_json::Value;
-use store::{Error, WatchItem};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{FINALIZER, GROUP, PLURAL, cleanup, conditions};
-use crate::live;
 use crate::state::State;
+use crate::{follow, live};
 
 /// How soon it is tried again where something failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -42,21 +41,10 @@ impl Keeper {
     async fn run(&mut self) {
         let prefix = live::prefix(GROUP, PLURAL, "");
         loop {
-            // Watched before it is read, so that nothing is missed in between.
             let watch = self.state.store.watch(&prefix, None).await;
             let is_settled = self.round().await;
-            let mut watch = match watch {
-                Ok(watch) => watch,
-                Err(Error::Closed) => return,
-                Err(_) => {
-                    tokio::time::sleep(RETRY_AFTER).await;
-                    continue;
-                }
-            };
-            let changed = async { while let Ok(WatchItem::Progress(_)) = watch.next().await {} };
-            match is_settled {
-                true => changed.await,
-                false => drop(tokio::time::timeout(RETRY_AFTER, changed).await),
+            if !follow::changed(watch, is_settled, RETRY_AFTER).await {
+                return;
             }
         }
     }

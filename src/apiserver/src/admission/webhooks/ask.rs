@@ -2,51 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use api::policy::Input;
 use serde_json::Value;
 
 use super::configurations::Hook;
-use super::policies::{self, View};
+use super::policies::{self, At};
 use super::review::{self, Answer};
 use crate::plugin::Admit;
-use crate::status::{Result, Status};
+use crate::status::Status;
 use crate::webhook::figures::{Call, Step};
-
-/// A request as one webhook sees it.
-pub struct Shown {
-    /// As which of its resource's versions.
-    pub place: usize,
-    /// The object in that version; `null` where there is none.
-    pub object: Value,
-    /// The object before.
-    pub old_object: Value,
-    /// The AdmissionRequest, without uid and objects.
-    pub request: Value,
-}
-
-impl Shown {
-    /// What conditions are evaluated with.
-    pub fn input<'i>(&'i self, view: &'i View<'_>) -> Input<'i> {
-        Input {
-            object: &self.object,
-            old_object: &self.old_object,
-            request: &self.request,
-            namespace: view.namespace(),
-            params: &Value::Null,
-            request_resource: &view.request_resource,
-            answers: &view.answers,
-        }
-    }
-}
-
-/// The request and its objects in one of the versions, converted by the resource's own webhook where it has one.
-///
-/// # Errors
-/// 500 where an object cannot be converted.
-pub async fn shown(view: &View<'_>, place: usize) -> Result<Shown> {
-    let at = view.at(place).await?;
-    Ok(Shown { place, object: at.object, old_object: at.old_object, request: at.request })
-}
 
 /// What became of asking.
 pub enum Asked {
@@ -65,7 +28,7 @@ struct Failed {
 }
 
 /// Asks a webhook.
-pub async fn ask(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) -> Asked {
+pub async fn ask(hook: &Hook, request: &Admit<'_>, shown: &At, step: Step) -> Asked {
     let name = hook.webhook.name();
     let figures = &request.caller.figures;
     let call = Call { name, step, operation: policies::operation(request.operation) };
@@ -98,7 +61,7 @@ pub async fn ask(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) ->
     }
 }
 
-async fn exchange(hook: &Hook, request: &Admit<'_>, shown: &Shown, step: Step) -> std::result::Result<Answer, Failed> {
+async fn exchange(hook: &Hook, request: &Admit<'_>, shown: &At, step: Step) -> std::result::Result<Answer, Failed> {
     let failed = |what: &str, why: &dyn std::fmt::Display, code| Failed { why: format!("{what}: {why}"), code };
     let review = review::review(&hook.webhook.review_versions, shown)
         .map_err(|why| failed("could not create admission objects", &why, 400))?;

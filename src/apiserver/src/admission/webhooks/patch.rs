@@ -5,9 +5,8 @@ use api::resource::Resource;
 use machinery::{meta, patch};
 use serde_json::Value;
 
-use super::ask::Shown;
 use super::configurations::Hook;
-use super::policies::View;
+use super::policies::{At, View};
 use crate::plugin::Admit;
 use crate::rest::decode;
 use crate::status::{Result, Status};
@@ -20,7 +19,7 @@ pub async fn patched(
     hook: &Hook,
     request: &Admit<'_>,
     view: &View<'_>,
-    shown: Shown,
+    shown: At,
     operations: &Value,
     object: Option<&Value>,
 ) -> Result<Value> {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use machinery::meta;
 use serde_json::{Value, json};
 
-use super::ask::Shown;
+use super::policies::At;
 use crate::status::Status;
 
 /// The versions of the review that this server sends.
@@ -39,7 +39,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// There is none.
-pub fn review(versions: &[String], shown: &Shown) -> Result<Review, &'static str> {
+pub fn review(versions: &[String], shown: &At) -> Result<Review, &'static str> {
     let version = versions.iter().find(|version| VERSIONS.contains(&version.as_str()));
     let version = version.ok_or("webhook does not accept known AdmissionReview versions (v1, v1beta1)")?;
     let uid = uuid::Uuid::new_v4().to_string();
@@ -158,8 +158,8 @@ pub fn refusal(name: &str, result: &Value) -> Status {
 mod tests {
     use super::*;
 
-    fn shown() -> Shown {
-        Shown {
+    fn shown() -> At {
+        At {
             place: 0,
             object: json!({"a": 1}),
             old_object: Value::Null,

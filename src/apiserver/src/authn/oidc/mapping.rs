@@ -134,16 +134,7 @@ impl UserRule {
     /// # Errors
     /// What is wrong with it.
     pub fn new(text: &str, message: &str) -> Result<Self, String> {
-        let user = Type::object(
-            "kubernetes.UserInfo",
-            [
-                ("username", Type::String),
-                ("uid", Type::String),
-                ("groups", Type::list(Type::String)),
-                ("extra", Type::map(Type::String, Type::list(Type::String))),
-            ],
-        );
-        let program = condition(&Env::new().with_variable("user", user), text)?;
+        let program = condition(&Env::new().with_variable("user", api::policy::user_info()), text)?;
         Ok(Self { program, message: told(text, message) })
     }
 
