@@ -2,12 +2,13 @@
 //!
 //! Reads never touch the disk. Recent events are kept on disk too, so that watches go on where they were when the
 //! server is started again. One at a time writes: every write that waits is checked against the newest state in
-//! order, all are committed in one durable transaction, published, and only then answered.
+//! order, all are committed in one durable transaction, published, and only then answered. What has lived its time is
+//! deleted in the same way, by the thread that writes.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::memory::Memory;
 use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 
 mod disk;
+mod expiry;
 mod layout;
 mod maintain;
 mod queue;
@@ -95,7 +97,8 @@ impl Embedded {
         let revision = view.revision;
         let memory = Arc::new(Memory::new(view, bounds, options.history));
         memory.remember(log.events_after, log.events.into());
-        let writer = writer::Writer::new(disk, revision, log.superseded, memory.clone(), options.encryption);
+        let expiry = expiry::Expiry::new(log.clock_ms, &log.tree, Instant::now());
+        let writer = writer::Writer::new(disk, revision, log.superseded, memory.clone(), options.encryption, expiry);
         let queue = Arc::new(Queue::new(writer, memory.clone(), options.write_queue, options.batch_writes));
         let serving = queue.clone();
         let thread = std::thread::Builder::new()
@@ -145,8 +148,14 @@ impl Store for Embedded {
         Ok(self.memory.count(prefix))
     }
 
-    async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
-        match self.queue.write(Operation::Put { key: key.into(), value, precondition }).await? {
+    async fn put_with_ttl(
+        &self,
+        key: &str,
+        value: Bytes,
+        precondition: Precondition,
+        ttl: Option<Duration>,
+    ) -> Result<Entry, Error> {
+        match self.queue.write(Operation::Put { key: key.into(), value, precondition, ttl }).await? {
             Done::Put(entry) => Ok(Entry::clone(&entry)),
             Done::Deleted(_) => Err(Error::Closed),
         }

@@ -17,27 +17,25 @@ use crate::encryption::Encryption;
 use crate::feed::FeedBounds;
 use crate::memory::Memory;
 use crate::tree::prefix_end;
-use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
+use crate::{Entry, Error, Lease, Precondition, Range, RangeOptions, Store, Watch};
 
 mod compact;
 mod connection;
 mod follow;
 mod fresh;
+mod leases;
 mod rewrite;
 mod wire;
+mod write;
 
 pub use connection::Tls;
 use connection::{Connection, failed, is_compacted};
 use fresh::Fresh;
-use wire::{
-    Compare, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, Request, RequestOp, Response, TARGET_MOD, Target,
-    TxnRequest,
-};
+use leases::Leases;
+use wire::{KeyValue, RangeRequest};
 
 /// How long a reader or writer waits for memory to reach what etcd has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
-/// No revision is this one.
-const NEVER: i64 = i64::MAX;
 
 /// Where etcd is, and the bounds of what is held of it.
 #[derive(Debug, Clone)]
@@ -118,6 +116,7 @@ impl Shared {
             value: opened.value,
             create_revision: unsigned(kv.create_revision),
             mod_revision: unsigned(kv.mod_revision),
+            lease: Lease::new(unsigned(kv.lease)),
         };
         Ok(Some((entry, opened.stale)))
     }
@@ -138,6 +137,7 @@ fn unreadable(why: Unreadable) -> Error {
 pub struct Etcd {
     shared: Arc<Shared>,
     fresh: Fresh,
+    leases: Leases,
     /// Ended with the store.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -173,7 +173,7 @@ impl Etcd {
         tasks.spawn(asking);
         tasks.spawn(follow::follow(shared.clone(), cluster));
         tasks.spawn(compact::run(shared.clone(), options.history));
-        let store = Arc::new(Self { shared, fresh, tasks: Mutex::new(tasks) });
+        let store = Arc::new(Self { shared, fresh, leases: Leases::new(), tasks: Mutex::new(tasks) });
         if !stale.is_empty() {
             let keeping = rewrite::keep_anew(Arc::downgrade(&store), stale);
             store.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeping);
@@ -201,32 +201,6 @@ impl Etcd {
 
     fn key(&self, key: &str) -> Bytes {
         Bytes::from([self.shared.prefix.as_bytes(), key.as_bytes()].concat())
-    }
-
-    /// Does `operations` where the key was last changed by `expected` (0: is not there). Answers the revision and what
-    /// was answered; [`Error::Conflict`] otherwise.
-    async fn write(
-        &self,
-        doing: &'static str,
-        key: &str,
-        expected: i64,
-        operations: Vec<RequestOp>,
-    ) -> Result<(u64, Vec<wire::ResponseOp>), Error> {
-        let key = self.key(key);
-        let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
-        let answer = self.shared.connection.txn(TxnRequest {
-            compare: vec![Compare { result: 0, target: TARGET_MOD, key, with: Some(Target::ModRevision(expected)) }],
-            success: operations,
-            failure: vec![Request::Range(read).into()],
-        });
-        let answer = answer.await.map_err(|status| failed(doing, status))?;
-        if !answer.succeeded {
-            let current = self.shared.found(first_kv(&answer.responses))?;
-            return Err(Error::Conflict { current });
-        }
-        let revision = unsigned(answer.header.map_or(0, |header| header.revision));
-        self.reach(revision).await?;
-        Ok((revision, answer.responses))
     }
 
     /// A list at a revision that only etcd has.
@@ -288,37 +262,18 @@ impl Store for Etcd {
         Ok(self.shared.memory.count(prefix))
     }
 
-    async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
-        let kept = self.shared.encryption.seal(key, &value);
-        let kept = kept.map_err(|error| Error::Backend { doing: "writing to etcd", source: error.into() })?;
-        let put = PutRequest { key: self.key(key), value: kept, lease: 0 };
-        let mut operations = vec![Request::Put(put).into()];
-        let mut created = None;
-        let expected = match precondition {
-            Precondition::Absent => 0,
-            Precondition::Revision(0) => NEVER,
-            Precondition::Revision(revision) => {
-                let known = self.shared.memory.get(key).filter(|entry| entry.mod_revision == revision);
-                created = known.map(|entry| entry.create_revision);
-                if created.is_none() {
-                    // Memory is behind; etcd says when the key was made.
-                    let read = RangeRequest { key: self.key(key), keys_only: true, ..RangeRequest::default() };
-                    operations.push(Request::Range(read).into());
-                }
-                i64::try_from(revision).unwrap_or(NEVER)
-            }
-        };
-        let (revision, responses) = self.write("writing to etcd", key, expected, operations).await?;
-        let read = first_kv(&responses).map(|kv| unsigned(kv.create_revision));
-        let create_revision = created.or(read).unwrap_or(revision);
-        Ok(Entry { key: key.into(), value, create_revision, mod_revision: revision })
+    async fn put_with_ttl(
+        &self,
+        key: &str,
+        value: Bytes,
+        precondition: Precondition,
+        ttl: Option<Duration>,
+    ) -> Result<Entry, Error> {
+        self.put_living(key, value, precondition, ttl).await
     }
 
     async fn delete(&self, key: &str, revision: u64) -> Result<u64, Error> {
-        // To etcd, 0 is the revision of a key that is not there.
-        let expected = if revision == 0 { NEVER } else { i64::try_from(revision).unwrap_or(NEVER) };
-        let delete = Request::Delete(DeleteRangeRequest { key: self.key(key) });
-        self.write("deleting in etcd", key, expected, vec![delete.into()]).await.map(|(revision, _)| revision)
+        self.delete_at(key, revision).await
     }
 
     async fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Box<dyn Watch>, Error> {
@@ -332,13 +287,6 @@ impl Store for Etcd {
         self.catch_up().await?;
         Ok(self.shared.memory.revision())
     }
-}
-
-fn first_kv(responses: &[wire::ResponseOp]) -> Option<&KeyValue> {
-    responses.iter().find_map(|response| match &response.response {
-        Some(Response::Range(range)) => range.kvs.first(),
-        _ => None,
-    })
 }
 
 /// etcd's integers are signed; no revision is below zero.

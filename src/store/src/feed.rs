@@ -80,8 +80,13 @@ impl Feed {
     /// Takes in events in order of revision, up to and including `revision`, and hands them to the watchers. Not every
     /// revision has an event: where several clusters share one etcd, some are those of others.
     pub(crate) fn publish(&mut self, events: Vec<Arc<Event>>, revision: u64, now: Instant) {
+        // What etcd lets go together is one revision: who resumes from it must have seen all of it.
+        for change in events.chunk_by(|one, next| one.revision == next.revision) {
+            for (at, event) in change.iter().enumerate() {
+                self.fan_out(event, change.len() - at);
+            }
+        }
         for event in events {
-            self.fan_out(&event);
             self.bytes += cost_bytes(&event);
             self.ring.push_back((now, event));
         }
@@ -94,14 +99,15 @@ impl Feed {
         self.delivered.store(revision, Ordering::Release);
     }
 
-    fn fan_out(&mut self, event: &Arc<Event>) {
+    /// Hands an event out to who has room for so many.
+    fn fan_out(&mut self, event: &Arc<Event>, room: usize) {
         let Some(key) = key_of(event) else { return };
         let mut emptied = Vec::new();
         for length in self.lengths.keys() {
             let Some(prefix) = key.get(..*length) else { continue };
             let Some(senders) = self.watchers.get_mut(prefix) else { continue };
             // A full queue ends its watch: the sender goes, the watcher reads what it has and then `Slow`.
-            senders.retain(|sender| sender.try_send(event.clone()).is_ok());
+            senders.retain(|sender| sender.capacity() >= room && sender.try_send(event.clone()).is_ok());
             if senders.is_empty() {
                 emptied.push(prefix.to_string());
             }
@@ -257,3 +263,6 @@ impl Watch for Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

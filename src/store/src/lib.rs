@@ -6,6 +6,7 @@
 //! implementation for one control-plane host, `etcd` the one for several.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +15,11 @@ pub mod embedded;
 pub mod encryption;
 pub mod etcd;
 mod feed;
+mod lease;
 mod memory;
 mod tree;
+
+pub use lease::Lease;
 
 /// A live value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Entry {
     pub create_revision: u64,
     /// The revision of the last change.
     pub mod_revision: u64,
+    /// What ends it by itself; `None` where it stays until somebody deletes it.
+    pub lease: Option<Lease>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -159,11 +165,28 @@ pub trait Store: Send + Sync + 'static {
     /// How many keys begin with `prefix`.
     async fn count(&self, prefix: &str) -> Result<u64, Error>;
 
-    /// Writes a value and answers the new entry once it is durable.
+    /// Writes a value that stays, and answers the new entry once it is durable.
+    ///
+    /// # Errors
+    /// See [`Store::put_with_ttl`].
+    async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error> {
+        self.put_with_ttl(key, value, precondition, None).await
+    }
+
+    /// Writes a value and answers the new entry once it is durable. With a time to live it is deleted by the store, as
+    /// a change of its own: never sooner than `ttl` after this was called, and up to a minute later, together with
+    /// others that were written about then. Whoever writes the key again begins its time anew, or ends it with `None`.
+    /// Only time for which the store runs is sure to count; what sets the machine's clock does not matter.
     ///
     /// # Errors
     /// [`Error::Conflict`] where the precondition does not hold.
-    async fn put(&self, key: &str, value: Bytes, precondition: Precondition) -> Result<Entry, Error>;
+    async fn put_with_ttl(
+        &self,
+        key: &str,
+        value: Bytes,
+        precondition: Precondition,
+        ttl: Option<Duration>,
+    ) -> Result<Entry, Error>;
 
     /// Deletes a key that was last changed by `revision`; answers the revision of the deletion once it is durable.
     ///

@@ -1,5 +1,6 @@
 //! Kills the process that holds the store, at random moments and over and over: whatever it had acknowledged is
-//! there afterwards, nothing half-written is, and revisions only grow. `STORE_ROUNDS` says how often.
+//! there afterwards, nothing half-written is, and revisions only grow. What goes by itself is there until its time is
+//! over, and gone soon after. `STORE_ROUNDS` says how often.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,12 +11,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::Rng;
 use store::embedded::{Embedded, Options};
-use store::{Precondition, Store};
+use store::{Error, Precondition, Store};
 
 const ROUNDS: usize = 25;
 const WRITERS: usize = 6;
 /// Keys of one writer; small, so that keys are changed and deleted again and again.
 const KEYS: usize = 5;
+/// Keys that go by themselves begin so, and live so long: some do while the process lives, some after it.
+const GOING: &str = "/going/";
+const TTL: Duration = Duration::from_millis(60);
+/// Values that go by themselves long after all this begin so.
+const LONG: &str = "long-";
+const LONG_TTL: Duration = Duration::from_secs(3600);
+/// How long they may take to go when the store is open again.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -67,6 +76,7 @@ fn run_and_kill(path: &Path) -> Vec<Ack> {
             let line = String::from_utf8(line.expect("readable")).expect("text");
             let parts: Vec<&str> = line.split(' ').collect();
             // The last line may be cut short by the kill; whole ones end in a full stop.
+            assert_ne!(parts[0], "early", "a value went before its time was over: {parts:?}");
             if let [key, revision, value, "."] = parts.as_slice() {
                 let value = (*value != "deleted").then(|| value.to_string());
                 acks.push(Ack { key: key.to_string(), revision: revision.parse().expect("a number"), value });
@@ -86,6 +96,11 @@ fn run_and_kill(path: &Path) -> Vec<Ack> {
 fn check(path: &Path, acks: &[Ack], before: u64, round: usize) -> u64 {
     let store = Embedded::open(path, Options::default()).expect("opens after a kill");
     runtime().block_on(async {
+        let began = Instant::now();
+        while store.count(GOING).await.expect("a count") > 0 {
+            assert!(began.elapsed() < GONE_WITHIN, "round {round}: values do not go");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         let revision = store.revision().await.expect("a revision");
         assert!(revision >= before, "round {round}: revision fell from {before} to {revision}");
         let mut last: HashMap<&str, &Ack> = HashMap::new();
@@ -98,9 +113,13 @@ fn check(path: &Path, acks: &[Ack], before: u64, round: usize) -> u64 {
         for (key, Ack { revision: at, value, .. }) in last {
             let found = store.get(key).await.expect("read");
             match (found, value) {
-                (Some(entry), Some(value)) if entry.mod_revision == *at => assert_eq!(entry.value, value.as_bytes()),
+                (Some(entry), Some(value)) if entry.mod_revision == *at => {
+                    assert_eq!(entry.value, value.as_bytes());
+                    assert_eq!(entry.lease.is_some(), value.starts_with(LONG), "round {round}: {key}");
+                }
                 // A later write may be durable although nobody read its acknowledgement.
                 (Some(entry), _) => assert!(entry.mod_revision > *at, "round {round}: {key} at {at} is lost"),
+                // What goes by itself has gone by a change of its own.
                 (None, Some(_)) => assert!(revision > *at, "round {round}: {key} at {at} is lost"),
                 (None, None) => {}
             }
@@ -117,7 +136,12 @@ async fn write_for_ever(path: &Path) {
     for writer in 0..WRITERS {
         let store = store.clone();
         writers.spawn(async move {
+            let mut going = HashMap::new();
             for step in 0.. {
+                if step % 5 == 4 {
+                    let key = format!("{GOING}{writer}/{}", step / 5 % KEYS);
+                    write_going(&store, key, &mut going).await;
+                }
                 let key = format!("/{writer}/{}", step % KEYS);
                 let current = store.get(&key).await.expect("read");
                 let line = match current {
@@ -125,10 +149,11 @@ async fn write_for_ever(path: &Path) {
                         store.delete(&key, entry.mod_revision).await.map(|at| format!("{key} {at} deleted .\n"))
                     }
                     current => {
-                        let value = format!("{:x}", rand::random::<u128>());
+                        let ttl = (step % 3 == 0).then_some(LONG_TTL);
+                        let value = format!("{}{:x}", if ttl.is_some() { LONG } else { "" }, rand::random::<u128>());
                         let precondition =
                             current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
-                        let put = store.put(&key, Bytes::from(value.clone()), precondition).await;
+                        let put = store.put_with_ttl(&key, Bytes::from(value.clone()), precondition, ttl).await;
                         put.map(|entry| format!("{key} {} {value} .\n", entry.mod_revision))
                     }
                 };
@@ -140,4 +165,28 @@ async fn write_for_ever(path: &Path) {
         });
     }
     writers.join_next().await;
+}
+
+/// Writes a value that goes by itself, and says so where the one that this process wrote before it went early.
+async fn write_going(store: &Embedded, key: String, written: &mut HashMap<String, Instant>) {
+    let current = store.get(&key).await.expect("read");
+    let mut line = String::new();
+    if let (None, Some(at)) = (&current, written.get(&key))
+        && at.elapsed() < TTL
+    {
+        line = format!("early {key}\n");
+    }
+    let at = Instant::now();
+    let value = format!("{:x}", rand::random::<u128>());
+    let precondition = current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
+    match store.put_with_ttl(&key, Bytes::from(value.clone()), precondition, Some(TTL)).await {
+        Ok(entry) => {
+            line += &format!("{key} {} {value} .\n", entry.mod_revision);
+            written.insert(key, at);
+        }
+        // It has gone meanwhile.
+        Err(Error::Conflict { current: None }) => drop(written.remove(&key)),
+        Err(error) => panic!("{}", stdx::error::chain(&error)),
+    }
+    std::io::stdout().write_all(line.as_bytes()).expect("the parent reads");
 }

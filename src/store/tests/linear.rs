@@ -89,7 +89,7 @@ impl Run {
             "STORE_SEED={seed}: only {answered} of {} calls were answered",
             calls.len()
         );
-        if let Err(why) = check::check(self.first, &logs[0], &calls) {
+        if let Err(why) = check::check(self.first, &logs[0], &calls, &self.notes.take_gone_ms()) {
             panic!("STORE_SEED={seed}: {why}");
         }
     }

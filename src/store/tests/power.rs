@@ -1,12 +1,13 @@
 //! Cuts the power of the disk below the store at a random operation, over and over: of what was not synced, each
 //! sector may be there or not. Whatever was acknowledged is there afterwards, nothing half-written is, revisions only
-//! grow, and the store is never found damaged.
+//! grow, and the store is never found damaged. What goes by itself goes, and what has time left stays.
 //!
 //! `STORE_ROUNDS` says how often, `STORE_SEED` where to begin: a failure names the seed that shows it again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -23,6 +24,13 @@ const ROUNDS: u64 = 60;
 /// Rounds on one disk before there is a new one.
 const ROUNDS_PER_DISK: u64 = 8;
 const KEYS_PER_WRITER: usize = 6;
+/// Keys that go by themselves within a round begin so.
+const GOING: &str = "/going/";
+const GOING_AFTER: Duration = Duration::from_millis(5);
+/// How long they may take when the store is open.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// What others go after that go by themselves.
+const LONG_AFTER: Duration = Duration::from_secs(3600);
 
 fn main() {
     vfs::install();
@@ -61,6 +69,7 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Held {
     value: Option<Bytes>,
+    goes: bool,
     revision: Option<u64>,
 }
 
@@ -81,6 +90,8 @@ fn one_disk(seed: u64, rounds: u64, writers: Option<usize>) -> Outcome {
     let mut model = Model { newest: 1, ..Model::default() };
     let mut outcome = Outcome::default();
     let mut rng = StdRng::seed_from_u64(seed);
+    // Leases are moments, which differ from one time to the next.
+    let leases = writers.is_none();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for round in 0..rounds {
         let at = format!("STORE_SEED={seed} STORE_ROUNDS={rounds}, round {round}");
@@ -96,7 +107,7 @@ fn one_disk(seed: u64, rounds: u64, writers: Option<usize>) -> Outcome {
                 if vfs::with(|disk| !disk.is_off()) {
                     vfs::with(|disk| disk.cut_after(operations));
                 }
-                model = runtime.block_on(write_until_off(&store, model, writers, rng.random()));
+                model = runtime.block_on(write_until_off(&store, model, writers, rng.random(), leases));
                 drop(store);
                 assert!(vfs::with(|disk| disk.operations) >= running);
             }
@@ -117,7 +128,7 @@ fn small() -> Options {
 }
 
 /// Every writer has keys of its own and writes until the power goes, or until it has done enough.
-async fn write_until_off(store: &Arc<Embedded>, model: Model, writers: usize, seed: u64) -> Model {
+async fn write_until_off(store: &Arc<Embedded>, model: Model, writers: usize, seed: u64, leases: bool) -> Model {
     let model = Arc::new(Mutex::new(model));
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..writers {
@@ -126,7 +137,11 @@ async fn write_until_off(store: &Arc<Embedded>, model: Model, writers: usize, se
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(writer as u64));
             for _ in 0..400 {
                 let key = format!("/{writer}/{}", rng.random_range(0..KEYS_PER_WRITER));
-                if write(&store, &model, key, &mut rng).await.is_err() {
+                if leases && rng.random_bool(0.1) && write_going(&store, writer, &mut rng).await.is_err() {
+                    return;
+                }
+                let goes = leases && rng.random_bool(0.3);
+                if write(&store, &model, key, goes, &mut rng).await.is_err() {
                     return;
                 }
             }
@@ -138,15 +153,30 @@ async fn write_until_off(store: &Arc<Embedded>, model: Model, writers: usize, se
     Arc::into_inner(model).expect("every writer has ended").into_inner().expect("no writer panicked")
 }
 
-async fn write(store: &Embedded, model: &Mutex<Model>, key: String, rng: &mut StdRng) -> Result<(), Error> {
+/// Writes a value that may be gone when the power is back, or not.
+async fn write_going(store: &Embedded, writer: usize, rng: &mut StdRng) -> Result<(), Error> {
+    let key = format!("{GOING}{writer}/{}", rng.random_range(0..KEYS_PER_WRITER));
+    let current = store.get(&key).await?;
+    let precondition = current.map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
+    match store.put_with_ttl(&key, value(rng), precondition, Some(GOING_AFTER)).await {
+        Ok(_) | Err(Error::Conflict { current: None }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn write(store: &Embedded, model: &Mutex<Model>, key: String, goes: bool, rng: &mut StdRng) -> Result<(), Error> {
     let current = store.get(&key).await?;
     let value = (current.is_none() || rng.random_bool(0.8)).then(|| value(rng));
-    let attempt = Held { value: value.clone(), revision: None };
+    let goes = goes && value.is_some();
+    let attempt = Held { value: value.clone(), goes, revision: None };
     model.lock().expect("sound").attempted.insert(key.clone(), attempt);
     let precondition =
         current.as_ref().map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
     let done = match (&value, &current) {
-        (Some(value), _) => store.put(&key, value.clone(), precondition).await.map(|entry| entry.mod_revision),
+        (Some(value), _) => {
+            let put = store.put_with_ttl(&key, value.clone(), precondition, goes.then_some(LONG_AFTER)).await;
+            put.map(|entry| entry.mod_revision)
+        }
         (None, Some(entry)) => store.delete(&key, entry.mod_revision).await,
         (None, None) => return Ok(()),
     };
@@ -155,7 +185,7 @@ async fn write(store: &Embedded, model: &Mutex<Model>, key: String, rng: &mut St
         Ok(revision) => {
             assert!(revision > model.newest || model.acknowledged.values().all(|held| held.revision != Some(revision)));
             model.attempted.remove(&key);
-            model.acknowledged.insert(key, Held { value, revision: Some(revision) });
+            model.acknowledged.insert(key, Held { value, goes, revision: Some(revision) });
             model.newest = model.newest.max(revision);
             model.count += 1;
             Ok(())
@@ -185,6 +215,11 @@ async fn check(path: &Path, model: &mut Model, at: &str) -> u64 {
         Ok(store) => store,
         Err(error) => panic!("{at}: {}", stdx::error::chain(&error)),
     };
+    let began = Instant::now();
+    while store.count(GOING).await.expect("a count") > 0 {
+        assert!(began.elapsed() < GONE_WITHIN, "{at}: values do not go");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let list = store.range("", RangeOptions::default()).await.expect("a list");
     assert!(list.revision >= model.newest, "{at}: acknowledged {}, found {}", model.newest, list.revision);
     let mut found: BTreeMap<&str, &Entry> = list.entries.iter().map(|entry| (&*entry.key, entry)).collect();
@@ -202,14 +237,14 @@ async fn check(path: &Path, model: &mut Model, at: &str) -> u64 {
             surprised += 1;
             let revision = entry.map(|entry| entry.mod_revision);
             assert!(revision.is_none_or(|revision| revision <= list.revision), "{at}");
-            model.acknowledged.insert(key, Held { value: attempt.value, revision });
+            model.acknowledged.insert(key, Held { revision, ..attempt });
         }
     }
     for (key, held) in &model.acknowledged {
         let entry = found.remove(&**key);
         assert_eq!(entry.map(|entry| &entry.value), held.value.as_ref(), "{at}: {key} is not what was acknowledged");
         if let (Some(entry), Some(revision)) = (entry, held.revision) {
-            assert_eq!(entry.mod_revision, revision, "{at}: {key}");
+            assert_eq!((entry.mod_revision, entry.lease.is_some()), (revision, held.goes), "{at}: {key}");
         }
     }
     assert!(found.is_empty(), "{at}: nobody wrote {:?}", found.keys());

@@ -5,6 +5,8 @@
 mod cases;
 #[path = "suite/etcd.rs"]
 mod etcd;
+#[path = "suite/leases.rs"]
+mod leases;
 #[path = "suite/member.rs"]
 mod member;
 #[path = "suite/proxy.rs"]
@@ -13,24 +15,25 @@ mod proxy;
 mod stores;
 
 macro_rules! suite {
-    ($($case:ident,)*) => {
+    ($($file:ident: $($case:ident,)*;)*) => {
         mod on_embedded {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $case() {
-                crate::cases::$case(crate::stores::Backend::embedded()).await;
-            })*
+                crate::$file::$case(crate::stores::Backend::embedded()).await;
+            })*)*
         }
 
         mod on_etcd {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $case() {
-                crate::cases::$case(crate::stores::Backend::etcd()).await;
-            })*
+                crate::$file::$case(crate::stores::Backend::etcd()).await;
+            })*)*
         }
     };
 }
 
 suite! {
+    cases:
     a_write_happens_only_where_its_precondition_holds,
     of_writers_that_race_exactly_one_wins_each_revision,
     pages_of_a_list_show_one_revision_while_the_store_changes,
@@ -43,4 +46,11 @@ suite! {
     what_was_written_is_there_when_the_store_is_opened_again,
     values_of_every_size_come_back_as_they_were,
     secrets_are_encrypted_and_their_keys_are_rotated,
+    ;
+    leases:
+    a_value_goes_after_its_time_by_a_deletion_that_watches_see,
+    who_writes_a_key_again_begins_its_time_anew_or_ends_it,
+    values_that_are_written_together_share_a_lease_up_to_a_thousand,
+    a_time_to_live_outlasts_a_crash_and_a_restart,
+    ;
 }

@@ -77,14 +77,19 @@ impl Disk {
         Ok(unsigned(newest.unwrap_or_default().max(floor)))
     }
 
-    /// Writes `rows` and takes those in `gone` out, in one transaction; durable when it answers.
+    /// Writes `rows`, takes those in `gone` out and notes what the store's clock shows, in one transaction; durable when
+    /// it answers.
     pub(super) fn commit<'a>(
         &mut self,
         rows: &[Row],
         gone: impl Iterator<Item = &'a Superseded>,
+        clock_ms: Option<u64>,
     ) -> Result<(), rusqlite::Error> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let written = self.write(rows, gone).and_then(|sums| {
+            if let Some(clock_ms) = clock_ms {
+                layout::set_meta(&self.connection, layout::CLOCK, signed(clock_ms))?;
+            }
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(sums)
         });
@@ -156,7 +161,7 @@ fn load(
     // Each takes as long as the other.
     let (checked, log) = std::thread::scope(|scope| {
         let checking = scope.spawn(|| quick_check(path));
-        let log = scan::scan(connection, Some(bounds), &mut decode, &mut wrong);
+        let log = scan::scan(connection, layout::NEWEST, Some(bounds), &mut decode, &mut wrong);
         (checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), log)
     });
     let checked = checked?;

@@ -1,7 +1,7 @@
 //! The layouts that the file has had, and the way from each to the newest. Every layout has a fixture in the tests.
 //!
 //! 1 held the live values and the revision. 2 is a log: one row a revision, with a checksum, so that events outlast a
-//! restart and damage is found that SQLite cannot see.
+//! restart and damage is found that SQLite cannot see. 3 knows when a value goes by itself.
 
 use std::path::Path;
 
@@ -11,25 +11,32 @@ use super::row::{self, Row};
 use crate::Error;
 
 /// The layout that is written; kept in `user_version`.
-pub(super) const NEWEST: i64 = 2;
+pub(super) const NEWEST: i64 = 3;
+/// The oldest layout that is a log.
+pub(super) const FIRST_LOG: i64 = 2;
 /// Tells the file from other SQLite files (`application_id`): "rkst".
 const APPLICATION_ID: i64 = 0x726b_7374;
 /// The revision of a store that nothing was ever written to, so that 0 never means a state.
 const FIRST_REVISION: u64 = 1;
 
 /// `floor` is the revision from which on every event is in the log; `removed` the sum of the checksums of the rows
-/// that compaction took out, so that `total` of the newest row less it is the sum of what is there.
+/// that compaction took out, so that `total` of the newest row less it is the sum of what is there;
+/// `clock`, where any value ever had a lease, for how many milliseconds the store has been open.
 const SCHEMA: &str = "
     CREATE TABLE log (
         revision INTEGER PRIMARY KEY NOT NULL,
         key TEXT NOT NULL,
         value BLOB,
         create_revision INTEGER NOT NULL,
+        lease INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         total INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// The name of what is noted of the store's own clock.
+pub(super) const CLOCK: &str = "clock";
 
 /// Why a file cannot be used although it is not damaged.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +90,9 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Er
     let transaction = connection.transaction().map_err(failed)?;
     match found {
         None => make(&transaction).map_err(failed)?,
-        Some(_) => {
-            from_1(&transaction).map_err(failed)?;
+        Some(old) => {
+            let bring = if old < FIRST_LOG { from_1 } else { from_2 };
+            bring(&transaction).map_err(failed)?;
             tracing::info!(path = %path.display(), layout = NEWEST, "the store was brought to a newer layout");
         }
     }
@@ -104,8 +112,8 @@ fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
     transaction.execute_batch("ALTER TABLE meta RENAME TO meta_1")?;
     make(transaction)?;
     {
-        let mut live =
-            transaction.prepare("SELECT mod_revision, key, value, create_revision FROM live ORDER BY mod_revision")?;
+        let mut live = transaction
+            .prepare("SELECT mod_revision, key, value, create_revision, 0 FROM live ORDER BY mod_revision")?;
         let mut rows = live.query([])?;
         let mut total = 0;
         let mut insert = transaction.prepare(row::INSERT)?;
@@ -117,6 +125,12 @@ fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
     // What came before is known by its outcome alone.
     set_meta(transaction, "floor", revision)?;
     transaction.execute_batch("DROP TABLE live; DROP TABLE meta_1;")
+}
+
+/// No row is written: without a lease its checksum stays what it was.
+fn from_2(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+    transaction.execute_batch("ALTER TABLE log ADD COLUMN lease INTEGER NOT NULL DEFAULT 0")?;
+    transaction.pragma_update(None, "user_version", NEWEST)
 }
 
 pub(super) fn meta(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {

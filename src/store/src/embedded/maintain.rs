@@ -90,7 +90,7 @@ fn look(connection: &Connection, path: &Path, check: &mut Check) -> Result<(), E
             Err(error) => return Err(failed(error)),
         }
     }
-    if check.layout < layout::NEWEST {
+    if check.layout < layout::FIRST_LOG {
         check.revision = unsigned(layout::meta(connection, "revision").map_err(failed)?);
         check.oldest = check.revision;
         let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
@@ -103,7 +103,7 @@ fn look(connection: &Connection, path: &Path, check: &mut Check) -> Result<(), E
         wrong.push(problem);
         wrong.len() < WRONG_MAX
     };
-    let log = scan::scan(connection, None, &mut no_value, &mut note).map_err(failed)?;
+    let log = scan::scan(connection, check.layout, None, &mut no_value, &mut note).map_err(failed)?;
     (check.revision, check.oldest) = (log.revision, log.floor);
     (check.keys, check.rows) = (log.tree.len() as u64, log.rows);
     Ok(())
@@ -238,7 +238,7 @@ fn raise_revision(path: &Path, named: &Path) -> Result<u64, Error> {
         wrong = Some(problem);
         false
     };
-    let log = scan::scan(&connection, None, &mut no_value, &mut note).map_err(failed)?;
+    let log = scan::scan(&connection, layout::NEWEST, None, &mut no_value, &mut note).map_err(failed)?;
     if let Some(detail) = wrong {
         return Err(Error::Corrupt { path: named.display().to_string(), detail });
     }

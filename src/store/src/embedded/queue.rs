@@ -25,7 +25,8 @@ const WAIT_PART: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) operation: Operation,
-    pub(super) reply: Reply,
+    /// `None` where the store itself asks.
+    pub(super) reply: Option<Reply>,
 }
 
 /// Who waits for the answer of a write.
@@ -37,7 +38,7 @@ pub(super) struct Reply {
 
 #[derive(Debug)]
 pub(super) enum Operation {
-    Put { key: Arc<str>, value: Bytes, precondition: Precondition },
+    Put { key: Arc<str>, value: Bytes, precondition: Precondition, ttl: Option<Duration> },
     Delete { key: Arc<str>, revision: u64 },
 }
 
@@ -65,6 +66,14 @@ struct Waiting {
     /// The thread sleeps until so many wait; 0 where it does not.
     wanted: usize,
     last: Last,
+    /// When the thread has something to do though nobody writes.
+    due: Option<Instant>,
+}
+
+impl Waiting {
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
 }
 
 /// What those who write share with the thread.
@@ -123,8 +132,9 @@ impl Drop for EndsUnlessWell<'_> {
 
 impl Queue {
     pub(super) fn new(writer: Writer, memory: Arc<Memory>, write_queue: usize, batch_writes: usize) -> Self {
+        let waiting = Waiting { due: writer.next_due(), ..Waiting::default() };
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
             arrived: Condvar::new(),
             room: Semaphore::new(write_queue.clamp(1, Semaphore::MAX_PERMITS)),
             writer: Mutex::new(Some(writer)),
@@ -166,7 +176,8 @@ impl Queue {
     /// Does a write; answers when it is durable.
     pub(super) async fn write(&self, operation: Operation) -> Result<Done, Error> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { operation, reply: Reply { answer, runtime: Handle::try_current().ok() } };
+        let reply = Reply { answer, runtime: Handle::try_current().ok() };
+        let request = Request { operation, reply: Some(reply) };
         let _under_way = UnderWay::begin(&self.under_way);
         // Others of the same task begin meanwhile: all of them belong into one transaction.
         tokio::task::yield_now().await;
@@ -199,11 +210,11 @@ impl Queue {
     /// Writes on the caller's own thread where nobody else writes: handing it to another and back takes longer than
     /// all that is done but for the disk. Hands the request back where it is for the thread.
     fn write_here(&self, request: Request) -> Result<(), Request> {
-        let runtime = request.reply.runtime.as_ref();
+        let runtime = request.reply.as_ref().and_then(|reply| reply.runtime.as_ref());
         let may_block = runtime.is_some_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let alone = may_block && self.under_way.load(Ordering::Relaxed) == 1 && {
             let waiting = locked(&self.waiting);
-            waiting.requests.is_empty() && !waiting.closed && waiting.last.writes <= 1
+            waiting.requests.is_empty() && !waiting.closed && waiting.last.writes <= 1 && !waiting.is_due()
         };
         if !alone {
             return Err(request);
@@ -220,32 +231,54 @@ impl Queue {
     /// Carries a batch out; answers whether the store goes on.
     fn commit(&self, writer: &mut Writer, batch: Vec<Request>) -> bool {
         let mut guard = EndsUnlessWell(self, false);
+        let due = writer.next_due();
         let Outcome { answers, sound } = writer.commit(batch);
         guard.1 = sound;
+        if writer.next_due() != due {
+            self.announce(writer.next_due());
+        }
         answer_all(answers);
         sound
+    }
+
+    /// Tells the thread when it has something to do though nobody writes.
+    fn announce(&self, due: Option<Instant>) {
+        let mut waiting = locked(&self.waiting);
+        waiting.due = due;
+        drop(waiting);
+        // It may be asleep for longer than that.
+        self.arrived.notify_one();
     }
 
     /// Serves requests until the store is closed or gives up, then closes the disk.
     pub(super) fn run(&self) {
         let mut guard = EndsUnlessWell(self, false);
+        let mut sound = true;
         while self.wait() {
             let mut writer = locked(&self.writer);
             // Taken while nobody else can write: whoever came meanwhile is in it.
-            let batch = self.take();
-            let (Some(writer), false) = (writer.as_mut(), batch.is_empty()) else { continue };
+            let mut batch = self.take();
+            let Some(writer) = writer.as_mut() else { continue };
             let (began, writes) = (Instant::now(), batch.len());
-            if !self.commit(writer, batch) {
+            // Behind the others: whoever writes a key again in time keeps it.
+            batch.extend(writer.due().into_iter().map(|operation| Request { operation, reply: None }));
+            sound = self.commit(writer, batch);
+            if !sound {
                 break;
             }
-            locked(&self.waiting).last = Last { writes, took: began.elapsed() };
+            if writes > 0 {
+                locked(&self.waiting).last = Last { writes, took: began.elapsed() };
+            }
         }
-        drop(locked(&self.writer).take());
+        let writer = locked(&self.writer).take();
+        if let Some(writer) = writer.filter(|_| sound) {
+            writer.close();
+        }
         guard.1 = true;
         self.end();
     }
 
-    /// Waits for work; answers false where there will be none.
+    /// Waits for work, or until something is due; answers false where there will be none.
     fn wait(&self) -> bool {
         let mut waiting = locked(&self.waiting);
         let Last { writes, took } = waiting.last;
@@ -261,12 +294,18 @@ impl Queue {
                 waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        while waiting.requests.is_empty() && !waiting.closed {
+        while waiting.requests.is_empty() && !waiting.closed && !waiting.is_due() {
             waiting.wanted = 1;
-            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = match waiting.due {
+                None => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
         waiting.wanted = 0;
-        !waiting.requests.is_empty()
+        !waiting.requests.is_empty() || !waiting.closed
     }
 
     /// The writes of the next transaction, in the order in which they came.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::disk::CommitError;
 use super::layout;
-use super::row::{Found, signed};
+use super::row::{self, Found, signed};
 use crate::encryption::Encryption;
 
 /// Rows of one transaction.
@@ -80,7 +80,7 @@ fn rewrite(
         let transaction = connection.transaction()?;
         for revision in revisions {
             let Found { mut row, checksum: old, .. } = transaction.query_row(
-                "SELECT revision, key, value, create_revision, checksum, total FROM log WHERE revision = ?1",
+                &format!("SELECT {} FROM log WHERE revision = ?1", row::COLUMNS),
                 params![signed(*revision)],
                 Found::read,
             )?;

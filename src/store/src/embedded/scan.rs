@@ -8,11 +8,11 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::layout;
-use super::row::{Found, Row, unsigned};
+use super::row::{self, Found, Row, unsigned};
 use crate::feed::{self, FeedBounds};
 use crate::memory::View;
 use crate::tree::Tree;
-use crate::{Entry, Event};
+use crate::{Entry, Event, Lease};
 
 /// A row that is not needed once the event `at` is no longer kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct Log {
     /// The running sum of checksums at the newest row.
     pub(super) total: i64,
     pub(super) removed: i64,
+    /// For how long the store has been open, as far as that was noted.
+    pub(super) clock_ms: u64,
     /// Rows in the log.
     pub(super) rows: u64,
 }
@@ -49,7 +51,7 @@ impl Log {
 
     /// Takes a change in; answers what of it cannot be.
     fn take(&mut self, row: Row, bounds: Option<&FeedBounds>) -> Result<(), String> {
-        let Row { revision, key, value, create_revision } = row;
+        let Row { revision, key, value, create_revision, lease } = row;
         let previous = self.tree.get(&key).cloned();
         let known = revision > self.floor;
         let expected = match (&previous, &value) {
@@ -63,6 +65,8 @@ impl Log {
             Some(format!("revision {revision} deletes {key}, which was not there"))
         } else if value.is_some() && (create_revision == 0 || create_revision > revision) {
             Some(format!("revision {revision} says {key} was created at {create_revision}"))
+        } else if value.is_none() && lease != 0 {
+            Some(format!("revision {revision} deletes {key}, and cannot end by itself"))
         } else {
             None
         };
@@ -70,7 +74,8 @@ impl Log {
             self.superseded.push_back(Superseded { at: revision, revision: previous.mod_revision });
         }
         let key = previous.as_ref().map_or(key, |previous| previous.key.clone());
-        let entry = |value| Arc::new(Entry { key: key.clone(), value, create_revision, mod_revision: revision });
+        let lease = Lease::new(lease);
+        let entry = |value| Arc::new(Entry { key: key.clone(), value, create_revision, mod_revision: revision, lease });
         let current = value.map(entry);
         match &current {
             Some(entry) => drop(self.tree.insert(entry.clone())),
@@ -97,20 +102,22 @@ impl Log {
     }
 }
 
-/// Reads the log. `decode` makes the value of a revision's key of what is kept of it; `wrong` is called with each thing
-/// that is wrong and answers whether to go on. Events are kept within `bounds`, none without.
+/// Reads the log of a file of layout `version`. `decode` makes the value of a revision's key of what is kept of it;
+/// `wrong` is called with each thing that is wrong and answers whether to go on. Events are kept within `bounds`, none without.
 pub(super) fn scan(
     connection: &Connection,
+    version: i64,
     bounds: Option<&FeedBounds>,
     decode: &mut dyn FnMut(u64, &str, Bytes) -> Result<Bytes, String>,
     wrong: &mut dyn FnMut(String) -> bool,
 ) -> Result<Log, rusqlite::Error> {
     let floor = unsigned(layout::meta(connection, "floor")?);
     let removed = layout::meta(connection, "removed")?;
-    let mut log = Log { floor, events_after: floor, revision: floor, removed, ..Log::default() };
+    let clock_ms = unsigned(layout::noted(connection, layout::CLOCK)?);
+    let mut log = Log { floor, events_after: floor, revision: floor, removed, clock_ms, ..Log::default() };
     let (mut sum, mut total) = (0i64, removed);
-    let mut statement = connection
-        .prepare("SELECT revision, key, value, create_revision, checksum, total FROM log ORDER BY revision")?;
+    let columns = if version == layout::FIRST_LOG { row::COLUMNS_2 } else { row::COLUMNS };
+    let mut statement = connection.prepare(&format!("SELECT {columns} FROM log ORDER BY revision"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let Found { mut row, checksum, total: running } = Found::read(row)?;

@@ -3,16 +3,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Done;
 use super::disk::Disk;
+use super::expiry::Expiry;
 use super::queue::{Answer, Operation, Request};
 use super::row::Row;
 use super::scan::Superseded;
 use crate::encryption::Encryption;
 use crate::memory::Memory;
 use crate::tree::Tree;
-use crate::{Entry, Error, Event, Precondition};
+use crate::{Entry, Error, Event, Lease, Precondition};
 
 /// So many rows that nobody needs are taken out together: one by one, each would cost a page of its own.
 const COMPACT_AT: usize = 512;
@@ -29,6 +31,7 @@ pub(super) struct Writer {
     encryption: Arc<Encryption>,
     /// Rows that go once their events have left the ring, oldest first.
     superseded: VecDeque<Superseded>,
+    expiry: Expiry,
 }
 
 /// What came of a batch.
@@ -45,6 +48,8 @@ struct Batch<'a> {
     changed: HashMap<Arc<str>, Option<Arc<Entry>>>,
     revision: u64,
     encryption: &'a Encryption,
+    expiry: &'a mut Expiry,
+    now: Instant,
     events: Vec<Arc<Event>>,
     rows: Vec<Row>,
 }
@@ -56,8 +61,9 @@ impl Writer {
         superseded: VecDeque<Superseded>,
         memory: Arc<Memory>,
         encryption: Arc<Encryption>,
+        expiry: Expiry,
     ) -> Self {
-        Self { disk, revision, memory, encryption, superseded }
+        Self { disk, revision, memory, encryption, superseded, expiry }
     }
 
     /// How many rows the next transaction takes out; none where they are too few to be worth it.
@@ -78,13 +84,15 @@ impl Writer {
 
     /// Carries out a batch.
     pub(super) fn commit(&mut self, batch: Vec<Request>) -> Outcome {
-        let (answers, events, rows) = self.memory.read(|view| self.check(&view.tree, batch));
-        let mut answers: Vec<Answer> = answers;
-        if events.is_empty() {
+        let now = Instant::now();
+        let (mut answers, events, rows) = self.check(batch, now);
+        let clock_ms = self.expiry.to_note(!events.is_empty(), now);
+        if events.is_empty() && clock_ms.is_none() {
             return Outcome { answers, sound: true };
         }
         let gone = self.compactable();
-        if let Err(failure) = self.disk.commit(&rows, self.superseded.iter().take(gone)) {
+        if let Err(failure) = self.disk.commit(&rows, self.superseded.iter().take(gone), clock_ms) {
+            self.expiry.failed(now);
             let failure = Arc::new(failure);
             tracing::error!(error = %stdx::error::chain(&failure), "a transaction of the store failed");
             for (_, outcome) in &mut answers {
@@ -97,26 +105,59 @@ impl Writer {
         self.superseded.drain(..gone);
         for event in &events {
             self.superseded.extend(supersedes(event));
+            self.expiry.take(event);
+        }
+        if clock_ms.is_some() {
+            self.expiry.noted(now);
         }
         self.revision += events.len() as u64;
         self.memory.publish(events);
         Outcome { answers, sound: true }
     }
 
+    /// Deletions of what has lived its time, as many as one transaction takes.
+    pub(super) fn due(&self) -> Vec<Operation> {
+        self.expiry.due(Instant::now())
+    }
+
+    /// When something is to be done though nobody writes.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.expiry.next()
+    }
+
+    /// Closes the file; with it is noted how long it was open.
+    pub(super) fn close(mut self) {
+        let Some(clock_ms) = self.expiry.to_note_last(Instant::now()) else { return };
+        if let Err(error) = self.disk.commit(&[], std::iter::empty(), Some(clock_ms)) {
+            tracing::warn!(
+                error = %stdx::error::chain(&error),
+                "values that go by themselves may stay up to a minute longer: the time was not noted"
+            );
+        }
+    }
+
     /// Carries a batch out against what is published: the answers if it becomes durable, the events and their rows.
-    fn check(&self, published: &Tree, batch: Vec<Request>) -> (Vec<Answer>, Vec<Arc<Event>>, Vec<Row>) {
+    fn check(&mut self, batch: Vec<Request>, now: Instant) -> (Vec<Answer>, Vec<Arc<Event>>, Vec<Row>) {
         let count = batch.len();
-        let mut done = Batch {
-            published,
-            changed: HashMap::with_capacity(count),
-            revision: self.revision,
-            encryption: &self.encryption,
-            events: Vec::with_capacity(count),
-            rows: Vec::with_capacity(count),
-        };
-        let apply = |Request { operation, reply }: Request| (reply, done.apply(operation));
-        let answers = batch.into_iter().map(apply).collect();
-        (answers, done.events, done.rows)
+        let Self { memory, revision, encryption, expiry, .. } = self;
+        memory.read(|view| {
+            let mut done = Batch {
+                published: &view.tree,
+                changed: HashMap::with_capacity(count),
+                revision: *revision,
+                encryption,
+                expiry,
+                now,
+                events: Vec::with_capacity(count),
+                rows: Vec::with_capacity(count),
+            };
+            let mut answers = Vec::with_capacity(count);
+            for Request { operation, reply } in batch {
+                let outcome = done.apply(operation);
+                answers.extend(reply.map(|reply| (reply, outcome)));
+            }
+            (answers, done.events, done.rows)
+        })
     }
 }
 
@@ -150,7 +191,7 @@ impl Batch<'_> {
     fn apply(&mut self, operation: Operation) -> Result<Done, Error> {
         let revision = self.revision + 1;
         let (done, event, kept) = match operation {
-            Operation::Put { key, value, precondition } => {
+            Operation::Put { key, value, precondition, ttl } => {
                 let doing = "writing to the store";
                 let size_bytes = value.len();
                 if size_bytes > VALUE_BYTES_MAX {
@@ -169,17 +210,19 @@ impl Batch<'_> {
                 let kept = kept.map_err(|error| Error::Backend { doing, source: error.into() })?;
                 let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
                 let key = previous.as_ref().map_or(key, |entry| entry.key.clone());
-                let entry = Arc::new(Entry { key, value, create_revision, mod_revision: revision });
+                let lease = ttl.and_then(|ttl| self.expiry.lease(ttl, self.now));
+                let entry = Arc::new(Entry { key, value, create_revision, mod_revision: revision, lease });
                 self.changed.insert(entry.key.clone(), Some(entry.clone()));
                 let event = Event { revision, current: Some(entry.clone()), previous };
-                let row = Row { revision, key: entry.key.clone(), value: Some(kept), create_revision };
+                let (key, lease) = (entry.key.clone(), Lease::number(lease));
+                let row = Row { revision, key, value: Some(kept), create_revision, lease };
                 (Done::Put(entry), event, row)
             }
             Operation::Delete { key, revision: expected } => match self.current(&key).cloned() {
                 Some(entry) if entry.mod_revision == expected => {
                     self.changed.insert(entry.key.clone(), None);
                     let event = Event { revision, current: None, previous: Some(entry.clone()) };
-                    let row = Row { revision, key: entry.key.clone(), value: None, create_revision: 0 };
+                    let row = Row { revision, key: entry.key.clone(), value: None, create_revision: 0, lease: 0 };
                     (Done::Deleted(revision), event, row)
                 }
                 current => return Err(Error::Conflict { current: current.map(|entry| Entry::clone(&entry)) }),

@@ -31,7 +31,7 @@ async fn round(shared: &Shared, version: i64, revision: i64) -> Result<(i64, i64
     let key = Bytes::from_static(KEY);
     let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
     let now = i64::try_from(shared.memory.revision()).unwrap_or(i64::MAX);
-    let put = PutRequest { key: key.clone(), value: now.to_string().into(), lease: 0 };
+    let put = PutRequest { key: key.clone(), value: now.to_string().into(), ..PutRequest::default() };
     let answer = shared.connection.txn(TxnRequest {
         compare: vec![Compare { result: 0, target: TARGET_VERSION, key, with: Some(Target::Version(version)) }],
         success: vec![Request::Put(put).into()],

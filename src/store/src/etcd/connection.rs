@@ -15,9 +15,10 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::wire::{
-    CompactionRequest, Ignored, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
+    CompactionRequest, Ignored, LeaseGrantRequest, LeaseGrantResponse, RangeRequest, RangeResponse, TxnRequest,
+    TxnResponse, WatchRequest, WatchResponse,
 };
-use crate::Error;
+use crate::{Error, Lease};
 
 /// A member that does not take a connection in this time is passed over.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -64,6 +65,13 @@ enum Unusable {
     File(PathBuf, #[source] std::io::Error),
     #[error("{0} is not https, so certificates would not be used")]
     Plain(String),
+}
+
+/// What the members granted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Granted {
+    pub(super) lease: Lease,
+    pub(super) ttl_s: u64,
 }
 
 /// Connections to every member.
@@ -168,16 +176,37 @@ impl Connection {
         answer
     }
 
-    /// Reads, of one member after the other until one answers or the time is over.
-    pub(super) async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
+    /// Asks one member after the other until one answers or the time is over: for what may happen twice.
+    async fn ask<I, O>(&self, path: &'static str, message: I) -> Result<O, Status>
+    where
+        I: Message + Clone + 'static,
+        O: Message + Default + 'static,
+    {
         let ends = Instant::now() + ANSWER_WITHIN;
         loop {
-            match self.call("/etcdserverpb.KV/Range", request.clone()).await {
+            match self.call(path, message.clone()).await {
                 Err(status) if is_passing(status.code()) && Instant::now() < ends => {
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
                 answer => return answer,
             }
+        }
+    }
+
+    /// Reads.
+    pub(super) async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
+        self.ask("/etcdserverpb.KV/Range", request).await
+    }
+
+    /// A lease of so many seconds or more. One whose answer is lost ends without having been used.
+    pub(super) async fn grant(&self, ttl_s: i64) -> Result<Granted, Status> {
+        let request = LeaseGrantRequest { ttl: ttl_s };
+        let answer: LeaseGrantResponse = self.ask("/etcdserverpb.Lease/LeaseGrant", request).await?;
+        match Lease::new(u64::try_from(answer.id).unwrap_or_default()) {
+            Some(lease) if answer.error.is_empty() && answer.ttl >= ttl_s => {
+                Ok(Granted { lease, ttl_s: u64::try_from(answer.ttl).unwrap_or_default() })
+            }
+            _ => Err(Status::unknown(format!("no lease of {ttl_s} s: {} s granted {}", answer.ttl, answer.error))),
         }
     }
 
@@ -228,6 +257,13 @@ pub(super) fn failed(doing: &'static str, status: Status) -> Error {
 /// Whether a revision was asked for that etcd no longer has.
 pub(super) fn is_compacted(status: &Status) -> bool {
     status.code() == Code::OutOfRange && status.message().contains("compacted")
+}
+
+/// Whether a write was refused for a lease that is over.
+pub(super) fn is_lease_gone(error: &Error) -> bool {
+    let Error::Backend { source, .. } = error else { return false };
+    let answer = source.downcast_ref::<Answer>();
+    answer.is_some_and(|answer| answer.code == Code::NotFound && answer.message.contains("lease"))
 }
 
 #[cfg(test)]

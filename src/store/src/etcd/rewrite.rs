@@ -7,7 +7,7 @@ use std::time::Duration;
 use stdx::backoff::Backoff;
 
 use super::Etcd;
-use crate::{Entry, Error, Precondition, Store};
+use crate::{Entry, Error};
 
 /// How long a cluster that does not take a write is left alone, at first and at most.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub(super) async fn keep_anew(store: Weak<Etcd>, stale: Vec<Entry>) {
         loop {
             // Held for one write only: a store that is not used any more ends meanwhile.
             let Some(store) = store.upgrade() else { return };
-            match store.put(&key, value.clone(), Precondition::Revision(mod_revision)).await {
+            match store.put_anew(&key, value.clone(), mod_revision).await {
                 // Whoever changed it has written it with a key of today.
                 Ok(_) | Err(Error::Conflict { .. }) => break,
                 Err(error) => tracing::warn!(

@@ -79,6 +79,9 @@ pub(super) struct PutRequest {
     pub(super) value: Bytes,
     #[prost(int64, tag = "3")]
     pub(super) lease: i64,
+    /// The key keeps the lease that it has.
+    #[prost(bool, tag = "6")]
+    pub(super) ignore_lease: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -173,6 +176,24 @@ pub(super) struct TxnResponse {
     pub(super) succeeded: bool,
     #[prost(message, repeated, tag = "3")]
     pub(super) responses: Vec<ResponseOp>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseGrantRequest {
+    /// In seconds.
+    #[prost(int64, tag = "1")]
+    pub(super) ttl: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseGrantResponse {
+    #[prost(int64, tag = "2")]
+    pub(super) id: i64,
+    /// In seconds; not less than was asked for.
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+    #[prost(string, tag = "4")]
+    pub(super) error: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -6,7 +6,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry(key: &str, revision: u64) -> Arc<Entry> {
-    Arc::new(Entry { key: key.into(), value: Bytes::new(), create_revision: revision, mod_revision: revision })
+    Arc::new(Entry {
+        key: key.into(),
+        value: Bytes::new(),
+        create_revision: revision,
+        mod_revision: revision,
+        lease: None,
+    })
 }
 
 /// Checks depth, order, sizes and counts below a node; answers its depth.

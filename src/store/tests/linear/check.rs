@@ -3,7 +3,8 @@
 //! The store numbers its states, so no search is needed: the log of changes says what each revision was, and every
 //! call must fit to one revision such that whoever began after another had ended sees no older one. Writes stand at
 //! their own revision, lists at the one they name; gets and refused writes may stand at any at which the key was as
-//! they saw it, and are given the oldest that is not too old. Calls without an answer may have happened or not.
+//! they saw it, and are given the oldest that is not too old. Calls without an answer may have happened or not. A
+//! deletion that nobody asked for is that of a value whose time is over, and several of them may be one revision.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,13 @@ pub type Seen = Option<(String, u64)>;
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// `expected` is the revision of the last change; `None` for a key that must not be there.
+    /// `expected` is the revision of the last change; `None` for a key that must not be there. With a time to live the
+    /// value goes by itself after it.
     Put {
         key: String,
         value: String,
         expected: Option<u64>,
+        ttl_ms: Option<u64>,
     },
     Delete {
         key: String,
@@ -43,6 +46,8 @@ pub enum Answer {
 /// One call, with when it began and ended on a clock that all callers share and that never shows a time twice.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// On a clock that goes as the world's does.
+    pub begin_ms: u64,
     pub begin: u64,
     pub end: u64,
     pub op: Op,
@@ -69,10 +74,14 @@ impl<'a> States<'a> {
     /// The log must have every revision after `first`, at which there was nothing.
     fn new(first: u64, log: &'a [Change]) -> Result<Self, String> {
         let mut keys: BTreeMap<&str, Vec<(u64, Seen)>> = BTreeMap::new();
-        for (expected, change) in (first + 1..).zip(log) {
-            if change.revision != expected {
-                return Err(format!("revision {expected} should come, {change:?} does"));
+        let (mut last, mut together) = (first, false);
+        for change in log {
+            // What goes by itself at the same moment does so in one revision.
+            let along = together && change.value.is_none() && change.revision == last;
+            if change.revision != last + 1 && !along {
+                return Err(format!("revision {} should come, {change:?} does", last + 1));
             }
+            (last, together) = (change.revision, change.value.is_none());
             let states = keys.entry(&change.key).or_insert_with(|| vec![(0, None)]);
             if change.value.is_none() && states.last().is_none_or(|(_, state)| state.is_none()) {
                 return Err(format!("{change:?} deletes what is not there"));
@@ -83,11 +92,14 @@ impl<'a> States<'a> {
     }
 
     fn newest(&self) -> u64 {
-        self.first + self.log.len() as u64
+        self.log.last().map_or(self.first, |change| change.revision)
     }
 
-    fn change(&self, revision: u64) -> Option<&Change> {
-        self.log.get(usize::try_from(revision.checked_sub(self.first + 1)?).ok()?)
+    /// The place of a change in the log.
+    fn place(&self, revision: u64, key: &str) -> Option<usize> {
+        let from = self.log.partition_point(|change| change.revision < revision);
+        let together = self.log[from..].iter().take_while(|change| change.revision == revision);
+        together.zip(from..).find(|(change, _)| change.key == key).map(|(_, at)| at)
     }
 
     fn at(&self, key: &str, revision: u64) -> &Seen {
@@ -104,11 +116,12 @@ impl<'a> States<'a> {
     }
 }
 
-/// Checks a history against the log of every change after revision `first`.
+/// Checks a history against the log of every change after revision `first`; `gone_ms` says of deletions when somebody
+/// first knew of their revision.
 ///
 /// # Errors
 /// Which call cannot be, and why.
-pub fn check(first: u64, log: &[Change], calls: &[Call]) -> Result<(), String> {
+pub fn check(first: u64, log: &[Change], calls: &[Call], gone_ms: &BTreeMap<u64, u64>) -> Result<(), String> {
     let states = States::new(first, log)?;
     let mut moments: Vec<(u64, bool, usize)> = Vec::new();
     for (at, call) in calls.iter().enumerate() {
@@ -128,8 +141,8 @@ pub fn check(first: u64, log: &[Change], calls: &[Call]) -> Result<(), String> {
         }
         let place = place(&states, &calls[at], known_at_begin[at])?;
         if let Answer::Written(revision) = calls[at].answer {
-            let slot = &mut explained[(revision - first - 1) as usize];
-            if std::mem::replace(slot, true) {
+            let at_log = key_of(&calls[at].op).and_then(|key| states.place(revision, key));
+            if at_log.is_none_or(|place| std::mem::replace(&mut explained[place], true)) {
                 return Err(format!("{:?} has the revision of another write", calls[at]));
             }
         }
@@ -140,7 +153,7 @@ pub fn check(first: u64, log: &[Change], calls: &[Call]) -> Result<(), String> {
         let before = states.at(&change.key, change.revision - 1);
         let asked = calls.iter().zip(&known_at_begin).any(|(call, known)| {
             let fits = match &call.op {
-                Op::Put { key, value, expected } => {
+                Op::Put { key, value, expected, .. } => {
                     *key == change.key
                         && Some(value) == change.value.as_ref()
                         && *expected == before.as_ref().map(|(_, revision)| *revision)
@@ -154,11 +167,32 @@ pub fn check(first: u64, log: &[Change], calls: &[Call]) -> Result<(), String> {
             };
             fits && call.answer == Answer::Unknown && change.revision > *known
         });
-        if !asked {
+        if !asked && !has_lived(change, before, calls, gone_ms) {
             return Err(format!("nobody asked for {change:?}"));
         }
     }
     Ok(())
+}
+
+/// What a call is about.
+fn key_of(op: &Op) -> Option<&str> {
+    match op {
+        Op::Put { key, .. } | Op::Delete { key, .. } | Op::Get { key } => Some(key),
+        Op::List => None,
+    }
+}
+
+/// Whether a change is the end of a value whose time was over.
+fn has_lived(change: &Change, before: &Seen, calls: &[Call], gone_ms: &BTreeMap<u64, u64>) -> bool {
+    let (None, Some((put, _))) = (&change.value, before) else { return false };
+    let gone_ms = gone_ms.get(&change.revision).copied().unwrap_or(u64::MAX);
+    // No value is put twice.
+    calls.iter().any(|call| match &call.op {
+        Op::Put { key, value, ttl_ms: Some(ttl_ms), .. } => {
+            *key == change.key && value == put && gone_ms >= call.begin_ms + ttl_ms
+        }
+        _ => false,
+    })
 }
 
 /// Where a call stands among the states, no older than `known`.
@@ -170,12 +204,13 @@ fn place(states: &States<'_>, call: &Call, known: u64) -> Result<u64, String> {
     match (&call.op, &call.answer) {
         (Op::Put { .. } | Op::Delete { .. }, Answer::Written(revision)) => {
             let (key, value, expected) = match &call.op {
-                Op::Put { key, value, expected } => (key, Some(value), *expected),
+                Op::Put { key, value, expected, .. } => (key, Some(value), *expected),
                 Op::Delete { key, expected } => (key, None, Some(*expected)),
                 _ => return Err(wrong("reads are not written")),
             };
-            let change = states.change(*revision).ok_or_else(|| wrong("there is no such revision"))?;
-            if change.key != *key || change.value.as_ref() != value {
+            let place = states.place(*revision, key).ok_or_else(|| wrong("the revision is not of this key"))?;
+            let change = &states.log[place];
+            if change.value.as_ref() != value {
                 return Err(wrong(&format!("the revision is {change:?}")));
             }
             if states.at(key, revision - 1).as_ref().map(|(_, revision)| *revision) != expected {

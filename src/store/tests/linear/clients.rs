@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -13,6 +13,8 @@ use tokio::sync::RwLock;
 
 use crate::check::{Answer, Call, Change, Op, Seen};
 
+/// How long the values live that go by themselves; etcd takes whole seconds and makes more of it.
+const TTLS_MS: [u64; 2] = [40, 1000];
 /// Few, so that callers meet.
 const KEYS: u32 = 4;
 
@@ -20,15 +22,39 @@ const KEYS: u32 = 4;
 pub type Server = Arc<RwLock<Option<Arc<dyn Store>>>>;
 
 /// What the callers of a run share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notes {
+    began: Instant,
     clock: AtomicU64,
+    /// Of each revision that deletes something, when somebody first saw it.
+    gone_ms: Mutex<BTreeMap<u64, u64>>,
     calls: Mutex<Vec<Call>>,
     /// Everything is over: watchers stop when they have seen the newest revision.
     pub over: AtomicBool,
 }
 
+impl Default for Notes {
+    fn default() -> Self {
+        let (clock, gone_ms, calls) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), clock, gone_ms, calls, over: AtomicBool::new(false) }
+    }
+}
+
 impl Notes {
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn gone(&self, revision: u64) {
+        let now_ms = self.now_ms();
+        self.gone_ms.lock().expect("sound").entry(revision).or_insert(now_ms);
+    }
+
+    /// When deletions were first seen.
+    pub fn take_gone_ms(&self) -> BTreeMap<u64, u64> {
+        std::mem::take(&mut self.gone_ms.lock().expect("sound"))
+    }
+
     fn now(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
@@ -52,13 +78,16 @@ pub async fn call(server: Server, notes: Arc<Notes>, seed: u64, count: usize) {
         let key = format!("/r/{}", rng.random_range(0..KEYS));
         let revision = believed.get(&key).cloned().flatten().map(|(_, revision)| revision);
         let op = match (rng.random_range(0..100), revision) {
-            (0..40, expected) => Op::Put { key, value: format!("{seed:x}-{number}"), expected },
+            (0..40, expected) => {
+                let ttl_ms = rng.random_bool(0.3).then(|| TTLS_MS[rng.random_range(0..2)]);
+                Op::Put { key, value: format!("{seed:x}-{number}"), expected, ttl_ms }
+            }
             (40..55, Some(expected)) => Op::Delete { key, expected },
             (55..80, _) => Op::List,
             _ => Op::Get { key },
         };
         let held = server.read().await;
-        let begin = notes.now();
+        let (begin_ms, begin) = (notes.now_ms(), notes.now());
         let answer = match &*held {
             Some(store) => ask(&**store, &op).await,
             None => Answer::Unknown,
@@ -81,7 +110,7 @@ pub async fn call(server: Server, notes: Arc<Notes>, seed: u64, count: usize) {
             // Whoever breaks it mends it; a little later is soon enough.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        notes.calls.lock().expect("sound").push(Call { begin, end, op, answer });
+        notes.calls.lock().expect("sound").push(Call { begin_ms, begin, end, op, answer });
     }
 }
 
@@ -92,9 +121,10 @@ async fn ask(store: &dyn Store, op: &Op) -> Answer {
         other => panic!("{op:?}: {}", stdx::error::chain(&other)),
     };
     match op {
-        Op::Put { key, value, expected } => {
+        Op::Put { key, value, expected, ttl_ms } => {
             let precondition = expected.map_or(Precondition::Absent, Precondition::Revision);
-            let put = store.put(key, Bytes::from(value.clone()), precondition).await;
+            let ttl = ttl_ms.map(Duration::from_millis);
+            let put = store.put_with_ttl(key, Bytes::from(value.clone()), precondition, ttl).await;
             put.map_or_else(conflict, |entry| Answer::Written(entry.mod_revision))
         }
         Op::Delete { key, expected } => store.delete(key, *expected).await.map_or_else(conflict, Answer::Written),
@@ -156,6 +186,9 @@ pub async fn watch(server: Server, notes: Arc<Notes>, first: u64) -> Result<Vec<
                     last = event.revision;
                     let entry = event.current.as_ref().or(event.previous.as_ref()).ok_or("an event of nothing")?;
                     let value = event.current.as_ref().map(|entry| seen(entry).0);
+                    if value.is_none() {
+                        notes.gone(last);
+                    }
                     changes.push(Change { revision: last, key: entry.key.to_string(), value });
                 }
                 Ok(WatchItem::Progress(revision)) => {

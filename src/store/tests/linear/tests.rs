@@ -1,5 +1,7 @@
 //! The checker itself: histories that no store may show are found out.
 
+use std::collections::BTreeMap;
+
 use crate::check::{Answer, Call, Change, Op, check};
 
 fn change(revision: u64, key: &str, value: Option<&str>) -> Change {
@@ -7,11 +9,11 @@ fn change(revision: u64, key: &str, value: Option<&str>) -> Change {
 }
 
 fn call(begin: u64, end: u64, op: Op, answer: Answer) -> Call {
-    Call { begin, end, op, answer }
+    Call { begin_ms: begin, begin, end, op, answer }
 }
 
 fn put(value: &str, expected: Option<u64>) -> Op {
-    Op::Put { key: "a".to_string(), value: value.to_string(), expected }
+    Op::Put { key: "a".to_string(), value: value.to_string(), expected, ttl_ms: None }
 }
 
 fn get() -> Op {
@@ -76,7 +78,7 @@ fn histories_are_told_apart() {
         ("a key that never was", &two, vec![first(), second(), call(0, 1, get(), Answer::Read(None))]),
     ];
     for (name, log, calls) in good {
-        assert_eq!(check(1, log, calls), Ok(()), "{name}");
+        assert_eq!(check(1, log, calls, &BTreeMap::new()), Ok(()), "{name}");
     }
     let bad: &[(&str, &[Change], Vec<Call>)] = &[
         ("a stale read", &two, vec![first(), second(), call(4, 5, get(), read("1", 2))]),
@@ -115,6 +117,41 @@ fn histories_are_told_apart() {
         ("a deletion of nothing", &[change(2, "a", None)], vec![]),
     ];
     for (name, log, calls) in bad {
-        assert!(check(1, log, calls).is_err(), "{name}");
+        assert!(check(1, log, calls, &BTreeMap::new()).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_value_goes_by_itself_when_its_time_is_over_and_not_before() {
+    let ending = |key: &str, value: &str, ttl_ms| {
+        let (key, value) = (key.to_string(), value.to_string());
+        Op::Put { key, value, expected: None, ttl_ms }
+    };
+    let calls = |ttl_ms| {
+        vec![
+            call(10, 11, ending("a", "1", ttl_ms), Answer::Written(2)),
+            call(12, 13, ending("b", "2", ttl_ms), Answer::Written(3)),
+        ]
+    };
+    // Both in one revision, as leases of etcd end.
+    let log = [
+        change(2, "a", Some("1")),
+        change(3, "b", Some("2")),
+        change(4, "a", None),
+        change(4, "b", None),
+        change(5, "a", Some("3")),
+    ];
+    let cases = [
+        ("after its time", Some(50), 62, true),
+        ("one of them early", Some(50), 61, false),
+        ("without a time to live", None, 1000, false),
+    ];
+    for (name, ttl_ms, at_ms, good) in cases {
+        let mut calls = calls(ttl_ms);
+        let put = Op::Put { key: "a".to_string(), value: "3".to_string(), expected: None, ttl_ms: None };
+        calls.push(call(100, 101, put, Answer::Written(5)));
+        assert_eq!(check(1, &log, &calls, &BTreeMap::from([(4, at_ms)])).is_ok(), good, "{name}");
+    }
+    let both = [change(2, "a", Some("1")), change(2, "b", Some("2"))];
+    assert!(check(1, &both, &calls(None), &BTreeMap::new()).is_err(), "two writes are two revisions");
 }

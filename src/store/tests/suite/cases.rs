@@ -10,7 +10,7 @@ use store::{Entry, Error, Event, Precondition, Range, RangeOptions, Store, Watch
 
 use crate::stores::Backend;
 
-async fn create(store: &dyn Store, key: &str, value: &str) -> Entry {
+pub async fn create(store: &dyn Store, key: &str, value: &str) -> Entry {
     let value = Bytes::copy_from_slice(value.as_bytes());
     store.put(key, value, Precondition::Absent).await.expect("the key is new")
 }
@@ -29,7 +29,7 @@ async fn next(watch: &mut Box<dyn Watch>) -> Result<WatchItem, Error> {
 }
 
 /// The next event within a bound, progress left out.
-async fn next_event(watch: &mut Box<dyn Watch>) -> Arc<Event> {
+pub async fn next_event(watch: &mut Box<dyn Watch>) -> Arc<Event> {
     loop {
         if let WatchItem::Event(event) = next(watch).await.expect("the watch goes on") {
             return event;
@@ -275,6 +275,9 @@ pub async fn secrets_are_encrypted_and_their_keys_are_rotated(backend: Backend) 
     let store = backend.open(Options::default()).await;
     create(&*store, secret, "plain at first").await;
     create(&*store, other, "never encrypted").await;
+    let (hour, going) = (Duration::from_secs(3600), "/registry/secrets/default/t");
+    let going = store.put_with_ttl(going, Bytes::from_static(b"v"), Precondition::Absent, Some(hour)).await;
+    let going = going.expect("is new");
     drop(store);
     let (old, new) = (key("old", 1), key("new", 2));
     let boxed = || Provider::secretbox(vec![old.clone()]).expect("a key");
@@ -320,7 +323,9 @@ pub async fn secrets_are_encrypted_and_their_keys_are_rotated(backend: Backend) 
         let without = backend.refusal(Options::default()).await.expect("what is encrypted is not handed on");
         assert!(without.contains(mark) && without.contains("encryption configuration"), "{without}");
         let store = backend.open(alone).await;
-        assert_eq!(store.count("/registry/secrets/").await.expect("a count"), number as u64 + 2);
+        assert_eq!(store.count("/registry/secrets/").await.expect("a count"), number as u64 + 3);
+        let found = store.get(&going.key).await.expect("read").expect("is there");
+        assert_eq!((found.value, found.lease), (going.value.clone(), going.lease), "it goes when it would have");
         assert_eq!(store.get(other).await.expect("read").expect("is there").value, "never encrypted");
     }
     let wrong = encrypted(vec![sealed(vec![key("newer", 9)])]);

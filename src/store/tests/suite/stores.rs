@@ -24,6 +24,14 @@ impl Backend {
         Self::Etcd(Member::start(false))
     }
 
+    /// Ends what keeps the data without a warning, and starts it again; the embedded store is its process' own.
+    pub fn restart(&mut self) {
+        if let Self::Etcd(member) = self {
+            member.kill();
+            member.run();
+        }
+    }
+
     /// Why there is no store with these options.
     pub async fn refusal(&self, options: Options) -> Option<String> {
         let opened = match self {

@@ -190,6 +190,7 @@ async fn whatever_is_damaged_is_named_never_served_and_never_backed_up() {
         ("UPDATE log SET value = CAST('other' AS BLOB) WHERE revision = 5", "revision 5 (/k/000003) differs"),
         ("UPDATE log SET key = '/k/x' WHERE revision = 5", "revision 5 (/k/x) differs"),
         ("UPDATE log SET checksum = -1 WHERE revision = 5", "revision 5 (/k/000003) differs"),
+        ("UPDATE log SET lease = 77 WHERE revision = 5", "revision 5 (/k/000003) differs"),
         ("DELETE FROM log WHERE revision = 5", "after revision 4 comes 6"),
         ("DELETE FROM log WHERE revision = 52", "the checksums do not add up"),
         ("UPDATE meta SET value = 20 WHERE name = 'floor'; DELETE FROM log WHERE revision = 5", "do not add up"),
@@ -261,7 +262,7 @@ async fn pages_that_are_overwritten_are_named_and_reading_changes_nothing() {
 
 #[tokio::test]
 async fn stores_of_every_layout_are_read_and_brought_to_the_newest() {
-    for name in ["layout-1.db", "layout-2.db"] {
+    for name in ["layout-1.db", "layout-2.db", "layout-3.db"] {
         let (folder, path) = folder();
         fs::copy(fixture(name), &path).expect("a fixture");
         let old = check(&path).expect("readable");
@@ -282,6 +283,10 @@ async fn stores_of_every_layout_are_read_and_brought_to_the_newest() {
             ("/registry/secrets/default/s", b"\x00\xff\x10", 6, 6),
         ];
         assert_eq!((found.as_slice(), list.revision), (expected.as_slice(), 7), "{name}");
+        let going: Vec<_> =
+            list.entries.iter().filter(|entry| entry.lease.is_some()).map(|entry| &*entry.key).collect();
+        let expected: &[&str] = if name == "layout-3.db" { &["/registry/configmaps/default/b"] } else { &[] };
+        assert_eq!(going, expected, "{name}: what goes by itself");
         let put = store.put("/new", Bytes::new(), Precondition::Absent).await.expect("is new");
         assert_eq!(put.mod_revision, 8, "{name}");
         drop(store);
@@ -313,7 +318,7 @@ fn a_layout_that_is_not_known_is_left_alone_with_the_remedy() {
     ];
     for refused in refusals {
         let refused = text(&refused.expect_err("is newer"));
-        assert!(refused.contains("layout 3") && refused.contains("use the newer program"), "{refused}");
+        assert!(refused.contains("layout 4") && refused.contains("use the newer program"), "{refused}");
     }
     assert!(fs::read(&path).expect("readable") == before, "it is not changed");
     assert!(!other.exists());
