@@ -59,6 +59,14 @@ impl Env {
         self
     }
 
+    /// With a variable of a type whose sizes a schema tells: what no schema can name has its own types, such as
+    /// `kubernetes.Quantity`.
+    #[must_use]
+    pub fn with_sized(mut self, name: &str, type_: Type, sizes: Arc<Decl>) -> Self {
+        self.variables.insert(name.to_string(), Variable { type_, decl: Some(sizes) });
+        self
+    }
+
     /// With a variable that is an optional of what a schema describes.
     #[must_use]
     pub fn with_optional_declared(mut self, name: &str, decl: &Decl) -> Self {

@@ -135,6 +135,8 @@ impl<'c> Estimator<'c> {
             decl = match (name.as_str(), &decl.shape) {
                 ("@items", Shape::List { items, .. }) => items,
                 ("@values", Shape::Map { values }) => values,
+                // Entries may be written as fields: `device.attributes["example.com"].model`.
+                (name, Shape::Map { values }) if !name.starts_with('@') => values,
                 // Schemas do not bound the names of a map's entries, and Kubernetes counts them as nothing.
                 ("@keys", Shape::Map { .. }) => return Some(Range::fixed(0)),
                 (name, Shape::Object { fields, .. }) => &fields.get(name)?.decl,

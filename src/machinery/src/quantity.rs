@@ -115,6 +115,11 @@ impl Quantity {
         self.nanos < 0
     }
 
+    /// So many times `step`, exactly. Nothing but zero is a multiple of zero.
+    pub fn is_multiple_of(self, step: Self) -> bool {
+        if step.nanos == 0 { self.nanos == 0 } else { self.nanos % step.nanos == 0 }
+    }
+
     /// A whole number of units.
     pub fn is_whole(self) -> bool {
         self.nanos % NANOS_PER_UNIT == 0

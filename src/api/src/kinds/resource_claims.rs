@@ -1,6 +1,10 @@
 //! The kinds of resource.k8s.io: stored and served. Nobody here allocates devices.
 
+mod capacity;
+mod device;
+mod expression;
 mod names;
+mod node_resources;
 mod request;
 mod slice;
 mod status;

@@ -37,12 +37,17 @@ pub(crate) fn any(name: &str, at: &At<'_>, errors: &mut FieldErrors) {
 pub(crate) fn container(name: &str, at: &At<'_>, errors: &mut FieldErrors) {
     any(name, at, errors);
     let wrong = match name.contains('/') {
-        false if OF_CONTAINERS.contains(&name) || name.starts_with(HUGE_PAGES) => return,
+        false if is_allocatable_of_nodes(name) => return,
         false => "must be a standard resource for containers",
         true if is_native(name) || is_extended(name) => return,
         true => "doesn't follow extended resource name standard",
     };
     errors.push(FieldError::invalid(&at.path, name, wrong));
+}
+
+/// A resource that nodes have of their own and pods ask for by its name alone.
+pub(crate) fn is_allocatable_of_nodes(name: &str) -> bool {
+    OF_CONTAINERS.contains(&name) || name.starts_with(HUGE_PAGES)
 }
 
 /// A resource that a quota limits.

@@ -47,36 +47,32 @@ pub(super) fn pool(at: &At<'_>, errors: &mut FieldErrors) {
 
 /// The name of an attribute or a capacity: an identifier, with a domain before it or without one.
 pub(super) fn qualified(name: &str, at: &At<'_>, errors: &mut FieldErrors) {
-    let (domain, id) = name.split_once('/').map_or((None, name), |(domain, id)| (Some(domain), id));
-    if name.is_empty() {
-        return at.required(errors, "name required");
-    }
-    if let Some(domain) = domain {
-        if domain.is_empty() {
-            at.required(errors, "the domain must not be empty");
-        } else {
+    let mut invalid = |value: &str, wrong: &str| errors.push(FieldError::invalid(&at.path, value, wrong));
+    let id = match name.split('/').collect::<Vec<_>>().as_slice() {
+        [id] => *id,
+        ["", _] => return invalid("", "the domain must not be empty"),
+        [_, ""] => return invalid("", "the name must not be empty"),
+        [domain, id] => {
             if domain.len() > DOMAIN_BYTES_MAX {
                 errors.push(too_long(&at.path, DOMAIN_BYTES_MAX));
             }
             let wrong = names::dns1123_subdomain(domain).into_iter();
-            errors.extend(wrong.map(|wrong| FieldError::invalid(&at.path, domain, wrong)));
+            errors.extend(wrong.map(|wrong| FieldError::invalid(&at.path, *domain, wrong)));
+            id
         }
+        _ => return invalid(name, "must not contain more than one slash"),
+    };
+    if id.len() > ID_BYTES_MAX {
+        errors.push(too_long(&at.path, ID_BYTES_MAX));
     }
-    if id.is_empty() {
-        at.required(errors, "the name must not be empty");
-    } else {
-        if id.len() > ID_BYTES_MAX {
-            errors.push(too_long(&at.path, ID_BYTES_MAX));
-        }
-        errors.extend(names::c_identifier(id).into_iter().map(|wrong| FieldError::invalid(&at.path, id, wrong)));
-    }
+    errors.extend(names::c_identifier(id).into_iter().map(|wrong| FieldError::invalid(&at.path, id, wrong)));
 }
 
 /// A name with its domain.
 pub(super) fn full_name(at: &At<'_>, errors: &mut FieldErrors) {
     qualified(at.text(), at, errors);
-    if !at.text().is_empty() && !at.text().contains('/') {
-        at.invalid(errors, "must include a domain");
+    if !at.text().contains('/') {
+        at.invalid(errors, "a fully qualified name must be a domain and a name separated by a slash");
     }
 }
 
@@ -100,12 +96,7 @@ pub(super) fn toleration(toleration: &At<'_>, errors: &mut FieldErrors) {
     match operator.text() {
         "Exists" if !value.text().is_empty() => value.invalid(errors, "must be empty for operator `Exists`"),
         "Exists" => {}
-        "Equal" => {
-            value.optional_name(errors, names::label_value);
-            if key.text().is_empty() {
-                operator.invalid(errors, "must be `Exists` when `key` is empty");
-            }
-        }
+        "Equal" => value.optional_name(errors, names::label_value),
         "" => operator.required(errors, ""),
         other => errors.push(FieldError::not_supported(&operator.path, other, &["Equal", "Exists"])),
     }

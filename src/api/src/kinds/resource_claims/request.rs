@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 
+use super::expression;
 use super::names::{driver, full_name, sized, toleration};
 use crate::check::At;
 use crate::metadata::too_long;
@@ -16,7 +17,6 @@ const SELECTORS_MAX: usize = 32;
 const CONSTRAINTS_MAX: usize = 32;
 const TOLERATIONS_MAX: usize = 16;
 pub(super) const CONFIGURATIONS_MAX: usize = 32;
-const EXPRESSION_BYTES_MAX: usize = 10 * 1024;
 const PARAMETERS_BYTES_MAX: usize = 10 * 1024;
 const NO_REQUEST: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -96,17 +96,15 @@ fn one(request: &At<'_>, errors: &mut FieldErrors) {
     request.items("tolerations").for_each(|found| toleration(&found, errors));
 }
 
-/// Expressions that a device has to fulfil. What they mean is known to whoever allocates.
+/// Expressions that a device has to fulfil: they compile, and cost no more than whoever allocates will bear.
 pub(super) fn selectors(of: &At<'_>, errors: &mut FieldErrors) {
     sized(of, "selectors", SELECTORS_MAX, errors);
     for selector in of.items("selectors") {
         let expression = selector.at("cel.expression");
         if !selector.at("cel").is_set() {
             selector.at("cel").required(errors, "");
-        } else if expression.text().len() > EXPRESSION_BYTES_MAX {
-            errors.push(too_long(&expression.path, EXPRESSION_BYTES_MAX));
-        } else if expression.text().trim().is_empty() {
-            expression.required(errors, "must specify an expression");
+        } else {
+            expression::validate(&expression, errors);
         }
     }
 }

@@ -6,9 +6,10 @@ use machinery::field::{FieldError, FieldErrors};
 use machinery::names;
 use serde_json::Value;
 
-use super::names::{driver, pool, qualified, sized, taint};
+use super::device;
+use super::device::VALUES;
+use super::names::{driver, full_name, pool, sized};
 use crate::check::At;
-use crate::metadata::too_long;
 use crate::podspec::affinity;
 use crate::read;
 
@@ -17,12 +18,8 @@ const DEVICES_MAX: usize = 128;
 const ADVANCED_DEVICES_MAX: usize = 64;
 const COUNTER_SETS_MAX: usize = 8;
 const COUNTERS_MAX: usize = 32;
-const ATTRIBUTES_AND_CAPACITIES_MAX: usize = 32;
-const TAINTS_MAX: usize = 16;
-const CONSUMPTIONS_MAX: usize = 2;
-const VALUE_BYTES_MAX: usize = 64;
-const PLACES: [&str; 4] = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
-const VALUES: [&str; 8] = ["bool", "int", "string", "version", "bools", "ints", "strings", "versions"];
+pub(super) const PLACES: [&str; 4] = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
+const OPERATIONS: [&str; 3] = ["*", "NodePrepareResources", "NodeUnprepareResources"];
 
 pub(super) fn validate(object: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
@@ -54,9 +51,11 @@ pub(super) fn validate(object: &Value) -> FieldErrors {
         if !seen.insert(device.at("name").text()) {
             errors.push(FieldError::duplicate(&device.path, device.at("name").text()));
         }
-        validate_device(&device, spec.at("perDeviceNodeSelection").is_true(), &mut errors);
+        device::validate(&device, spec.at("perDeviceNodeSelection").is_true(), &mut errors);
     }
     counter_sets(&spec, &mut errors);
+    partition_type(&spec, &mut errors);
+    skipped_operations(&spec, &mut errors);
     errors
 }
 
@@ -105,96 +104,53 @@ fn one_of(rule: &str, at: &At<'_>, said: &[String], errors: &mut FieldErrors) {
     }
 }
 
-fn validate_device(device: &At<'_>, is_placed_alone: bool, errors: &mut FieldErrors) {
-    device.at("name").require_name(errors, names::dns1123_label);
-    let count = device.entries("attributes").count() + device.entries("capacity").count();
-    if count > ATTRIBUTES_AND_CAPACITIES_MAX {
-        let wrong =
-            format!("the total number of attributes and capacities must not exceed {ATTRIBUTES_AND_CAPACITIES_MAX}");
-        errors.push(FieldError::invalid(&device.path, count, wrong));
+/// The attribute that tells devices of one counter set apart is a text of each device that consumes counters.
+fn partition_type(spec: &At<'_>, errors: &mut FieldErrors) {
+    let named = spec.at("partitionTypeAttribute");
+    if !named.is_set() {
+        return;
     }
-    for (name, attribute) in device.entries("attributes") {
-        qualified(name, &attribute, errors);
-        validate_attribute(&attribute, errors);
+    let consumes = |device: &At<'_>| device.items("consumesCounters").next().is_some();
+    if !spec.items("devices").any(|device| consumes(&device)) {
+        return named.invalid(errors, "may only be set on a slice which declares devices that consume counters");
     }
-    for (name, capacity) in device.entries("capacity") {
-        qualified(name, &capacity, errors);
-        if capacity.at("requestPolicy").is_set() && !device.at("allowMultipleAllocations").is_true() {
-            capacity.at("requestPolicy").forbidden(errors, "allowMultipleAllocations must be true");
+    let mut wrong_name = FieldErrors::new();
+    full_name(&named, &mut wrong_name);
+    if !wrong_name.is_empty() {
+        return errors.extend(wrong_name);
+    }
+    let bare = named.text().strip_prefix(&format!("{}/", spec.at("driver").text()));
+    for device in spec.items("devices").filter(consumes) {
+        let found = [Some(named.text()), bare].into_iter().flatten();
+        let found = found.map(|name| device.at("attributes").key(name)).find(At::is_set);
+        let rule = "`partitionTypeAttribute` names this attribute";
+        let at = device.at("attributes").key(named.text());
+        match found {
+            None => at.required(errors, &format!("device consumes counters and {rule}, so it must be set")),
+            Some(found) if !found.at("string").is_set() => {
+                let wrong = format!("must be a string value because {rule}");
+                errors.push(FieldError::invalid(&at.path, found.value.clone(), wrong));
+            }
+            Some(_) => {}
         }
     }
-    sized(device, "taints", TAINTS_MAX, errors);
-    device.items("taints").for_each(|found| taint(&found, errors));
-    sized(device, "consumesCounters", CONSUMPTIONS_MAX, errors);
+}
+
+/// What the node has not to do for the devices: preparing alone cannot be left out.
+fn skipped_operations(spec: &At<'_>, errors: &mut FieldErrors) {
+    let skips = |operation: &str| spec.items("skipNodeOperations").any(|skipped| skipped.text() == operation);
     let mut seen = HashSet::new();
-    for consumption in device.items("consumesCounters") {
-        let set = consumption.at("counterSet");
-        set.require_name(errors, names::dns1123_label);
-        if !seen.insert(set.text()) {
-            errors.push(FieldError::duplicate(&consumption.path, set.text()));
-        }
-        counters(&consumption, errors);
-    }
-    let fields: Vec<At<'_>> = PLACES[..3].iter().map(|field| device.at(field)).filter(At::is_set).collect();
-    if is_placed_alone {
-        let said: Vec<String> =
-            PLACES[..3].iter().filter(|field| device.at(field).is_set()).map(|field| format!("`{field}`")).collect();
-        let rule = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when \
-                    `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
-        if said.len() != 1 {
-            device.required(errors, rule);
-        }
-        device.at("nodeName").optional_name(errors, names::dns1123_subdomain);
-        if device.at("nodeSelector").is_set() {
-            affinity::validate_node_selector(&device.at("nodeSelector"), errors);
-        }
-    } else if !fields.is_empty() {
-        let wrong = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to \
-                     true in the ResourceSlice spec";
-        errors.push(FieldError::invalid(&device.path, Value::Null, wrong));
-    }
-}
-
-/// One value, of one type.
-fn validate_attribute(attribute: &At<'_>, errors: &mut FieldErrors) {
-    let said: Vec<&str> = VALUES.into_iter().filter(|field| attribute.at(field).is_set()).collect();
-    match said.as_slice() {
-        [] => errors.push(FieldError::invalid(&attribute.path, "", "exactly one value must be specified")),
-        [_] => {}
-        _ => attribute.invalid(errors, "exactly one value must be specified"),
-    }
-    for field in VALUES[4..].iter().map(|field| attribute.at(field)).filter(At::is_set) {
-        if field.value.as_array().is_some_and(Vec::is_empty) {
-            field.invalid(errors, "must not be empty if specified");
+    for skipped in spec.items("skipNodeOperations") {
+        if !OPERATIONS.contains(&skipped.text()) {
+            skipped.not_supported(errors, &OPERATIONS);
+        } else if !seen.insert(skipped.text()) {
+            skipped.duplicate(errors);
         }
     }
-    let texts = [attribute.at("string")].into_iter().chain(attribute.items("strings"));
-    let versions = [attribute.at("version")].into_iter().chain(attribute.items("versions"));
-    for (text, is_version) in texts.map(|text| (text, false)).chain(versions.map(|text| (text, true))) {
-        if is_version && text.is_set() && !is_semantic_version(text.text()) {
-            text.invalid(errors, "must be a string compatible with semver.org spec 2.0.0");
-        }
-        if text.text().len() > VALUE_BYTES_MAX {
-            errors.push(too_long(&text.path, VALUE_BYTES_MAX));
-        }
+    if skips("NodePrepareResources") && !skips("NodeUnprepareResources") && !skips("*") {
+        let wrong = "NodePrepareResources cannot be skipped unless NodeUnprepareResources is also skipped";
+        spec.at("skipNodeOperations").invalid(errors, wrong);
     }
-}
-
-/// `1.2.3-beta.1+build.5`, as semver.org says.
-fn is_semantic_version(text: &str) -> bool {
-    let is_identifier =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let is_number = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
-    };
-    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-    let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
-    let is_pre = |part: &str| is_identifier(part) && (!is_digits(part) || is_number(part));
-    core.split('.').count() == 3
-        && core.split('.').all(is_number)
-        && pre.is_none_or(|pre| pre.split('.').all(is_pre))
-        && build.is_none_or(|build| build.split('.').all(is_identifier))
 }
 
 fn counter_sets(spec: &At<'_>, errors: &mut FieldErrors) {
@@ -210,7 +166,7 @@ fn counter_sets(spec: &At<'_>, errors: &mut FieldErrors) {
     }
 }
 
-fn counters(of: &At<'_>, errors: &mut FieldErrors) {
+pub(super) fn counters(of: &At<'_>, errors: &mut FieldErrors) {
     let all = of.at("counters");
     let count = of.entries("counters").count();
     if count == 0 {

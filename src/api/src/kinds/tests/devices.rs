@@ -44,12 +44,12 @@ fn claims() {
             ),
             (
                 requests(
-                    json!([{"name": "r", "exactly": {"deviceClassName": "c", "selectors": [{}], "tolerations": [{"operator": "Equal"}]}}]),
+                    json!([{"name": "r", "exactly": {"deviceClassName": "c", "selectors": [{}], "tolerations": [{"operator": "Equal", "effect": "Never"}]}}]),
                 ),
                 &[
                     &format!("{at}.exactly.selectors[0].cel: Required value"),
                     &format!(
-                        "{at}.exactly.tolerations[0].operator: Invalid value: \"Equal\": must be `Exists` when `key` is empty"
+                        "{at}.exactly.tolerations[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"None\""
                     ),
                 ],
             ),
@@ -57,7 +57,7 @@ fn claims() {
                 constrained,
                 &[
                     &format!("spec.devices.constraints[0].requests[0]: Invalid value: \"other\": {reference}"),
-                    "spec.devices.constraints[0].matchAttribute: Invalid value: \"model\": must include a domain",
+                    "spec.devices.constraints[0].matchAttribute: Invalid value: \"model\": a fully qualified name must be a domain and a name separated by a slash",
                 ],
             ),
             (
@@ -127,7 +127,7 @@ fn slices_and_classes() {
                 &[
                     "spec.devices[0].attributes[model]: Invalid value: \"\": exactly one value must be specified",
                     "spec.devices[0].attributes[v].version: Invalid value: \"1.2\": must be a string compatible with semver.org spec 2.0.0",
-                    "spec.devices[0].attributes[x/y/z]: Invalid value: \"y/z\": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')",
+                    "spec.devices[0].attributes[x/y/z]: Invalid value: \"x/y/z\": must not contain more than one slash",
                 ],
             ),
             (
@@ -145,5 +145,170 @@ fn slices_and_classes() {
             json!({"extendedResourceName": "cpu"}),
             &["spec.extendedResourceName: Invalid value: \"cpu\": must be a valid extended resource name"],
         )],
+    );
+}
+
+fn slice(device: Value) -> Value {
+    json!({
+        "driver": "d.example.com", "nodeName": "n", "devices": [device],
+        "pool": {"name": "p", "resourceSliceCount": 1, "generation": 0},
+    })
+}
+
+#[test]
+fn selectors_compile_to_a_truth_within_their_cost() {
+    let at = "spec.devices.requests[0].exactly.selectors[0].cel.expression";
+    let select = |expression: &str| {
+        let selectors = json!([{"cel": {"expression": expression}}]);
+        json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c", "selectors": selectors}}]}})
+    };
+    for good in [
+        "device.driver == 'd'",
+        "device.attributes['d.example.com'].model == 'a' && device.allowMultipleAllocations",
+        "device.capacity['d.example.com'].memory.compareTo(quantity('10Gi')) >= 0",
+        "cel.bind(d, device.attributes['d'], d.version.isGreaterThan(semver('1.2.3')) || d.flag)",
+        "device.attributes['d'].family.matches('^a+b*$')",
+        "device.attributes['d'].anything",
+    ] {
+        refused("resourceclaims", &[(select(good), &[])]);
+    }
+    let first = |expression: &str| create("resourceclaims", json!({ "spec": select(expression) })).1.join("\n");
+    assert_eq!(
+        first("device.driver"),
+        format!("{at}: Invalid value: \"device.driver\": must evaluate to bool or the unknown type, not string")
+    );
+    assert!(first("device.nothing").contains("compilation failed: "), "{}", first("device.nothing"));
+    assert!(first("").contains("compilation failed: "), "{}", first(""));
+    let nested = "device.attributes.all(a, device.attributes.all(b, device.attributes.all(c, device.attributes.all(d, a + b + c + d != ''))))";
+    assert_eq!(first(nested), format!("{at}: Forbidden: too complex, exceeds cost limit"));
+    let long = format!("device.driver == '{}'", "x".repeat(10 * 1024));
+    assert_eq!(first(&long), format!("{at}: Too long: may not be more than 10240 bytes"));
+}
+
+#[test]
+fn capacities_that_are_shared_say_what_one_request_may_take() {
+    let shared = |policy: Value| {
+        let capacity = json!({"memory": {"value": "10Gi", "requestPolicy": policy}});
+        slice(json!({"name": "a", "allowMultipleAllocations": true, "capacity": capacity}))
+    };
+    let at = "spec.devices[0].capacity[memory].requestPolicy";
+    let invalid = |field: &str, value: &str, wrong: &str| format!("{at}.{field}: Invalid value: \"{value}\": {wrong}");
+    let no_multiple = invalid("validRange.step", "2Gi", "value is not a multiple of a given step (3Gi) from (1Gi)");
+    refused(
+        "resourceslices",
+        &[
+            (shared(json!({"default": "2Gi"})), &[]),
+            (shared(json!({"default": "1Gi", "validValues": ["1Gi", "2Gi"]})), &[]),
+            (shared(json!({"default": "1Gi", "validRange": {"min": "1Gi", "max": "9Gi", "step": "2Gi"}})), &[]),
+            (
+                shared(json!({"validValues": ["1Gi"], "validRange": {"min": "1Gi"}})),
+                &[&format!(
+                    "{at}: Forbidden: exactly one policy can be specified, cannot specify \"validValues\" and \"validRange\" at the same time"
+                )],
+            ),
+            (
+                shared(json!({"validValues": ["1Gi"]})),
+                &[&format!("{at}.default: Required value: required when validValues is defined")],
+            ),
+            (
+                shared(json!({"default": "3Gi", "validValues": ["2Gi", "1Gi", "1024Mi", "11Gi"]})),
+                &[
+                    &invalid("validValues[1]", "1Gi", "values must be sorted in ascending order"),
+                    &format!("{at}.validValues[2]: Duplicate value: \"1Gi\""),
+                    &invalid("validValues[3]", "11Gi", "option is larger than capacity value: 10Gi"),
+                    &invalid("validValues", "3Gi", "default value is not valid according to the requestPolicy"),
+                ],
+            ),
+            (
+                shared(json!({"default": "1Gi", "validRange": {}})),
+                &[&format!("{at}.validRange.min: Required value: required when validRange is defined")],
+            ),
+            (shared(json!({"default": "2Gi", "validRange": {"min": "1Gi", "step": "3Gi"}})), &[&no_multiple]),
+            (
+                shared(json!({"default": "1Gi", "validRange": {"min": "2Gi", "max": "20Gi", "step": "0"}})),
+                &[
+                    &invalid("validRange.default", "1Gi", "default is less than min: 2Gi"),
+                    &invalid("validRange.max", "20Gi", "max is larger than capacity value: 10Gi"),
+                    &invalid("validRange.step", "0", "must be greater than zero"),
+                ],
+            ),
+            (
+                slice(json!({"name": "a", "capacity": {"memory": {"value": "1", "requestPolicy": {"default": "1"}}}})),
+                &[&format!("{at}: Forbidden: allowMultipleAllocations must be true")],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn devices_say_what_their_nodes_wait_for_and_give() {
+    let with = |field: &str, value: Value| {
+        let mut device = json!({"name": "a", "capacity": {"memory": {"value": "1"}}});
+        device[field] = value;
+        device
+    };
+    let conditions = |ready: Value, failed: Value| {
+        slice(json!({"name": "a", "bindingConditions": ready, "bindingFailureConditions": failed}))
+    };
+    let resources = |taken: Value| slice(with("nodeAllocatableResources", taken));
+    let at = "spec.devices[0]";
+    let mapped = format!("{at}.nodeAllocatableResources[cpu].mapping");
+    let mut typed = slice(with("consumesCounters", json!([{"counterSet": "s", "counters": {"c": {"value": "1"}}}])));
+    typed["partitionTypeAttribute"] = json!("d.example.com/profile");
+    let mut named = typed.clone();
+    named["devices"][0]["attributes"] = json!({"profile": {"string": "half"}});
+    let mut skipping = slice(json!({"name": "a"}));
+    skipping["skipNodeOperations"] = json!(["NodePrepareResources", "Other"]);
+    refused(
+        "resourceslices",
+        &[
+            (conditions(json!(["ready"]), json!(["failed"])), &[]),
+            (
+                conditions(json!(["a", "a"]), json!(["a"])),
+                &[
+                    &format!("{at}.bindingConditions[1]: Duplicate value: \"a\""),
+                    &format!(
+                        "{at}.bindingFailureConditions[0]: Invalid value: \"a\": bindingFailureConditions must not overlap with bindingConditions"
+                    ),
+                ],
+            ),
+            (
+                slice(with("bindingConditions", json!(["a"]))),
+                &[&format!(
+                    "{at}.bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions"
+                )],
+            ),
+            (resources(json!({"cpu": {"mapping": {"capacityKey": "memory", "capacityMultiplier": "2"}}})), &[]),
+            (
+                resources(json!({"cpu": {"mapping": {"capacityKey": "other", "deviceMultiplier": "0"}}, "pods": {}})),
+                &[
+                    &format!("{mapped}.capacityKey: Not found: \"other\""),
+                    &format!(
+                        "{mapped}.capacityMultiplier: Required value: capacityMultiplier is required when capacityKey is set"
+                    ),
+                    &format!("{mapped}.deviceMultiplier: Invalid value: \"0\": must be positive"),
+                    &format!(
+                        "{at}.nodeAllocatableResources[pods]: Invalid value: \"pods\": must be a node allocatable resource name"
+                    ),
+                    &format!(
+                        "{at}.nodeAllocatableResources[pods]: Required value: at least one of mapping or overhead must be set"
+                    ),
+                ],
+            ),
+            (named, &[]),
+            (
+                typed,
+                &[&format!(
+                    "{at}.attributes[d.example.com/profile]: Required value: device consumes counters and `partitionTypeAttribute` names this attribute, so it must be set"
+                )],
+            ),
+            (
+                skipping,
+                &[
+                    "spec.skipNodeOperations[1]: Unsupported value: \"Other\": supported values: \"*\", \"NodePrepareResources\", \"NodeUnprepareResources\"",
+                    "spec.skipNodeOperations: Invalid value: [\"NodePrepareResources\",\"Other\"]: NodePrepareResources cannot be skipped unless NodeUnprepareResources is also skipped",
+                ],
+            ),
+        ],
     );
 }
