@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use machinery::apply::Reset;
 use machinery::field::FieldErrors;
@@ -121,6 +122,11 @@ pub trait Kind: Send + Sync + 'static {
     /// Warnings for the client that do not stop the request (deprecated fields).
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
+    }
+
+    /// How long objects are kept after they were last written; `None` where they stay until somebody deletes them.
+    fn ttl(&self) -> Option<Duration> {
+        None
     }
 
     /// The columns of a Table.

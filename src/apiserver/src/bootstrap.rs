@@ -2,6 +2,7 @@
 //! range, the flow control of a fresh server, and what plugins ask for. Done through the in-process client, next to requests, and again until it succeeds.
 
 mod authentication;
+mod expiring;
 pub mod flow_control;
 mod kubernetes;
 mod namespaces;
@@ -37,11 +38,12 @@ pub fn start(state: &Arc<State>, tasks: &TaskTracker, shutdown: &CancellationTok
     crate::type_checking::start(state, client.clone(), tasks, shutdown);
     crate::aggregate::availability::start(state, client.clone(), tasks, shutdown);
     let live = Live::new(state.store.clone());
-    let own: [Arc<dyn Bootstrap>; 5] = [
+    let own: [Arc<dyn Bootstrap>; 6] = [
         Arc::new(authentication::AuthenticationInfo::new(&state.config)),
         Arc::new(namespaces::SystemNamespaces),
         Arc::new(kubernetes::KubernetesService::new(&state.config, state.port)),
         Arc::new(flow_control::FlowControl(live.clone())),
+        Arc::new(expiring::Expiring(state.store.clone())),
         Arc::new(service_cidr::DefaultServiceCidr { live, cidr: state.config.service_cidr }),
     ];
     tasks.spawn(state.flow.clone().run(shutdown.clone()));

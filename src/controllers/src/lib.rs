@@ -22,7 +22,6 @@ pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
-pub mod event_ttl;
 pub mod garbage;
 pub mod ipam;
 pub mod job;
@@ -74,8 +73,6 @@ pub struct Config {
     pub pod_certificate_request_ttl: Duration,
     /// How often old ones are looked for.
     pub pod_certificate_request_period: Duration,
-    /// How long events are kept.
-    pub event_ttl: Duration,
     /// How often new kinds are looked for.
     pub discovery_period: Duration,
     /// How long certificates live that ask for no time.
@@ -101,7 +98,6 @@ impl Config {
             orphaned_pod_grace: Duration::from_secs(40),
             pod_certificate_request_ttl: Duration::from_secs(15 * 60),
             pod_certificate_request_period: Duration::from_secs(5 * 60),
-            event_ttl: Duration::from_secs(3600),
             discovery_period: Duration::from_secs(30),
             certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
         }
@@ -131,7 +127,6 @@ pub const CONTROLLERS: &[Controller] = &[
     ("endpoints", "endpoint-controller", |shared| Box::pin(endpoints::legacy::run(shared))),
     ("endpointslice", "endpointslice-controller", |shared| Box::pin(endpoints::slices::run(shared))),
     ("endpointslice-mirroring", "endpointslicemirroring-controller", |shared| Box::pin(endpoints::mirror::run(shared))),
-    ("event-ttl", "event-ttl-controller", |shared| Box::pin(event_ttl::run(shared))),
     ("garbage-collector", "generic-garbage-collector", |shared| Box::pin(garbage::run(shared))),
     ("job", "job-controller", |shared| Box::pin(job::run(shared))),
     ("namespace", "namespace-controller", |shared| Box::pin(namespace::run(shared))),

@@ -1,5 +1,7 @@
 //! Event, in the core group and in events.k8s.io: one stored resource, in the core group's form.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use machinery::field::{FieldError, FieldErrors};
 use machinery::meta;
@@ -15,6 +17,9 @@ pub struct CoreEvent;
 
 /// Events of events.k8s.io.
 pub struct Event;
+
+/// How long events are kept: Kubernetes' default (`--event-ttl`).
+const TTL: Duration = Duration::from_secs(3600);
 
 /// Where events of objects without a namespace live.
 const CLUSTER_EVENTS: &str = "default";
@@ -58,6 +63,10 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 impl Kind for CoreEvent {
+    fn ttl(&self) -> Option<Duration> {
+        Some(TTL)
+    }
+
     fn columns(&self) -> Vec<Column<'_>> {
         vec![
             text("Last Seen", "The time since it happened last."),
@@ -120,6 +129,10 @@ impl Kind for CoreEvent {
 }
 
 impl Kind for Event {
+    fn ttl(&self) -> Option<Duration> {
+        Some(TTL)
+    }
+
     fn columns(&self) -> Vec<Column<'_>> {
         CoreEvent.columns()
     }

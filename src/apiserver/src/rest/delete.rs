@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::{Entry, Error, Precondition};
 
 use super::options::{DeleteOptions, Propagation};
-use super::target::{Facts, Target};
+use super::target::{Facts, Holds, Target};
 use super::{decode, finish};
 use crate::accept;
 use crate::answer;
@@ -179,7 +179,8 @@ async fn carry_out(
         },
         Step::Mark(marked) => {
             let bytes = target.to_bytes(&marked).await?;
-            match store.put(&entry.key, bytes, Precondition::Revision(entry.mod_revision)).await {
+            let precondition = Precondition::Revision(entry.mod_revision);
+            match target.put(&entry.key, bytes, precondition, Holds::default()).await {
                 Ok(stored) => Ok(Some(Deleted::Waiting(target.present(&stored).await?))),
                 Err(Error::Conflict { .. }) => Ok(None),
                 Err(error) => Err(storage::failure(error)),

@@ -196,7 +196,7 @@ impl<'a> Target<'a> {
         Ok(holds)
     }
 
-    /// Puts an object into the store and ends what was held for it. A client that goes away does not end it sooner:
+    /// Puts an object into the store, to be kept for as long as its kind is, and ends what was held for it. A client that goes away does not end it sooner:
     /// the store may still be writing.
     ///
     /// # Errors
@@ -208,13 +208,13 @@ impl<'a> Target<'a> {
         precondition: Precondition,
         holds: Holds,
     ) -> std::result::Result<Entry, store::Error> {
-        let store = &self.state().store;
+        let (store, ttl) = (&self.state().store, self.resource.behaviour.ttl());
         if holds.0.is_empty() {
-            return store.put(key, bytes, precondition).await;
+            return store.put_with_ttl(key, bytes, precondition, ttl).await;
         }
         let (store, key) = (Arc::clone(store), key.to_string());
         let put = tokio::spawn(async move {
-            let put = store.put(&key, bytes, precondition).await;
+            let put = store.put_with_ttl(&key, bytes, precondition, ttl).await;
             drop(holds);
             put
         });

@@ -1,6 +1,7 @@
 //! What writes do beyond storing.
 
 use serde_json::{Value, json};
+use store::Store as _;
 
 use crate::support::{TestServer, start};
 
@@ -249,5 +250,38 @@ async fn a_patch_that_nests_too_deep_is_refused() {
     let (code, status) = server.json("PATCH", path, "application/json-patch+json", &patch).await;
     assert_eq!((code, &status["reason"]), (422, &json!("Invalid")), "{status}");
     assert_eq!(server.get(path).await.1["data"], json!({"k": "v"}));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_by_themselves_however_they_are_written_and_nothing_else_does() {
+    let server = start().await;
+    let core = "/api/v1/namespaces/default/events";
+    let object = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "one", "finalizers": ["example.com/kept"]},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "Tested", "type": "Normal",
+    });
+    server.create(core, object).await;
+    let newer = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "two"}, "reason": "Tested",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}, "type": "Normal", "action": "Testing",
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "example.com/tests",
+        "reportingInstance": "one",
+    });
+    server.create("/apis/events.k8s.io/v1/namespaces/default/events", newer).await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stays"}});
+    server.create("/api/v1/namespaces/default/configmaps", map).await;
+    let goes = async |key: &str| {
+        let entry = server.store.get(key).await.expect("the store").expect("is there");
+        entry.lease.is_some()
+    };
+    assert!(goes("/registry/events/default/one").await && goes("/registry/events/default/two").await);
+    assert!(!goes("/registry/configmaps/default/stays").await);
+    let patch = json!({"count": 2}).to_string();
+    let (code, _) = server.json("PATCH", &format!("{core}/one"), "application/merge-patch+json", &patch).await;
+    assert_eq!((code, goes("/registry/events/default/one").await), (200, true), "counted again");
+    let (code, marked) = server.json("DELETE", &format!("{core}/one"), "application/json", "").await;
+    assert!(code < 300 && marked["metadata"]["deletionTimestamp"].is_string(), "{marked}");
+    assert!(goes("/registry/events/default/one").await, "what waits for its finalizer goes as well");
     server.stop().await;
 }
