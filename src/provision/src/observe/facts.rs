@@ -392,6 +392,7 @@ impl HostFacts {
 /// `SECONDS.NANOSECONDS`, or `SECONDS.%N` from a `date` that knows no nanoseconds.
 fn clock(text: &str) -> Option<Timestamp> {
     let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
-    let milliseconds: i64 = rest.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(0);
-    Timestamp::from_millisecond(seconds.parse::<i64>().ok()?.checked_mul(1000)? + milliseconds).ok()
+    let milliseconds: u16 = rest.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    let seconds: i64 = seconds.parse().ok()?;
+    Timestamp::from_millisecond(seconds.checked_mul(1000)?.checked_add(i64::from(milliseconds))?).ok()
 }

@@ -37,6 +37,21 @@ fn an_answer_that_was_cut_off_is_not_complete() {
 }
 
 #[test]
+fn a_clock_that_is_none_is_not_read() {
+    let clock = |text: &str| HostFacts::parse(&format!("clock\t{text}\n")).clock.map(|clock| clock.as_millisecond());
+    for (text, expected) in [
+        ("1.5", Some(1000)),
+        ("1.500000000", Some(1500)),
+        ("1.%N", Some(1000)),
+        ("1.-99", Some(1000)),
+        ("", None),
+        ("9223372036854775.999", None),
+    ] {
+        assert_eq!(clock(text), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn the_script_runs_under_a_plain_shell_and_comes_to_its_end() {
     let output = std::process::Command::new("/bin/sh")
         .args(["-c", SCRIPT, "sh", "/etc/passwd", "/nonexistent", "/etc/mtab", "/etc/hostname"])
