@@ -71,15 +71,15 @@ pub fn enough(policy: Option<&SuccessPolicy>, succeeded: &Indexes, completions: 
     policy?.rules.iter().position(|rule| {
         let among = rule.succeeded_indexes.as_ref().map(|text| Indexes::parse(text, completions));
         let met = match &among {
-            Some(among) => among.iter().filter(|index| succeeded.has(*index)).count(),
-            None => usize::try_from(succeeded.len()).unwrap_or(0),
+            Some(among) => among.common(succeeded),
+            None => succeeded.len(),
         };
         let wanted = match (rule.succeeded_count, &among) {
             (Some(count), _) => count,
             (None, Some(among)) => among.len(),
             (None, None) => return false,
         };
-        i32::try_from(met).unwrap_or(i32::MAX) >= wanted
+        met >= wanted
     })
 }
 
