@@ -232,9 +232,9 @@ impl RequestInfo {
 fn name_in_field_selector(selector: &str) -> Option<String> {
     selector.split(',').find_map(|term| {
         let (field, value) = term.split_once('=')?;
-        let value = value.strip_prefix('=').unwrap_or(value);
+        let value = value.strip_prefix('=').unwrap_or(value).trim();
         let sound = !value.is_empty() && value != "." && value != ".." && !value.contains(['/', '%']);
-        (field.trim() == "metadata.name" && sound).then(|| value.trim().to_string())
+        (field.trim() == "metadata.name" && sound).then(|| value.to_string())
     })
 }
 

@@ -101,6 +101,20 @@ fn other_paths_keep_their_method() {
 }
 
 #[test]
+fn a_selectors_name_leads_nowhere_else() {
+    for (selector, expected) in [
+        ("metadata.name%3D%20n%20", "n"),
+        ("metadata.name%3D%20.", ""),
+        ("metadata.name%3D..%20", ""),
+        ("metadata.name%3Da%2Fb", ""),
+        ("metadata.name%3D%20", ""),
+    ] {
+        let info = parse("GET", &format!("/api/v1/nodes?fieldSelector={selector}"));
+        assert_eq!(info.name, expected, "{selector}");
+    }
+}
+
+#[test]
 fn parts_carry_the_tail_of_a_proxied_path() {
     assert_eq!(parse("GET", "/api/v1/namespaces/x/pods/a/proxy/b/c").parts, ["pods", "a", "proxy", "b", "c"]);
 }
