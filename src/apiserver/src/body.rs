@@ -28,6 +28,11 @@ pub const YAML: &str = "application/yaml";
 /// Kubernetes' protobuf.
 pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
+/// The mark of an answer that its client may take its time to read: it is carried through from elsewhere, and what is
+/// not read is not kept here.
+#[derive(Debug, Clone, Copy)]
+pub struct Unhurried;
+
 /// A body of bytes that are there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()

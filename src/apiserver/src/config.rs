@@ -58,6 +58,12 @@ pub struct Limits {
     pub writes_in_flight: usize,
     /// Open connections; who comes beyond them waits in the kernel's queue.
     pub connections: usize,
+    /// Open connections from one address, loopback apart; one beyond them is closed at once. A node's pods may share
+    /// their node's address, and the clients behind a balancer have its own.
+    pub connections_per_address: usize,
+    /// A client that takes nothing of its answer for so long does not read: over HTTP/2 the stream ends, over HTTP/1.1
+    /// the connection. Followed logs and streams may rest, since nothing is kept for them here.
+    pub taken_within: Duration,
     /// A client that has not sent its request's headers by then is cut off. Just short of a request's own time.
     pub headers_within: Duration,
     /// A connection without a request for so long is closed; clients keep theirs for as long.
@@ -76,6 +82,8 @@ impl Default for Limits {
             reads_in_flight: 400,
             writes_in_flight: 200,
             connections: 10_000,
+            connections_per_address: 2_000,
+            taken_within: Duration::from_secs(30),
             headers_within: Duration::from_secs(32),
             idle: Duration::from_secs(90),
             shutdown_delay: Duration::ZERO,

@@ -13,6 +13,7 @@ mod estimate;
 mod figures;
 mod objects;
 mod queues;
+pub mod sending;
 mod shares;
 mod shuffle;
 
@@ -325,16 +326,24 @@ impl Seat {
         let mut work = pin!(work);
         poll_fn(|cx| {
             let polled = work.as_mut().poll(cx);
-            if polled.is_pending() && self.stage == Stage::HasTurn {
-                self.stage = Stage::Served;
-                let mut inner = self.flow.lock();
-                if inner.dispatcher.end_turn(self.id) {
-                    inner.pump(self.flow.now(), None);
-                }
+            if polled.is_pending() {
+                self.end_turn();
             }
             polled
         })
         .await
+    }
+
+    /// Lets another request have its turn; the seats are kept.
+    fn end_turn(&mut self) {
+        if self.stage != Stage::HasTurn {
+            return;
+        }
+        self.stage = Stage::Served;
+        let mut inner = self.flow.lock();
+        if inner.dispatcher.end_turn(self.id) {
+            inner.pump(self.flow.now(), None);
+        }
     }
 
     fn give_up(&mut self, why: Refusal) {

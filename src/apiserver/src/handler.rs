@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::audit::record::Begun;
 use crate::audit::{Trail, Unidentified};
-use crate::body::{self, Body};
-use crate::flow::{Admission, Asked, Watching};
+use crate::body::{self, Body, Unhurried};
+use crate::flow::{Admission, Asked, Watching, sending};
 use crate::metrics::Labels;
 use crate::plugin::{Connection, Warnings};
 use crate::request::{Query, RequestInfo, User};
@@ -69,6 +69,7 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let info = RequestInfo::parse(request.method(), request.uri().path(), &query);
     let long_running = is_long_running(&info, &query);
+    let is_carried = long_running && info.verb != "watch";
     let served = state.customs.served();
     let labels = labels(&served, &info);
     if long_running {
@@ -92,6 +93,9 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
         }
     };
     let mut response = answered.unwrap_or_else(|status| body::failure(&status));
+    if is_carried {
+        response.extensions_mut().insert(Unhurried);
+    }
     if let Some(audit) = audit.into_inner() {
         response = audit.answered(response).await;
     }
@@ -151,7 +155,8 @@ async fn step(
     }
     let user = impersonate::impersonate(state, user, &info, request.headers(), &audit).await?;
     // A watch takes seats until it has begun; streams take none.
-    let is_stream = long_running.is_some() && info.verb != "watch";
+    let is_long_running = long_running.is_some();
+    let is_stream = is_long_running && info.verb != "watch";
     if inside || is_stream {
         return authorized(state, served, (user, audit), request, info, query, long_running).await;
     }
@@ -160,7 +165,12 @@ async fn step(
     let answered = match seat {
         Ok(mut seat) => {
             let _counted = InFlight::count(state, &info);
-            seat.serve(authorized(state, served, (user, audit), request, info, query, long_running)).await
+            let work = authorized(state, served, (user, audit), request, info, query, long_running);
+            let mut answered = seat.serve(work).await;
+            if let Ok(response) = &mut answered {
+                sending::hold(seat, response, is_long_running);
+            }
+            answered
         }
         Err(refused) => {
             state.metrics.refused.fetch_add(1, Ordering::Relaxed);

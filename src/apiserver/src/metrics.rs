@@ -58,8 +58,12 @@ pub struct Metrics {
     pub writes_in_flight: AtomicI64,
     /// Requests refused because too many were in flight.
     pub refused: AtomicU64,
-    /// Open TLS connections.
+    /// Open connections.
     pub connections: AtomicI64,
+    /// Connections refused since their address had too many.
+    pub refused_connections: AtomicU64,
+    /// Answers that ended since their client did not read.
+    pub stalled: AtomicU64,
     started: Timestamp,
 }
 
@@ -74,6 +78,8 @@ impl Default for Metrics {
             writes_in_flight: AtomicI64::new(0),
             refused: AtomicU64::new(0),
             connections: AtomicI64::new(0),
+            refused_connections: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
             started: Timestamp::now(),
         }
     }
@@ -136,6 +142,18 @@ impl Metrics {
                 self.watch_events.load(Ordering::Relaxed),
             ),
             ("apiserver_store_revision", "gauge", "The newest revision of the store.", revision),
+            (
+                "rkctl_apiserver_connections_refused_total",
+                "counter",
+                "Connections refused since their address had too many.",
+                self.refused_connections.load(Ordering::Relaxed),
+            ),
+            (
+                "rkctl_apiserver_answers_stalled_total",
+                "counter",
+                "Answers that ended since their client did not read.",
+                self.stalled.load(Ordering::Relaxed),
+            ),
         ];
         for (name, kind, help, value) in singles {
             head(&mut out, name, kind, help);

@@ -10,6 +10,7 @@ pub mod decode;
 pub mod delete;
 pub mod finish;
 pub mod get;
+mod initial;
 pub mod list;
 pub mod managed;
 pub mod options;

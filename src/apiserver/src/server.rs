@@ -1,16 +1,17 @@
 //! The server: what it is made of, the listener, and how it ends. What a request goes through is `handler`.
 
+mod answer;
 mod connection;
+mod pace;
+mod places;
 mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -80,7 +81,7 @@ impl Server {
         let limits = self.state.config.limits.clone();
         let tasks = TaskTracker::new();
         let accepting = Accepting {
-            connections: Arc::new(Semaphore::new(limits.connections)),
+            places: places::Places::new(&self.state),
             tasks: tasks.clone(),
             closing: CancellationToken::new(),
         };
@@ -107,15 +108,13 @@ impl Server {
     async fn accept(&self, accepting: &Accepting) {
         loop {
             // Beyond the bound clients wait in the kernel's queue.
-            let permit = accepting.connections.clone().acquire_owned().await;
+            let Some(permit) = accepting.places.free().await else { return };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    let Some(place) = accepting.places.take(peer.ip(), permit) else { continue };
                     let (state, tls, closing) = (self.state.clone(), self.tls.clone(), accepting.closing.clone());
                     accepting.tasks.spawn(async move {
-                        let _permit = permit;
-                        state.metrics.connections.fetch_add(1, Ordering::Relaxed);
-                        connection::serve(&state, &tls, stream, peer, &closing).await;
-                        state.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+                        connection::serve(&state, &tls, stream, (peer, place), &closing).await;
                     });
                 }
                 Err(error) => {
@@ -130,7 +129,7 @@ impl Server {
 
 /// What connections are taken in with.
 struct Accepting {
-    connections: Arc<Semaphore>,
+    places: Arc<places::Places>,
     tasks: TaskTracker,
     /// Connections end with the requests that are open.
     closing: CancellationToken,

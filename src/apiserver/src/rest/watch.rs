@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use store::{Entry, Error, Event, WatchItem};
 use tokio::time::Instant;
 
-use super::list::{self, Found};
+use super::initial::{First, Initial};
+use super::list;
 use super::paging::{At, Page, resource_version};
 use super::protobuf;
 use super::select::Selection;
@@ -73,14 +74,14 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     let selection = Selection::read(target)?;
     let start = read_start(query)?;
     let resource = target.context.served.hold(target.resource).ok_or_else(Status::no_such_resource)?;
-    let mut shaper =
+    let shaper =
         Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
     let mut pending = VecDeque::new();
-    let watch = match begin(target, &mut shaper, start, &mut pending).await {
-        Ok(watch) => Some(watch),
+    let (watch, initial) = match begin(target, &shaper, start).await {
+        Ok((watch, initial)) => (Some(watch), initial),
         Err(status) if status.code() == 410 => {
             pending.push_back(shaper.error(&status));
-            None
+            (None, Initial::none())
         }
         Err(status) => return Err(status),
     };
@@ -91,10 +92,11 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         None => LIVES_AT_LEAST.mul_f64(1.0 + rand::random::<f64>()),
     };
     let now = Instant::now();
-    let stream = Stream {
+    let mut stream = Stream {
         state: target.context.state.clone(),
         watch,
         shaper,
+        initial,
         pending,
         ends: now + lives,
         bookmark_due: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK_EVERY),
@@ -102,6 +104,9 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         told: 0,
         _running: running,
     };
+    // What is wrong with the first objects is told as an answer, with those behind them as an event.
+    stream.begin().await?;
+    let beginning = stream.initial.beginning();
     let frames = stream::unfold(stream, |mut stream| async move {
         let chunk = stream.next().await?;
         Some((Ok::<_, BoxError>(Frame::data(chunk)), stream))
@@ -109,6 +114,9 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let media_type = if format == Format::Protobuf { PROTOBUF_STREAM } else { JSON };
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Some(beginning) = beginning {
+        response.extensions_mut().insert(beginning);
+    }
     Ok(response)
 }
 
@@ -142,12 +150,7 @@ fn read_start(query: &Query) -> Result<Start> {
     })
 }
 
-async fn begin(
-    target: &Target<'_>,
-    shaper: &mut Shaper,
-    start: Start,
-    pending: &mut VecDeque<Bytes>,
-) -> Result<Box<dyn store::Watch>> {
+async fn begin(target: &Target<'_>, shaper: &Shaper, start: Start) -> Result<(Box<dyn store::Watch>, Initial)> {
     let store = &target.state().store;
     // A watch of one object needs no other keys; names that only begin alike are filtered out afterwards.
     let one = shaper.selection.name().filter(|_| !target.namespace.is_empty() || !target.resource.namespaced);
@@ -155,30 +158,17 @@ async fn begin(
         Some(name) => target.key(name),
         None => storage::prefix(target.resource, target.namespace),
     };
-    let after = match start {
-        Start::After(revision) => Some(revision),
-        Start::Now => None,
+    let (after, initial) = match start {
+        Start::After(revision) => (Some(revision), Initial::none()),
+        Start::Now => (None, Initial::none()),
         Start::Objects { not_older_than, marked } => {
             let at = not_older_than.map_or(At::Newest, At::NotOlderThan);
             let page = Page { at, limit: None, after: None };
-            let found: Found = list::find(target, &shaper.selection, &page).await?;
-            let revision = found.revision;
-            if convert::webhook(target.resource).is_some() {
-                for object in found.present(target).await? {
-                    pending.push_back(shaper.shown("ADDED", object)?);
-                }
-            } else {
-                for entry in &found.entries {
-                    pending.push_back(shaper.line("ADDED", entry, entry.mod_revision)?);
-                }
-            }
-            if marked {
-                pending.push_back(shaper.bookmark(revision, true));
-            }
-            Some(revision)
+            let found = list::find(target, &shaper.selection, &page).await?;
+            (Some(found.revision), Initial::new(found, marked))
         }
     };
-    store.watch(&prefix, after).await.map_err(storage::failure)
+    Ok((store.watch(&prefix, after).await.map_err(storage::failure)?, initial))
 }
 
 /// A running watch.
@@ -187,6 +177,7 @@ struct Stream {
     /// `None` once it has ended; what is pending is still sent.
     watch: Option<Box<dyn store::Watch>>,
     shaper: Shaper,
+    initial: Initial,
     pending: VecDeque<Bytes>,
     ends: Instant,
     bookmark_due: Option<Instant>,
@@ -201,6 +192,12 @@ impl Stream {
     /// The next bytes to send; `None` ends the response.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.pending.is_empty()
+                && let Err(status) = self.begin().await
+            {
+                self.pending.push_back(self.shaper.error(&status));
+                (self.watch, self.initial) = (None, Initial::none());
+            }
             if !self.pending.is_empty() {
                 return Some(self.take_pending());
             }
@@ -223,6 +220,23 @@ impl Stream {
             self.take(item).await;
             self.drain().await;
         }
+    }
+
+    /// Takes in as many of the first objects as one chunk has; the next are made when the client has taken these.
+    async fn begin(&mut self) -> Result<()> {
+        let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
+        while size < CHUNK_BYTES
+            && let Some(next) = self.initial.next(&self.state.caller, &self.shaper.resource).await?
+        {
+            let line = match next {
+                First::Stored(entry) => self.shaper.line("ADDED", &entry, entry.mod_revision)?,
+                First::Converted(object) => self.shaper.shown("ADDED", object)?,
+                First::Mark(revision) => self.shaper.bookmark(revision, true),
+            };
+            size += line.len();
+            self.pending.push_back(line);
+        }
+        Ok(())
     }
 
     /// Takes what is ready into the same chunk.

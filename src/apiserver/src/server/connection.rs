@@ -1,23 +1,23 @@
 //! One connection: TLS, who the client is by it, and HTTP within bounds. What a request goes through is `handler`.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::{Answer, Load, Open};
+use super::pace::{self, Pace};
+use super::places::{Place, Placed};
 use super::targets::Targets;
-use crate::body::{Body, BoxError};
+use crate::body::BoxError;
 use crate::config::Limits;
 use crate::handler::{self, Caller};
 use crate::plugin::Connection;
@@ -50,17 +50,20 @@ pub async fn serve(
     state: &Arc<State>,
     tls: &Material,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Place),
     closing: &CancellationToken,
 ) {
     // Watch events are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let material = tls.current();
     let acceptor = tokio_rustls::TlsAcceptor::from(material.server.clone());
-    let stream = match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, "TLS handshake: {error}"),
-        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+    let handshake = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(Placed::new(stream, place)));
+    let stream = match closing.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(error))) => return tracing::debug!(%peer, "TLS handshake: {error}"),
+        Some(Err(_)) => return tracing::debug!(%peer, "TLS handshake took too long"),
+        // Nothing was asked yet that could be answered.
+        None => return,
     };
     let chain = stream.get_ref().1.peer_certificates().map(|chain| chain.to_vec()).unwrap_or_default();
     let mut connection = Connection { peer: Some(peer), ..Connection::default() };
@@ -72,32 +75,37 @@ pub async fn serve(
         }
     }
     let caller = Caller::Connection(Arc::new(connection));
-    let activity = Arc::new(Activity::new());
-    let own = activity.clone();
+    let (load, pace) = (Load::new(), Pace::new());
+    let limits = &state.config.limits;
+    let streams = Streams { state: state.clone(), load: load.clone() };
+    let (own, own_pace) = (load.clone(), pace.clone());
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (state, caller, open) = (state.clone(), caller.clone(), Open::begin(&own));
+        let (load, pace) = (own.clone(), own_pace.clone());
         async move {
+            load.room().await;
             let request = request.map(|body| body.map_err(|error| -> BoxError { error.into() }).boxed_unsync());
             let answer = handler::serve(state, caller, request).await;
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Answer { body, _open: open }))
+            Ok::<_, std::convert::Infallible>(Answer::of(answer, &pace, open))
         }
     });
-    let limits = &state.config.limits;
     let stream = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Targets::unchanged(stream),
         _ => Targets::new(stream),
     };
-    let builder = builder(limits);
+    let builder = builder(limits, streams);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = ends(closing, &activity, limits.idle) => {
+        () = stands_still(state, &load, &pace) => return tracing::debug!(%peer, "a client does not read"),
+        () = ends(closing, &load, limits.idle) => {
             serving.as_mut().graceful_shutdown();
             loop {
                 tokio::select! {
                     ended = serving.as_mut() => break ended,
-                    () = tokio::time::sleep(CLOSE_WITHIN) => if activity.idle_for().is_some() {
+                    () = stands_still(state, &load, &pace) => return tracing::debug!(%peer, "a client does not read"),
+                    () = tokio::time::sleep(CLOSE_WITHIN) => if load.idle_for().is_some() {
                         return tracing::debug!(%peer, "a client did not end its connection");
                     }
                 }
@@ -109,8 +117,41 @@ pub async fn serve(
     }
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// Runs the tasks of an HTTP/2 connection's streams, each as long as its client takes what it is answered.
+#[derive(Clone)]
+struct Streams {
+    state: Arc<State>,
+    load: Arc<Load>,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        let Self { state, load } = self.clone();
+        tokio::spawn(async move {
+            if pace::keeping(work, state.config.limits.taken_within).await.is_none() {
+                state.metrics.stalled.fetch_add(1, Ordering::Relaxed);
+                load.stalled();
+            }
+        });
+    }
+}
+
+/// Returns once the connection is to end since its client does not read.
+async fn stands_still(state: &State, load: &Load, pace: &Pace) {
+    tokio::select! {
+        () = load.overrun.cancelled() => {}
+        () = pace.stalls(state.config.limits.taken_within) => {
+            state.metrics.stalled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.headers_within).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
@@ -125,81 +166,15 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 /// Waits until the server closes or the connection has been idle for too long.
-async fn ends(closing: &CancellationToken, activity: &Activity, idle: Duration) {
+async fn ends(closing: &CancellationToken, load: &Load, idle: Duration) {
     let mut looks = tokio::time::interval((idle / LOOKS).max(Duration::from_millis(1)));
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
-            _ = looks.tick() => if activity.idle_for().is_some_and(|time| time >= idle) {
+            _ = looks.tick() => if load.idle_for().is_some_and(|time| time >= idle) {
                 return;
             }
         }
-    }
-}
-
-/// How many requests a connection has open, and since when none.
-struct Activity {
-    began: Instant,
-    open: AtomicUsize,
-    last_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { began: Instant::now(), open: AtomicUsize::new(0), last_ms: AtomicU64::new(0) }
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// `None` while a request is open.
-    fn idle_for(&self) -> Option<Duration> {
-        let last = Duration::from_millis(self.last_ms.load(Ordering::Acquire));
-        (self.open.load(Ordering::Acquire) == 0).then(|| self.began.elapsed().saturating_sub(last))
-    }
-}
-
-/// A request that is open until its answer is sent.
-struct Open(Arc<Activity>);
-
-impl Open {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.open.fetch_add(1, Ordering::AcqRel);
-        Self(activity.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.last_ms.store(self.0.now_ms(), Ordering::Release);
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The body of an answer, with which its request ends.
-struct Answer {
-    body: Body,
-    _open: Open,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

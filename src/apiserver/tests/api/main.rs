@@ -19,5 +19,6 @@ mod scales;
 mod shared;
 mod streams;
 mod support;
+mod unread;
 mod watches;
 mod writes;

@@ -124,7 +124,7 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
     Ok(response.header("upgrade", protocol).header("x-asked", asked).body(Full::default()).expect("a response"))
 }
 
-async fn start_with_pod() -> TestServer {
+pub async fn start_with_pod() -> TestServer {
     with_pod(start().await).await
 }
 
@@ -151,6 +151,16 @@ pub async fn connect(server: &TestServer) -> tokio_rustls::client::TlsStream<Tcp
 
 /// A TLS connection to the server for one of these protocols.
 pub async fn connect_with(server: &TestServer, protocols: &[&[u8]]) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let stream = TcpStream::connect(server.address.trim_start_matches("https://")).await.expect("a connection");
+    connect_over(server, stream, protocols).await
+}
+
+/// TLS over a connection to the server.
+pub async fn connect_over(
+    server: &TestServer,
+    stream: TcpStream,
+    protocols: &[&[u8]],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -159,7 +169,6 @@ pub async fn connect_with(server: &TestServer, protocols: &[&[u8]]) -> tokio_rus
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let address: SocketAddr = server.address.trim_start_matches("https://").parse().expect("an address");
-    let stream = TcpStream::connect(address).await.expect("a connection");
     let name = ServerName::IpAddress(address.ip().into());
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
 }
