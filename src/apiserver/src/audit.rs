@@ -54,6 +54,17 @@ impl Auditor {
         Unidentified::new(self.clone(), request, begun)
     }
 
+    /// The figures in Prometheus' text format, under kube-apiserver's names.
+    pub fn render(&self, out: &mut String) {
+        let (added, lost) = self.log.counts();
+        for (name, help, value) in [
+            ("apiserver_audit_event_total", "Audit events that were written.", format!(" {added}")),
+            ("apiserver_audit_error_total", "Audit events that were left out.", format!("{{plugin=\"log\"}} {lost}")),
+        ] {
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n{name}{value}\n"));
+        }
+    }
+
     /// Waits, for a bounded time, until what was said so far is in the file.
     pub async fn flush(&self) {
         self.log.flush().await;

@@ -225,7 +225,7 @@ async fn identify(
 ) -> Result<(Trail, User)> {
     match (unidentified, user) {
         (None, user) => Ok((Trail::default(), user?)),
-        (Some(unidentified), Ok(user)) => Ok((unidentified.identify(&user).await, user)),
+        (Some(unidentified), Ok(user)) => Ok((unidentified.identify(&user).await?, user)),
         (Some(unidentified), Err(status)) => {
             let how = if headers.contains_key(http::header::AUTHORIZATION) { "bearer" } else { "x509" };
             unidentified.refuse(how, &status).await;

@@ -53,9 +53,22 @@ pub struct ServerConfiguration {
     /// Who may ask for what, and what is written of it.
     #[serde(default)]
     pub access: Access,
+    /// How much a client may take.
+    #[serde(default)]
+    pub limits: Limits,
     /// The repository the cluster follows.
     #[serde(default)]
     pub gitops: Option<GitOps>,
+}
+
+/// How much a client may take of the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections from one address; the server's own figure where nothing is said. To be raised where many
+    /// clients come through one balancer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_per_address: Option<std::num::NonZeroUsize>,
 }
 
 /// Who may ask for what, and what is written of it: files of Kubernetes' own kinds.
@@ -100,11 +113,33 @@ pub struct AuditLog {
     pub max_age_days: u32,
     /// So many of them are kept; 0 keeps all.
     pub max_backups: u32,
+    /// Who waits where the disk is slow: `blocking`, `blocking-strict` or `batch`, as kube-apiserver's
+    /// `--audit-log-mode`.
+    pub mode: AuditLogMode,
+}
+
+/// Who waits for the disk of the audit log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditLogMode {
+    /// Nobody; what finds no room is left out.
+    Batch,
+    /// Requests, for a bounded time.
+    #[default]
+    Blocking,
+    /// The same, and a request whose coming cannot be written is refused.
+    BlockingStrict,
 }
 
 impl Default for AuditLog {
     fn default() -> Self {
-        Self { path: PathBuf::from("/var/log/rkctl/audit.log"), max_size_mb: 100, max_age_days: 30, max_backups: 10 }
+        Self {
+            path: PathBuf::from("/var/log/rkctl/audit.log"),
+            max_size_mb: 100,
+            max_age_days: 30,
+            max_backups: 10,
+            mode: AuditLogMode::default(),
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The log file: lines come through a queue of bounded size to one thread, which writes and rotates. Where the disk
-//! is slower than the requests, these wait for a bounded time; what finds no room then is counted and left out.
+//! is slower than the requests, these wait for a bounded time; what finds no room then is counted and left out. From
+//! then on nobody waits any more until the disk has made room.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -36,12 +37,31 @@ pub struct Settings {
     pub max_age_days: u32,
     /// How many that were put aside are kept; 0 keeps all.
     pub max_backups: u32,
+    /// Who waits for the disk.
+    pub mode: Mode,
+}
+
+/// Who waits for the disk: `--audit-log-mode` of kube-apiserver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Nobody; what finds no room is left out.
+    Batch,
+    /// Requests, for a bounded time.
+    #[default]
+    Blocking,
+    /// The same, and a request whose coming cannot be written is refused.
+    BlockingStrict,
 }
 
 /// The log.
 pub struct Log {
     sender: mpsc::UnboundedSender<Vec<u8>>,
     room: Arc<Semaphore>,
+    mode: Mode,
+    wait: Duration,
+    /// The disk has not made room in time.
+    is_behind: AtomicBool,
+    added: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -58,30 +78,58 @@ impl Log {
         let returned = room.clone();
         let thread = std::thread::Builder::new().name("audit".to_string());
         thread.spawn(move || write_all(&mut output, receiver, &returned)).map_err(failed)?;
-        Ok(Self { sender, room, lost: AtomicU64::new(0) })
+        let counts = || AtomicU64::new(0);
+        let is_behind = AtomicBool::new(false);
+        Ok(Self { sender, room, mode: settings.mode, wait: WAIT, is_behind, added: counts(), lost: counts() })
     }
 
-    /// Adds a line, and waits for room where there is none.
-    pub async fn add(&self, line: Vec<u8>) {
-        let size = Self::size(&line);
-        match tokio::time::timeout(WAIT, self.room.acquire_many(size)).await {
+    /// A request is refused whose coming cannot be written.
+    pub fn is_strict(&self) -> bool {
+        self.mode == Mode::BlockingStrict
+    }
+
+    /// Adds a line, and waits for room where there is none, as the mode says; says whether it was added.
+    pub async fn add(&self, line: Vec<u8>) -> bool {
+        let waits = match self.mode {
+            Mode::Batch => false,
+            Mode::Blocking => !self.is_behind.load(Ordering::Relaxed),
+            Mode::BlockingStrict => true,
+        };
+        if !waits {
+            return self.try_add(line);
+        }
+        match tokio::time::timeout(self.wait, self.room.acquire_many(Self::size(&line))).await {
             Ok(Ok(permit)) => {
                 permit.forget();
                 self.send(line);
+                true
             }
-            _ => self.lose(),
+            _ => {
+                self.lose(true);
+                false
+            }
         }
     }
 
-    /// Adds a line where there is room, for those who cannot wait.
-    pub fn try_add(&self, line: Vec<u8>) {
+    /// Adds a line where there is room, for those who cannot wait; says whether there was.
+    pub fn try_add(&self, line: Vec<u8>) -> bool {
         match self.room.try_acquire_many(Self::size(&line)) {
             Ok(permit) => {
                 permit.forget();
                 self.send(line);
+                true
             }
-            Err(_) => self.lose(),
+            Err(_) => {
+                // Where requests wait, room may come in a moment.
+                self.lose(self.mode == Mode::Batch);
+                false
+            }
         }
+    }
+
+    /// How many lines were added, and how many were left out.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.added.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
     }
 
     /// Waits, for a bounded time, until everything that was added is in the file.
@@ -97,14 +145,19 @@ impl Log {
     }
 
     fn send(&self, line: Vec<u8>) {
+        self.added.fetch_add(1, Ordering::Relaxed);
+        if self.is_behind.load(Ordering::Relaxed) && self.is_behind.swap(false, Ordering::Relaxed) {
+            let lost = self.lost.load(Ordering::Relaxed);
+            tracing::warn!(lost, "the disk of the audit log has made room: events are written again");
+        }
         // It fails only where the thread has gone, with the process.
         let _ = self.sender.send(line);
     }
 
-    fn lose(&self) {
+    fn lose(&self, is_behind: bool) {
         let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-        if lost.is_power_of_two() {
-            tracing::error!(lost, "audit events are left out: the disk of the audit log is too slow");
+        if is_behind && !self.is_behind.swap(true, Ordering::Relaxed) {
+            tracing::error!(lost, "audit events are left out until the disk of the audit log has made room");
         }
     }
 }
@@ -240,7 +293,13 @@ mod tests {
     use super::*;
 
     fn settings(folder: &Path, max_size_bytes: u64) -> Settings {
-        Settings { path: folder.join("audit.log"), max_size_bytes, max_age_days: 0, max_backups: 2 }
+        Settings {
+            path: folder.join("audit.log"),
+            max_size_bytes,
+            max_age_days: 0,
+            max_backups: 2,
+            mode: Mode::Blocking,
+        }
     }
 
     #[tokio::test]
@@ -314,10 +373,31 @@ mod tests {
         let log = Log::open(&settings(folder.path(), 1000)).expect("a log");
         let room = log.room.acquire_many(QUEUE_BYTES).await.expect("all of it");
         log.try_add(b"lost\n".to_vec());
-        assert_eq!(log.lost.load(Ordering::Relaxed), 1);
+        assert_eq!(log.counts(), (0, 1));
         drop(room);
         log.try_add(b"kept\n".to_vec());
         log.flush().await;
         assert_eq!(std::fs::read_to_string(folder.path().join("audit.log")).expect("readable"), "kept\n");
+    }
+
+    #[tokio::test]
+    async fn where_the_disk_hangs_one_waits_and_then_nobody_until_there_is_room() {
+        const WAIT: Duration = Duration::from_millis(100);
+        for (mode, waits) in
+            [(Mode::Batch, [false; 3]), (Mode::Blocking, [true, false, false]), (Mode::BlockingStrict, [true; 3])]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut log = Log::open(&Settings { mode, ..settings(folder.path(), 1000) }).expect("a log");
+            log.wait = WAIT;
+            let room = log.room.acquire_many(QUEUE_BYTES).await.expect("all of it");
+            for waits in waits {
+                let began = std::time::Instant::now();
+                assert!(!log.add(b"lost\n".to_vec()).await);
+                assert_eq!(began.elapsed() >= WAIT, waits, "{mode:?}");
+            }
+            drop(room);
+            assert!(log.add(b"kept\n".to_vec()).await && !log.is_behind.load(Ordering::Relaxed));
+            assert_eq!(log.counts(), (1, 3));
+        }
     }
 }

@@ -21,7 +21,9 @@ pub fn read(headers: &HeaderMap, bytes: &Bytes, omit_managed_fields: bool) -> Op
     }
     let media_type = decode::media_type(headers);
     let mut value = if media_type.ends_with("+json") {
-        serde_json::from_slice(bytes).ok()?
+        // Patches are read so: what is no JSON may be YAML.
+        let json = serde_json::from_slice(bytes);
+        json.or_else(|_| strict::decode_yaml(bytes, BODY_MAX_BYTES).map(|decoded| decoded.value)).ok()?
     } else if media_type.ends_with("+yaml") {
         strict::decode_yaml(bytes, BODY_MAX_BYTES).ok()?.value
     } else {
@@ -67,8 +69,11 @@ mod tests {
             ("application/yaml", "metadata: {name: a}", Some(object.clone())),
             ("application/apply-patch+yaml", "metadata: {name: a}", Some(object.clone())),
             ("application/json-patch+json", r#"[{"op": "remove"}]"#, Some(json!([{"op": "remove"}]))),
+            ("application/merge-patch+json", "metadata: {name: a}", Some(object.clone())),
+            ("application/apply-patch+json", "metadata: {name: a}", Some(object.clone())),
             ("application/json", "", None),
             ("application/json", "{", None),
+            ("application/merge-patch+json", "{", None),
             ("text/plain", "a", None),
         ] {
             assert_eq!(read(media_type, body), expected, "{media_type} {body}");

@@ -64,11 +64,18 @@ impl Unidentified {
     }
 
     /// It is known who asks: decides how much is written, and writes that the request has come.
-    pub async fn identify(self, user: &User) -> Trail {
+    ///
+    /// # Errors
+    /// 500 where that cannot be written and nothing may be done without.
+    pub async fn identify(self, user: &User) -> Result<Trail, Status> {
         let verdict = self.auditor.policy.judge(Some(user), &self.begun.info);
-        let Some(record) = self.record(Some(user), verdict) else { return Trail::default() };
-        record.add(Stage::RequestReceived).await;
-        Trail(Some(record))
+        let Some(record) = self.record(Some(user), verdict) else { return Ok(Trail::default()) };
+        let is_written = record.add(Stage::RequestReceived).await;
+        if !is_written && record.auditor.log.is_strict() {
+            record.lock().is_over = true;
+            return Err(Status::internal("failed to store audit event"));
+        }
+        Ok(Trail(Some(record)))
     }
 
     /// Nobody knows who asks: the answer is all that is written.
@@ -115,11 +122,22 @@ struct State {
     is_over: bool,
 }
 
-/// The body of a request, as far as it was read.
+/// A body, as far as it was read.
 struct Kept {
     headers: HeaderMap,
     bytes: BytesMut,
     is_too_long: bool,
+}
+
+impl Kept {
+    fn keep(&mut self, data: &Bytes) {
+        if self.bytes.len() + data.len() > BODY_MAX_BYTES {
+            self.bytes = BytesMut::new();
+            self.is_too_long = true;
+        } else if !self.is_too_long {
+            self.bytes.extend_from_slice(data);
+        }
+    }
 }
 
 impl Record {
@@ -181,13 +199,8 @@ impl Record {
     }
 
     fn keep(&self, data: &Bytes) {
-        let mut state = self.lock();
-        let Some(kept) = &mut state.kept else { return };
-        if kept.bytes.len() + data.len() > BODY_MAX_BYTES {
-            kept.bytes.clear();
-            kept.is_too_long = true;
-        } else if !kept.is_too_long {
-            kept.bytes.extend_from_slice(data);
+        if let Some(kept) = &mut self.lock().kept {
+            kept.keep(data);
         }
     }
 
@@ -220,24 +233,25 @@ impl Record {
             return response;
         }
         if self.takes_body && self.verdict.level == Level::RequestResponse {
-            response = self.keep_response(response).await;
+            match response.body().size_hint().exact() {
+                Some(size) if size <= BODY_MAX_BYTES as u64 => response = self.keep_response(response).await,
+                Some(_) => self.annotate(TRUNCATED, "true".to_string()),
+                // Its end is written when the last of it has been passed on.
+                None => {
+                    let (parts, body) = response.into_parts();
+                    let kept = Kept { headers: parts.headers.clone(), bytes: BytesMut::new(), is_too_long: false };
+                    return Response::from_parts(parts, Passed { body, kept, record: self }.boxed_unsync());
+                }
+            }
         }
-        self.lock().is_over = true;
         self.add(Stage::ResponseComplete).await;
+        // Only now: whoever gives the request up while it waits for the log leaves its end to be written.
+        self.lock().is_over = true;
         response
     }
 
-    /// Takes in the body of an answer that is all there; what is passed on from other servers is not kept.
+    /// Takes in the body of an answer that is all there.
     async fn keep_response(&self, response: Response<Body>) -> Response<Body> {
-        match response.body().size_hint().exact() {
-            Some(size) if size <= BODY_MAX_BYTES as u64 => {}
-            size => {
-                if size.is_some() {
-                    self.annotate(TRUNCATED, "true".to_string());
-                }
-                return response;
-            }
-        }
         let (parts, body) = response.into_parts();
         let Ok(collected) = body.collect().await else { return Response::from_parts(parts, body::empty()) };
         let bytes = collected.to_bytes();
@@ -250,9 +264,11 @@ impl Record {
         is_wanted.then(|| self.lock().event.line(stage, Timestamp::now()))
     }
 
-    async fn add(&self, stage: Stage) {
-        if let Some(line) = self.line(stage) {
-            self.auditor.log.add(line).await;
+    /// Writes a line of this stage; says whether it was written, or is none that is wanted.
+    async fn add(&self, stage: Stage) -> bool {
+        match self.line(stage) {
+            Some(line) => self.auditor.log.add(line).await,
+            None => true,
         }
     }
 }
@@ -330,6 +346,47 @@ impl hyper::body::Body for Tee {
             && let Some(data) = frame.data_ref()
         {
             self.record.keep(data);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer that comes from elsewhere or piece by piece, kept on its way to the client.
+struct Passed {
+    body: Body,
+    kept: Kept,
+    record: Arc<Record>,
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        let record = &self.record;
+        if self.kept.is_too_long {
+            return record.annotate(TRUNCATED, "true".to_string());
+        }
+        let bytes = std::mem::take(&mut self.kept.bytes).freeze();
+        record.lock().event.response_object = read(&self.kept.headers, &bytes, record.verdict.omit_managed_fields);
+    }
+}
+
+impl hyper::body::Body for Passed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.kept.keep(data);
         }
         frame
     }

@@ -76,5 +76,8 @@ async fn metrics(context: &Context) -> Result<Response<Body>> {
     context.state.caller.figures.render(&mut text);
     context.state.flow.render(&mut text);
     context.state.kept.render(&mut text);
+    if let Some(audit) = &context.state.plugins.audit {
+        audit.render(&mut text);
+    }
     Ok(body::response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }

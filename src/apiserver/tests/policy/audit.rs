@@ -35,7 +35,13 @@ impl Audited {
         let folder = TempDir::new().expect("a folder");
         let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("logs/audit.log"));
         std::fs::write(&policy, POLICY).expect("writing the policy");
-        let settings = log::Settings { path: log.clone(), max_size_bytes: 100 << 20, max_age_days: 0, max_backups: 0 };
+        let settings = log::Settings {
+            path: log.clone(),
+            max_size_bytes: 100 << 20,
+            max_age_days: 0,
+            max_backups: 0,
+            mode: log::Mode::Blocking,
+        };
         let access = Access { audit: Some(Settings { policy, log: settings }), ..Access::default() };
         Self { cluster: Cluster::start_with(access).await, log, _folder: folder }
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{git_worker, pki};
-use crate::config::{Access, SERVER_CONFIG, ServerConfiguration};
+use crate::config::{Access, AuditLogMode, SERVER_CONFIG, ServerConfiguration};
 use crate::{exit, notify, runtime};
 
 /// How often the server asks itself whether it is ready while it starts.
@@ -205,6 +205,11 @@ fn access(config: &Access) -> policy::Access {
         max_size_bytes: config.audit_log.max_size_mb.saturating_mul(1 << 20).max(1 << 20),
         max_age_days: config.audit_log.max_age_days,
         max_backups: config.audit_log.max_backups,
+        mode: match config.audit_log.mode {
+            AuditLogMode::Batch => audit::log::Mode::Batch,
+            AuditLogMode::Blocking => audit::log::Mode::Blocking,
+            AuditLogMode::BlockingStrict => audit::log::Mode::BlockingStrict,
+        },
     };
     let webhook = |kubeconfig: &PathBuf| TokenWebhook {
         kubeconfig: kubeconfig.clone(),
@@ -235,8 +240,14 @@ fn server_config(config: &ServerConfiguration) -> anyhow::Result<apiserver::Conf
         kubelet_client: Some(pair("apiserver-kubelet-client")),
         local_targets: false,
         proxy_client: Some(pair("front-proxy-client")),
-        limits: Limits::default(),
+        limits: limits(&config.limits),
     })
+}
+
+fn limits(config: &crate::config::Limits) -> Limits {
+    let own = Limits::default();
+    let connections_per_address = config.connections_per_address.map_or(own.connections_per_address, Into::into);
+    Limits { connections_per_address, ..own }
 }
 
 fn port_range(text: &str) -> anyhow::Result<RangeInclusive<u16>> {
