@@ -19,6 +19,36 @@ const HEAD_BYTES_MAX: usize = 1024;
 /// what reads stored objects takes 127, and lists, watches and reviews are some levels around them.
 pub const DEPTH_MAX: usize = 110;
 
+/// The largest object that others may make of one, in bytes of JSON: as large as a request may be, so that whoever reads
+/// it can write it back.
+pub const OBJECT_BYTES_MAX: usize = 3 << 20;
+
+/// Passes where the JSON of a value is no larger.
+///
+/// # Errors
+/// How large it is, in words that go behind what made it.
+pub fn check_size(value: &Value, bytes_max: usize) -> std::result::Result<(), String> {
+    /// Counts what is written.
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    match count.0 {
+        bytes if bytes > bytes_max => Err(format!("is {bytes} bytes, larger than {bytes_max} bytes")),
+        _ => Ok(()),
+    }
+}
+
 /// The prefix of a resource's keys, of one namespace or (empty) of all: `/registry/apps/deployments/default/`.
 pub fn prefix(resource: &Resource, namespace: &str) -> String {
     let group = resource.storage.as_ref().unwrap_or(&resource.group_version).group.as_str();

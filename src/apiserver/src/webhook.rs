@@ -14,7 +14,7 @@ pub mod resolve;
 mod tls;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -33,14 +33,23 @@ pub use endpoint::{Endpoint, Identity, Reach};
 pub use failure::Failure;
 use figures::Figures;
 
-/// An answer that is larger is none.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// A document that is larger is none.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// How many endpoints are remembered; the one that was called longest ago makes way.
 const ENDPOINTS_MAX: usize = 256;
 /// How many connections to one endpoint wait for the next call.
 const IDLE_MAX: usize = 32;
 /// Servers close connections that were idle for longer.
 const IDLE_FOR: Duration = Duration::from_secs(60);
+
+/// What an answer is bounded by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// After this it is given up.
+    pub within: Duration,
+    /// One that is larger is none.
+    pub answer_bytes: usize,
+}
 
 /// Calls endpoints.
 pub struct Caller {
@@ -55,8 +64,22 @@ pub struct Caller {
 /// What is kept of an endpoint between calls.
 struct Line {
     tls: Arc<ClientConfig>,
-    idle: Mutex<VecDeque<Idle>>,
+    idle: Mutex<Unused>,
     called: Mutex<Instant>,
+}
+
+/// Connections that wait for the next call.
+#[derive(Default)]
+struct Unused {
+    idle: VecDeque<Idle>,
+    /// Somebody closes them when they become too old.
+    is_watched: bool,
+}
+
+impl Unused {
+    fn close_old(&mut self) {
+        self.idle.retain(|one| one.since.elapsed() < IDLE_FOR && !one.sender.is_closed());
+    }
 }
 
 struct Idle {
@@ -70,8 +93,8 @@ impl Caller {
         Self { live, is_local_allowed, lines: Mutex::default(), figures: Figures::default() }
     }
 
-    /// Posts a review and answers with what comes back. `bearer` is a token that proves who calls. After `limit` it is
-    /// given up; the endpoint is told by the parameter `timeout`.
+    /// Posts a review and answers with what comes back. `bearer` is a token that proves who calls. The endpoint is told
+    /// by the parameter `timeout` how long it has.
     ///
     /// # Errors
     /// Why there is no answer, in the words in which Kubernetes says it.
@@ -80,8 +103,9 @@ impl Caller {
         endpoint: &Endpoint,
         bearer: Option<&str>,
         review: &Value,
-        limit: Duration,
+        bounds: Bounds,
     ) -> Result<Value, Failure> {
+        let limit = bounds.within;
         let line = self.line(endpoint)?;
         let query = format!("timeout={}s", limit.as_secs_f64().ceil());
         let body = Bytes::from(serde_json::to_vec(review).map_err(|error| Failure::Unusable(error.to_string()))?);
@@ -90,7 +114,7 @@ impl Caller {
         let exchange = async {
             let (response, sender) = self.send(endpoint, &line, &made, &body).await?;
             let code = response.status().as_u16();
-            let bytes = read(response).await?;
+            let bytes = read(response, bounds.answer_bytes).await?;
             line.keep(sender).await;
             Ok((code, bytes))
         };
@@ -144,19 +168,44 @@ impl Caller {
 
 impl Line {
     fn take(&self) -> Option<SendRequest<Full<Bytes>>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|one| one.since.elapsed() < IDLE_FOR && !one.sender.is_closed());
-        idle.pop_back().map(|one| one.sender)
+        let mut unused = self.lock();
+        unused.close_old();
+        unused.idle.pop_back().map(|one| one.sender)
     }
 
-    /// Keeps a connection whose answer was read to its end.
-    async fn keep(&self, mut sender: SendRequest<Full<Bytes>>) {
+    /// Keeps a connection whose answer was read to its end, until it is used again or nobody has for too long.
+    async fn keep(self: &Arc<Self>, mut sender: SendRequest<Full<Bytes>>) {
         if sender.ready().await.is_err() {
             return;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX {
-            idle.push_back(Idle { sender, since: Instant::now() });
+        let mut unused = self.lock();
+        if unused.idle.len() < IDLE_MAX {
+            unused.idle.push_back(Idle { sender, since: Instant::now() });
+        }
+        if !std::mem::replace(&mut unused.is_watched, true) {
+            tokio::spawn(close_unused(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what nobody has used for too long; says whether anything is left to look after.
+    fn sweep(&self) -> bool {
+        let mut unused = self.lock();
+        unused.close_old();
+        unused.is_watched = !unused.idle.is_empty();
+        unused.is_watched
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unused> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the connections of a line as they become too old, until none is left.
+async fn close_unused(line: Weak<Line>) {
+    loop {
+        tokio::time::sleep(IDLE_FOR).await;
+        if !line.upgrade().is_some_and(|line| line.sweep()) {
+            return;
         }
     }
 }
@@ -182,14 +231,14 @@ fn request(endpoint: &Endpoint, query: &str, bearer: Option<&str>) -> Result<Req
 }
 
 /// Reads an answer to its end.
-async fn read(response: Response<Incoming>) -> Result<Bytes, String> {
+async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, String> {
     let mut body = response.into_body();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| stdx::error::chain(&error))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > ANSWER_BYTES_MAX {
-            return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
+        if whole.len() + data.len() > bytes_max {
+            return Err(format!("the answer is larger than {bytes_max} bytes"));
         }
         whole.extend_from_slice(&data);
     }

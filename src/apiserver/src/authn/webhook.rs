@@ -12,11 +12,11 @@ use crate::error::Error;
 use crate::live::{text, texts};
 use crate::recent::Recent;
 use crate::request::User;
-use crate::webhook::Caller;
+use crate::webhook::{Bounds, Caller};
 use crate::webhook::kubeconfig::Remote;
 
-/// A service that takes longer does not answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A service that takes longer does not answer; what it says is a review with a user.
+const BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), answer_bytes: 1 << 20 };
 /// How often it is asked where it cannot be reached.
 const ATTEMPTS: u32 = 3;
 /// The pause after the first attempt; it doubles.
@@ -58,7 +58,7 @@ impl WebhookTokens {
             "spec": {"token": token, "audiences": audiences}});
         let (mut pause, mut attempt) = (PAUSE, 1);
         loop {
-            let asked = self.caller.post(&self.remote.endpoint, self.remote.token.as_deref(), &review, ANSWER_WITHIN);
+            let asked = self.caller.post(&self.remote.endpoint, self.remote.token.as_deref(), &review, BOUNDS);
             match asked.await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if attempt == ATTEMPTS || failure.code() < 500 => {

@@ -13,13 +13,15 @@ use crate::live::text;
 use crate::plugin::{Authorizer, Decision};
 use crate::recent::Recent;
 use crate::request::{Attributes, User};
-use crate::webhook::Caller;
 use crate::webhook::kubeconfig::Remote;
+use crate::webhook::{Bounds, Caller};
 
 /// How many answers are remembered; Kubernetes remembers as many.
 const ANSWERS_MAX: usize = 8192;
 /// Requests whose attributes are longer are not remembered: whoever makes them up could fill the memory.
 const REMEMBERED_BYTES_MAX: usize = 10_000;
+/// What it says is a review with a status.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How often the service is asked where it cannot be reached, within the timeout.
 const ATTEMPTS: u32 = 3;
 /// The pause after the first attempt; it doubles.
@@ -120,7 +122,8 @@ impl Webhook {
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
-            let asked = self.caller.post(&self.remote.endpoint, self.remote.token.as_deref(), &review, self.timeout);
+            let bounds = Bounds { within: self.timeout, answer_bytes: ANSWER_BYTES_MAX };
+            let asked = self.caller.post(&self.remote.endpoint, self.remote.token.as_deref(), &review, bounds);
             match asked.await {
                 Ok(answer) if text(&answer, "/kind") == "SubjectAccessReview" => return Ok(answer),
                 Ok(_) => return Err("the answer is no SubjectAccessReview".to_string()),

@@ -8,10 +8,14 @@ use machinery::{meta, names};
 use serde_json::{Map, Value, json};
 
 use crate::status::{Result, Status};
-use crate::webhook::{Caller, Endpoint};
+use crate::storage;
+use crate::webhook::{Bounds, Caller, Endpoint};
 
-/// A conversion webhook that has not answered by then does not.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// A conversion webhook that has not answered by then does not. Of all objects of a review it makes eight times what
+/// they were at most.
+const BOUNDS: Bounds = Bounds { within: Duration::from_secs(30), answer_bytes: 32 << 20 };
+/// The largest object that is made of one: what is stored has managers besides what a request may have.
+const OBJECT_BYTES_MAX: usize = 2 * storage::OBJECT_BYTES_MAX;
 /// How many objects are converted by one review, and how many bytes they have about.
 const OBJECTS_MAX: usize = 500;
 const REVIEW_BYTES_MAX: usize = 4 << 20;
@@ -58,7 +62,7 @@ async fn one_review(caller: &Caller, conversion: &Conversion, wanted: &str, obje
         "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
     });
     let endpoint = Endpoint::of_client_config(&conversion.client_config).map_err(failed)?;
-    let answer = caller.post(&endpoint, None, &review, ANSWER_WITHIN).await;
+    let answer = caller.post(&endpoint, None, &review, BOUNDS).await;
     let answer = answer.map_err(|failure| failed(failure.to_string()))?;
     let converted = believed(answer, version, &uid).map_err(failed)?;
     if converted.len() != objects.len() {
@@ -116,6 +120,7 @@ fn believed(mut answer: Value, version: &str, uid: &str) -> std::result::Result<
 
 /// The converted object with the original's metadata; labels and annotations are the webhook's.
 fn checked(original: &Value, mut converted: Value, wanted: &str) -> std::result::Result<Value, String> {
+    storage::check_size(&converted, OBJECT_BYTES_MAX).map_err(|why| format!("it {why}"))?;
     if meta::api_version(&converted) != wanted {
         let received = meta::api_version(&converted);
         return Err(format!("invalid groupVersion (expected {wanted}, received {received})"));
@@ -225,6 +230,14 @@ mod tests {
         assert_eq!(failed(json!({"status": "Failure", "message": "no way"})), "no way");
         assert_eq!(failed(json!({"status": "Failure"})), "response.result.status was 'Failure', not 'Success'");
         assert!(refused(json!({"kind": "X", "response": good})).starts_with("expected webhook response of"));
+    }
+
+    #[test]
+    fn an_object_becomes_no_larger_than_one_can_be() {
+        let mut converted = object("v2");
+        converted["spec"] = json!({"data": "x".repeat(OBJECT_BYTES_MAX)});
+        let refused = checked(&object("v1"), converted, "example.com/v2").expect_err("refused");
+        assert!(refused.contains("larger than 6291456 bytes"), "{refused}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 
-use super::{Caller, Endpoint, Failure, read};
+use super::{Caller, DOCUMENT_BYTES_MAX, Endpoint, Failure, read};
 
 impl Caller {
     /// Gets the document at an endpoint's URL. After `limit` it is given up.
@@ -27,7 +27,7 @@ impl Caller {
         let exchange = async {
             let (response, sender) = self.send(endpoint, &line, &made, &Bytes::new()).await?;
             let code = response.status().as_u16();
-            let bytes = read(response).await?;
+            let bytes = read(response, DOCUMENT_BYTES_MAX).await?;
             line.keep(sender).await;
             Ok((code, bytes))
         };

@@ -94,6 +94,7 @@ fn endpoint(url: &str, authority: &[u8]) -> Endpoint {
 }
 
 const SOON: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds { within: SOON, answer_bytes: 100_000 };
 
 fn echo(path: &str, review: &Value) -> Option<(u16, String)> {
     Some((200, json!({"path": path, "review": review}).to_string()))
@@ -107,11 +108,32 @@ async fn reviews_are_answered_over_connections_that_are_kept() {
         let server = serve(&["127.0.0.1"], is_own_authority, echo).await;
         let endpoint = endpoint(&format!("https://127.0.0.1:{}/some/path", server.port), &server.authority);
         for round in 0..3 {
-            let answer = caller.post(&endpoint, None, &json!({"round": round}), SOON).await.expect("an answer");
+            let answer = caller.post(&endpoint, None, &json!({"round": round}), BOUNDS).await.expect("an answer");
             assert_eq!(answer, json!({"path": "/some/path?timeout=10s", "review": {"round": round}}));
         }
         assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     }
+}
+
+#[tokio::test]
+async fn answers_are_bounded_and_connections_that_nobody_uses_are_closed() {
+    let cluster = Cluster::new();
+    let caller = Caller::new(cluster.live.clone(), true);
+    let server = serve(&["127.0.0.1"], false, echo).await;
+    let endpoint = endpoint(&format!("https://127.0.0.1:{}/", server.port), &server.authority);
+    let large = json!({"data": "x".repeat(BOUNDS.answer_bytes)});
+    let refused = caller.post(&endpoint, None, &large, BOUNDS).await.expect_err("too large").to_string();
+    assert!(refused.contains("the answer is larger than 100000 bytes"), "{refused}");
+    caller.post(&endpoint, None, &json!({}), BOUNDS).await.expect("an answer");
+    let line = caller.line(&endpoint).expect("a line");
+    let idle = || line.lock().idle.len();
+    assert_eq!(idle(), 1);
+    // As if the time had passed.
+    for one in &mut line.lock().idle {
+        one.since = Instant::now().checked_sub(IDLE_FOR).expect("a time");
+    }
+    assert!(!line.sweep());
+    assert_eq!(idle(), 0);
 }
 
 #[tokio::test]
@@ -123,7 +145,7 @@ async fn a_service_is_called_where_its_endpoints_are_and_by_its_name() {
     config.as_object_mut().expect("an object").remove("url");
     config["service"] = json!({"namespace": "team", "name": "hooks", "path": "/a", "port": 8443});
     let endpoint = Endpoint::of_client_config(&config).expect("an endpoint");
-    let ask = async || caller.post(&endpoint, None, &json!({}), SOON).await;
+    let ask = async || caller.post(&endpoint, None, &json!({}), BOUNDS).await;
     let url = "Post \"https://hooks.team.svc:8443/a?timeout=10s\":";
     let failed = |answer: Result<Value, Failure>| answer.expect_err("nobody is there").to_string();
     assert_eq!(failed(ask().await), format!("{url} service \"hooks\" not found"));
@@ -140,10 +162,10 @@ async fn a_service_is_called_where_its_endpoints_are_and_by_its_name() {
     assert_eq!(ask().await.expect("an answer")["path"], "/a?timeout=10s");
     // Where this host's own addresses are not to be called, they are not.
     let strict = Caller::new(cluster.live.clone(), false);
-    let refused = strict.post(&endpoint, None, &json!({}), SOON).await.expect_err("not allowed").to_string();
+    let refused = strict.post(&endpoint, None, &json!({}), BOUNDS).await.expect_err("not allowed").to_string();
     assert_eq!(refused, format!("{url} dial tcp 127.0.0.1:{}: address not allowed", server.port));
     let own = Endpoint { is_operators: true, ..endpoint.clone() };
-    assert!(strict.post(&own, None, &json!({}), SOON).await.is_ok());
+    assert!(strict.post(&own, None, &json!({}), BOUNDS).await.is_ok());
 }
 
 #[tokio::test]
@@ -151,7 +173,11 @@ async fn whoever_does_not_answer_as_they_should_is_told_in_the_known_words() {
     let cluster = Cluster::new();
     let caller = Caller::new(cluster.live.clone(), true);
     let ask = async |endpoint: &Endpoint, limit| {
-        caller.post(endpoint, None, &json!({}), limit).await.expect_err("no answer").to_string()
+        caller
+            .post(endpoint, None, &json!({}), Bounds { within: limit, ..BOUNDS })
+            .await
+            .expect_err("no answer")
+            .to_string()
     };
     let server = serve(&["127.0.0.1"], false, |path, _| match path.split('?').next() {
         Some("/hang") => None,

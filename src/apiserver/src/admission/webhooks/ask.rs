@@ -9,7 +9,11 @@ use super::policies::{self, At};
 use super::review::{self, Answer};
 use crate::plugin::Admit;
 use crate::status::Status;
+use crate::webhook::Bounds;
 use crate::webhook::figures::{Call, Step};
+
+/// An answer that is larger is none: it has a patch at most, of an object of 3 MiB, in base64.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// What became of asking.
 pub enum Asked {
@@ -66,8 +70,8 @@ async fn exchange(hook: &Hook, request: &Admit<'_>, shown: &At, step: Step) -> s
     let review = review::review(&hook.webhook.review_versions, shown)
         .map_err(|why| failed("could not create admission objects", &why, 400))?;
     let endpoint = hook.endpoint.as_ref().map_err(|why| failed("could not get REST client", why, 500))?;
-    let limit = Duration::from_secs(hook.webhook.timeout_s);
-    let answer = request.caller.post(endpoint, None, &review.body, limit).await;
+    let bounds = Bounds { within: Duration::from_secs(hook.webhook.timeout_s), answer_bytes: ANSWER_BYTES_MAX };
+    let answer = request.caller.post(endpoint, None, &review.body, bounds).await;
     let answer = answer.map_err(|failure| failed("failed to call webhook", &failure, failure.code()))?;
     let answer = review.answer(&answer, step == Step::Admit);
     answer.map_err(|why| failed("received invalid webhook response", &why, 503))

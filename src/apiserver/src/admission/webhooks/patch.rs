@@ -2,6 +2,7 @@
 //! schema, and brought back to the version of the request.
 
 use api::resource::Resource;
+use machinery::gvk::GroupVersionKind;
 use machinery::{meta, patch};
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::policies::{At, View};
 use crate::plugin::Admit;
 use crate::rest::decode;
 use crate::status::{Result, Status};
+use crate::storage;
 
 /// The object as the webhook's operations make it of what it was shown.
 ///
@@ -30,11 +32,19 @@ pub async fn patched(
     };
     let mut changed = shown.object.clone();
     patch::json(&mut changed, operations).map_err(Status::internal)?;
+    // It could be read by nobody, and written back by nobody.
+    let size = storage::check_size(&changed, storage::OBJECT_BYTES_MAX);
+    size.map_err(|why| {
+        Status::internal(format!("admission webhook {:?} made an object that {why}", hook.webhook.name()))
+    })?;
     same_object(&shown.object, &changed).map_err(Status::internal)?;
     keep_managers(&shown.object, &mut changed, request, hook);
-    if let Some(resource) = view.completed_by(shown.place) {
-        complete(resource, &mut changed)?;
+    match view.completed_by(shown.place) {
+        Some(resource) => complete(resource, &mut changed),
+        None if view.converted(shown.place).is_none() => complete_body(request.kind, &mut changed),
+        None => Ok(()),
     }
+    .map_err(|status| Status::internal(status.message()))?;
     changed = view.back(shown.place, changed).await?;
     // What conversion says nothing of stays.
     meta::set_resource_version(&mut changed, meta::resource_version(object));
@@ -45,7 +55,16 @@ pub async fn patched(
 }
 
 fn complete(resource: &Resource, object: &mut Value) -> Result<()> {
-    decode::complete(resource, object).map(drop).map_err(|status| Status::internal(status.message()))
+    decode::complete(resource, object).map(drop)
+}
+
+/// Bodies of subresources are of kinds of their own: of a resource, as a Binding, or of none, as an Eviction.
+fn complete_body(kind: &GroupVersionKind, object: &mut Value) -> Result<()> {
+    let version = &kind.group_version;
+    match api::registry().by_kind(&version.group, &version.version, &kind.kind) {
+        Some(resource) => complete(resource, object),
+        None => decode::complete_body(kind, object),
+    }
 }
 
 /// A patch changes what an object says and not which one it is.

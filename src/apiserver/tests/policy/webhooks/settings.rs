@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{MUTATING, VALIDATING};
-use crate::hooks::{Hooks, MAPS, allow, configuration, deny, map, patch, place};
+use crate::hooks::{Hooks, MAPS, allow, configuration, deny, map, patch, place, pod};
 use crate::support::{Cluster, eventually};
 
 const OF: (&str, &str, &str) = ("", "v1", "configmaps");
@@ -230,5 +230,70 @@ async fn this_hosts_own_addresses_are_not_called() {
     cluster.configure(VALIDATING, "local", &[webhook]).await;
     cluster.is_refused(MAPS, &map("m", json!({})), ": address not allowed").await;
     assert!(hooks.seen("/deny").is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_a_webhook_makes_too_large_is_refused_in_its_name() {
+    let cluster = Cluster::start_local().await;
+    let hooks = Hooks::start(|path, review| {
+        let bytes = if path == "/patch" { 3_200_000 } else { 9_000_000 };
+        Some(patch(review, &json!([{"op": "add", "path": "/data/large", "value": "x".repeat(bytes)}])))
+    })
+    .await;
+    for (path, words) in [
+        ("/patch", "admission webhook \"large.example.com\" made an object that is 3200"),
+        ("/answer", "failed calling webhook \"large.example.com\""),
+    ] {
+        let webhook = hooks.webhook("large", path, &["CREATE"], ("", "v1", "configmaps"));
+        cluster.configure(MUTATING, "large", &[webhook]).await;
+        cluster.is_refused(MAPS, &map("m", json!({"a": "b"})), words).await;
+        let (code, gone) = cluster.ask("DELETE", &format!("{}/large", place(MUTATING)), None).await;
+        assert_eq!(code, 200, "{gone}");
+        eventually("it is asked no more", || async {
+            let (code, _) = cluster.ask("POST", &format!("{MAPS}?dryRun=All"), Some(&map("m", json!({})))).await;
+            (code == 201).then_some(())
+        })
+        .await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_adds_to_the_body_of_a_subresource_goes_by_its_schema() {
+    let cluster = Cluster::start_local().await;
+    cluster.with_account().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    cluster.made(pods, &pod("p")).await;
+    let hooks = Hooks::start(|path, review| {
+        let add = |path: &str, value: Value| json!({"op": "add", "path": path, "value": value});
+        match (path, review["request"]["subResource"].as_str()) {
+            ("/change", Some("eviction")) => {
+                Some(patch(review, &json!([add("/unknown", json!(1)), add("/deleteOptions", json!({"other": 2}))])))
+            }
+            ("/change", _) => Some(patch(review, &json!([add("/unknown", json!(1))]))),
+            _ => Some(allow(review)),
+        }
+    })
+    .await;
+    for (kind, path) in [(MUTATING, "/change"), (VALIDATING, "/look")] {
+        let mut webhook = hooks.webhook("body", path, &["CREATE"], ("", "v1", "pods/eviction"));
+        webhook["rules"][0]["resources"] = json!(["pods/eviction", "pods/binding"]);
+        cluster.configure(kind, "body", &[webhook]).await;
+    }
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"name": "n"}});
+    for (subresource, body) in [("eviction", &eviction), ("binding", &binding)] {
+        let seen = eventually("it is shown as it has become", || async {
+            cluster.ask("POST", &format!("{pods}/p/{subresource}?dryRun=All"), Some(body)).await;
+            let changed = !hooks.seen("/change").is_empty();
+            let is_own = |review: &Value| review["request"]["subResource"] == subresource;
+            hooks.seen("/look").into_iter().rfind(is_own).filter(|_| changed)
+        })
+        .await;
+        let object = &seen["request"]["object"];
+        assert!(object["unknown"].is_null() && object["deleteOptions"]["other"].is_null(), "{object}");
+        assert_eq!(object["kind"], body["kind"]);
+    }
     cluster.stop().await;
 }
