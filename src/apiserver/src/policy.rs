@@ -1,5 +1,7 @@
 //! The policy of a cluster: puts authentication, authorization and admission together as Kubernetes orders them.
 
+pub mod check;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,8 +56,9 @@ use crate::error::Error;
 use crate::follow::Followed;
 use crate::live::Live;
 use crate::plugin::{Admission, Anonymity, Authenticator, Authorizer, Plugins, Reviewer};
-use crate::reread::Reread;
+use crate::reread::{Reread, Said};
 use crate::webhook::Caller;
+use crate::webhook::kubeconfig::Remote;
 
 /// What policy is told before the server starts.
 #[derive(Debug, Clone)]
@@ -104,7 +107,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
         detail: "no public key is given for it".to_string(),
     })?;
     let signer = Signer::load(&settings.service_account_key, first)?;
-    let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
+    let issuer = issuer(&settings.cluster_domain);
     let roles: Followed<Roles> = Followed::start(&store).await?;
     let references: Followed<References> = Followed::start(&store).await?;
     let policies = (Followed::start(&store).await?, Followed::start(&store).await?);
@@ -131,7 +134,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     let authenticators: Vec<Arc<dyn Authenticator>> =
         vec![Arc::new(FrontProxy), Arc::new(Certificates::new(clock.clone())), Arc::new(tokens.clone())];
     let nodes = Nodes { references, live: live.clone(), rules: defaults::rules_of("system:node") };
-    let parts = Parts { node: Arc::new(nodes), rbac: Arc::new(Rbac(roles.clone())), caller };
+    let parts = Parts { node: Arc::new(nodes), rbac: Arc::new(Rbac(roles.clone())), caller, remote: Remote::load };
     let (authorizer, configured) = authorizer(parts, settings.access.authorization.as_deref())?;
     let token_requests = TokenRequests {
         live: live.clone(),
@@ -164,6 +167,11 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     })
 }
 
+/// Who makes the tokens of this cluster's service accounts.
+fn issuer(cluster_domain: &str) -> String {
+    format!("https://kubernetes.default.svc.{cluster_domain}")
+}
+
 /// Who is asked for permission, and the file that says so where there is one.
 #[allow(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 fn authorizer(
@@ -173,7 +181,11 @@ fn authorizer(
     let Some(file) = file else {
         return Ok((Arc::new(Chain(vec![Arc::new(Administrators), parts.node, parts.rbac])), None));
     };
-    let configured = Arc::new(Reread::load(file, move |text| authz::configuration::parse(text, &parts))?);
+    let configured = Arc::new(Reread::load(file, move |reading| {
+        let value = authz::configuration::parse(reading.text, &parts)?;
+        let named = value.named.clone();
+        Ok(Said { value, named })
+    })?);
     Ok((Arc::new(FromFile(configured.clone())), Some(configured)))
 }
 

@@ -65,7 +65,7 @@ pub async fn resolve_text(reference: &SecretRef) -> Result<String, Error> {
 
 /// Files of the operator's machine about access to the API: the key of the server's configuration that names it, and
 /// the path on the server.
-pub(crate) fn access_files(security: &Security) -> Vec<(&'static str, String, &PathBuf)> {
+pub fn access_files(security: &Security) -> Vec<(&'static str, String, &PathBuf)> {
     let all = [
         ("auditPolicyFile", "audit-policy.yaml", &security.audit_policy),
         ("authenticationConfigFile", "authentication.yaml", &security.authentication_config),

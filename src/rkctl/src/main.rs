@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod access;
 mod addons;
 mod cli;
 mod commands;

@@ -15,7 +15,7 @@ use url::Url;
 use super::oidc::keys::Keys;
 use super::oidc::mapping::{ClaimMappings, Mapping, Rule, UserRule};
 use crate::error::Error;
-use crate::reread::Reread;
+use crate::reread::{Reread, Said};
 use file::{AnonymousFile, ClaimRuleFile, File, IssuerFile, Jwt, MappingFile, MappingsFile, UserRuleFile};
 
 /// How many issuers there may be; Kubernetes takes as many.
@@ -39,7 +39,14 @@ pub struct Issuer {
     /// What the user has to be.
     pub user_rules: Vec<UserRule>,
     /// Its keys, as far as they are known.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
+}
+
+impl Issuer {
+    /// Its keys are got from the same place, by the same authorities.
+    fn has_keys_of(&self, other: &Self) -> bool {
+        (&self.url, &self.discovery, &self.authorities) == (&other.url, &other.discovery, &other.authorities)
+    }
 }
 
 /// Who may come without credentials.
@@ -75,11 +82,12 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads a configuration; `own_issuer` makes this server's own tokens and cannot be configured.
+    /// Reads a configuration; `own_issuer` makes this server's own tokens and cannot be configured. Issuers that are the
+    /// same as `before` keep their keys.
     ///
     /// # Errors
     /// What is wrong, with the field that has it.
-    pub fn parse(text: &str, own_issuer: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, own_issuer: &str, before: Option<&Self>) -> Result<Self, String> {
         let file: File =
             serde_yaml::from_str(text).map_err(|error| format!("no AuthenticationConfiguration: {error}"))?;
         let versions = ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1"];
@@ -94,7 +102,11 @@ impl Configuration {
         for (index, jwt) in file.jwt.into_iter().enumerate() {
             let at = |why: String| format!("jwt[{index}].{why}");
             let given_discovery = jwt.issuer.discovery_url.clone();
-            let issuer = jwt.read(own_issuer).map_err(at)?;
+            let mut issuer = jwt.read(own_issuer).map_err(at)?;
+            let is_same = |known: &&Arc<Issuer>| known.has_keys_of(&issuer);
+            if let Some(known) = before.and_then(|before| before.issuers.iter().find(is_same)) {
+                issuer.keys = known.keys.clone();
+            }
             if !urls.insert(issuer.url.clone()) {
                 return Err(at(format!("issuer.url: Duplicate value: {:?}", issuer.url)));
             }
@@ -136,7 +148,7 @@ impl Jwt {
             _ => discovery_url,
         };
         let authorities = (!certificate_authority.is_empty()).then(|| certificate_authority.into_bytes());
-        Ok(Issuer { url, discovery, authorities, audiences, rules, mappings, user_rules, keys: Keys::default() })
+        Ok(Issuer { url, discovery, authorities, audiences, rules, mappings, user_rules, keys: Arc::default() })
     }
 }
 
@@ -326,7 +338,10 @@ pub type Current = Reread<Configuration>;
 /// A file that cannot be read or used.
 pub fn load(path: &Path, own_issuer: &str) -> Result<Current, Error> {
     let own_issuer = own_issuer.to_string();
-    Reread::load(path, move |text| Configuration::parse(text, &own_issuer))
+    Reread::load(path, move |reading| {
+        let value = Configuration::parse(reading.text, &own_issuer, reading.before)?;
+        Ok(Said { value, named: Vec::new() })
+    })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use stdx::clock::Clock;
 
 use super::configuration::{Current, Issuer};
 use super::{Bearer, Refusal, TokenReader};
-use keys::{Fetch, Signature};
+use keys::{Fetch, Keys, Signature};
 
 /// A token that begins to hold later than this from now is refused; clocks of issuers may be so far ahead.
 const NOT_BEFORE_LEEWAY_S: f64 = 300.0;
@@ -55,7 +55,7 @@ impl<C: Clock> TokenReader for OidcTokens<C> {
         if !audiences.iter().any(|audience| self.api_audiences.contains(audience)) {
             return Err(Refusal("oidc: the token is meant for this server alone".to_string()));
         }
-        verify(issuer, &*self.fetch, token, &header).await?;
+        verify(issuer, &self.fetch, token, &header).await?;
         check_times(&claims, self.clock.now().as_millisecond())?;
         check_audience(&claims, &issuer.audiences)?;
         for rule in &issuer.rules {
@@ -81,7 +81,7 @@ fn parts(token: &str) -> Option<(Header, Value)> {
     claims.is_object().then_some((serde_json::from_slice(&decode(header)?).ok()?, claims))
 }
 
-async fn verify(issuer: &Issuer, fetch: &dyn Fetch, token: &str, header: &Header) -> Result<(), Refusal> {
+async fn verify(issuer: &Arc<Issuer>, fetch: &Arc<dyn Fetch>, token: &str, header: &Header) -> Result<(), Refusal> {
     if header.crit.is_some() {
         return Err(Refusal("oidc: the token has extensions that have to be understood and are not".to_string()));
     }
@@ -90,7 +90,7 @@ async fn verify(issuer: &Issuer, fetch: &dyn Fetch, token: &str, header: &Header
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed())?;
     let signature =
         Signature { algorithm: &header.alg, key_id: &header.kid, message: message.as_bytes(), bytes: &bytes };
-    issuer.keys.verify(issuer, fetch, &signature).await
+    Keys::verify(issuer, fetch, &signature).await
 }
 
 fn check_times(claims: &Value, now_ms: i64) -> Result<(), Refusal> {

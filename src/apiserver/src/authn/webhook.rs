@@ -1,6 +1,6 @@
 //! Bearers of tokens that a service outside knows: it is sent a TokenReview, and what it says is kept for a while.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::{Bearer, Refusal, TokenReader};
 use crate::error::Error;
+use crate::flight::Flights;
 use crate::live::{text, texts};
 use crate::recent::Recent;
 use crate::request::User;
-use crate::webhook::{Bounds, Caller};
+use crate::reread::{Reread, Said};
 use crate::webhook::kubeconfig::Remote;
+use crate::webhook::{Bounds, Caller};
 
 /// A service that takes longer does not answer; what it says is a review with a user.
 const BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), answer_bytes: 1 << 20 };
@@ -23,6 +25,10 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many tokens are remembered.
 const TOKENS_MAX: usize = 8192;
+/// How many questions are open at a time: whoever comes with a token is not known yet, and could ask for any number.
+const QUESTIONS_MAX: usize = 64;
+/// A token that waits longer for its question is refused.
+const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Whom to ask about tokens.
 #[derive(Debug, Clone)]
@@ -35,7 +41,16 @@ pub struct Settings {
 
 /// Asks the service.
 pub struct WebhookTokens {
-    remote: Remote,
+    service: Arc<Service>,
+    flights: Flights<Answer>,
+}
+
+type Answer = Result<Option<Bearer>, Refusal>;
+
+/// The service, and what it has said.
+struct Service {
+    /// Read again when it or what it names changes.
+    remote: Reread<Remote>,
     cache_ttl: Duration,
     caller: Arc<Caller>,
     api_audiences: Vec<String>,
@@ -48,17 +63,25 @@ impl WebhookTokens {
     /// # Errors
     /// What is wrong with it.
     pub fn load(settings: &Settings, caller: Arc<Caller>, api_audiences: Vec<String>) -> Result<Self, Error> {
-        let remote = load(&settings.kubeconfig)?;
+        let remote = Reread::load(&settings.kubeconfig, |reading| {
+            let value = Remote::read(reading.text, reading.path)?;
+            let named = value.files.clone();
+            Ok(Said { value, named })
+        })?;
         let recent = Recent::new(TOKENS_MAX);
-        Ok(Self { remote, cache_ttl: settings.cache_ttl, caller, api_audiences, recent })
+        let service = Arc::new(Service { remote, cache_ttl: settings.cache_ttl, caller, api_audiences, recent });
+        Ok(Self { service, flights: Flights::new(QUESTIONS_MAX) })
     }
+}
 
+impl Service {
     async fn ask(&self, token: &str, audiences: &[String]) -> Result<Value, Refusal> {
         let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
             "spec": {"token": token, "audiences": audiences}});
         let (mut pause, mut attempt) = (PAUSE, 1);
         loop {
-            let asked = self.caller.post(&self.remote.endpoint, self.remote.token.as_deref(), &review, BOUNDS);
+            let remote = self.remote.get();
+            let asked = self.caller.post(&remote.endpoint, remote.token.as_deref(), &review, BOUNDS);
             match asked.await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if attempt == ATTEMPTS || failure.code() < 500 => {
@@ -70,27 +93,27 @@ impl WebhookTokens {
             (pause, attempt) = (pause * 2, attempt + 1);
         }
     }
-}
 
-/// Reads a kubeconfig.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn load(path: &Path) -> Result<Remote, Error> {
-    Remote::load(path).map_err(|detail| Error::Credentials { path: path.to_path_buf(), detail })
+    async fn read(&self, question: &str, token: &str, audiences: &[String]) -> Answer {
+        let answer = self.ask(token, audiences).await?;
+        let bearer = bearer(&answer, audiences, &self.api_audiences)?;
+        self.recent.keep(question.as_bytes(), bearer.clone(), self.cache_ttl);
+        Ok(bearer)
+    }
 }
 
 #[async_trait]
 impl TokenReader for WebhookTokens {
     async fn read(&self, token: &str, audiences: &[String]) -> Result<Option<Bearer>, Refusal> {
         let question = json!([token, audiences]).to_string();
-        if let Some(known) = self.recent.get(question.as_bytes()) {
+        if let Some(known) = self.service.recent.get(question.as_bytes()) {
             return Ok(known);
         }
-        let answer = self.ask(token, audiences).await?;
-        let bearer = bearer(&answer, audiences, &self.api_audiences)?;
-        self.recent.keep(question.as_bytes(), bearer.clone(), self.cache_ttl);
-        Ok(bearer)
+        let (service, own, asked, meant) =
+            (self.service.clone(), question.clone(), token.to_string(), audiences.to_vec());
+        let work = async move { service.read(&own, &asked, &meant).await };
+        let answer = self.flights.ask(question.as_bytes(), WAIT_AT_MOST, work).await;
+        answer.unwrap_or_else(|| Err(Refusal("the token webhook is asked about too many tokens".to_string())))
     }
 }
 

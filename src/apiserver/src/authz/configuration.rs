@@ -2,7 +2,7 @@
 //! are always asked first. The file is read again when it changes.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::{Administrators, Chain};
 use crate::plugin::{Authorizer, Decision};
 use crate::request::{Attributes, User};
 use crate::reread::Reread;
-use crate::webhook::Caller;
 use crate::webhook::kubeconfig::Remote;
+use crate::webhook::{Caller, Endpoint};
 
 /// A webhook that takes longer could hold up every request; Kubernetes draws the line at the same place.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
@@ -90,6 +90,8 @@ pub struct Parts {
     pub rbac: Arc<dyn Authorizer>,
     /// Asks webhooks.
     pub caller: Arc<Caller>,
+    /// Reads the kubeconfig of a webhook.
+    pub remote: ReadRemote,
 }
 
 /// The chain of a file.
@@ -97,6 +99,8 @@ pub struct Configured {
     chain: Chain,
     /// Rules of users cannot be listed to their end, since a webhook may allow more.
     pub asks_webhooks: bool,
+    /// The files that were read for its webhooks.
+    pub named: Vec<PathBuf>,
 }
 
 /// Asks the authorizers of a file.
@@ -124,6 +128,58 @@ impl Authorizer for Always {
 /// # Errors
 /// What is wrong, with the field that has it.
 pub fn parse(text: &str, parts: &Parts) -> Result<Configured, String> {
+    let Wanted { kinds, named } = read(text, parts.remote)?;
+    let asks_webhooks = kinds.iter().any(|kind| matches!(kind, Kind::Webhook(_)));
+    let made = kinds.into_iter().map(|kind| kind.make(parts));
+    let administrators: Arc<dyn Authorizer> = Arc::new(Administrators);
+    let chain = Chain(std::iter::once(administrators).chain(made).collect());
+    Ok(Configured { chain, asks_webhooks, named })
+}
+
+/// Looks whether a configuration can be used on a host that has the kubeconfigs of its webhooks.
+///
+/// # Errors
+/// See [`parse`].
+pub fn check(text: &str) -> Result<(), String> {
+    let elsewhere = |path: &Path| {
+        let endpoint = Endpoint::of_operator(&format!("https://{}", path.display()));
+        Ok(Remote { endpoint, token: None, files: Vec::new() })
+    };
+    read(text, elsewhere).map(|_| ())
+}
+
+/// What a file wants.
+struct Wanted {
+    kinds: Vec<Kind>,
+    /// Files that were read besides.
+    named: Vec<PathBuf>,
+}
+
+/// One authorizer of a file.
+enum Kind {
+    Node,
+    Rbac,
+    Always(Decision),
+    Webhook(MakeWebhook),
+}
+
+impl Kind {
+    fn make(self, parts: &Parts) -> Arc<dyn Authorizer> {
+        match self {
+            Self::Node => parts.node.clone(),
+            Self::Rbac => parts.rbac.clone(),
+            Self::Always(decision) => Arc::new(Always(decision)),
+            Self::Webhook(make) => Arc::new(make(parts.caller.clone())),
+        }
+    }
+}
+
+/// Makes an authorizer that asks by this caller.
+type MakeWebhook = Box<dyn FnOnce(Arc<Caller>) -> Webhook>;
+/// How the kubeconfig of a webhook is read.
+type ReadRemote = fn(&Path) -> Result<Remote, String>;
+
+fn read(text: &str, remote: ReadRemote) -> Result<Wanted, String> {
     let file: File = serde_yaml::from_str(text).map_err(|error| format!("no AuthorizationConfiguration: {error}"))?;
     let versions =
         ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
@@ -133,8 +189,8 @@ pub fn parse(text: &str, parts: &Parts) -> Result<Configured, String> {
     if file.authorizers.is_empty() {
         return Err("authorizers: Required value: at least one authorization mode must be defined".to_string());
     }
-    let (mut types, mut names_seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut chain: Vec<Arc<dyn Authorizer>> = vec![Arc::new(Administrators)];
+    let (mut types, mut names_seen, mut named) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    let mut kinds = Vec::new();
     for (index, entry) in file.authorizers.iter().enumerate() {
         let at = |why: String| format!("authorizers[{index}].{why}");
         if !types.insert(entry.kind.as_str()) && entry.kind != "Webhook" {
@@ -149,7 +205,7 @@ pub fn parse(text: &str, parts: &Parts) -> Result<Configured, String> {
         if !names_seen.insert(entry.name.as_str()) {
             return Err(at(format!("name: Duplicate value: {:?}", entry.name)));
         }
-        chain.push(entry.authorizer(parts).map_err(at)?);
+        kinds.push(entry.read(remote, &mut named).map_err(at)?);
     }
     // Controllers, scheduler and the follower of a repository act by their roles and would be refused everything.
     if !types.contains("RBAC") && !types.contains("AlwaysAllow") {
@@ -157,20 +213,24 @@ pub fn parse(text: &str, parts: &Parts) -> Result<Configured, String> {
             "authorizers: type RBAC is missing, by whose roles the parts of this server act: add it".to_string()
         );
     }
-    Ok(Configured { chain: Chain(chain), asks_webhooks: types.contains("Webhook") })
+    Ok(Wanted { kinds, named })
 }
 
 impl Entry {
-    fn authorizer(&self, parts: &Parts) -> Result<Arc<dyn Authorizer>, String> {
+    fn read(&self, remote: ReadRemote, named: &mut Vec<PathBuf>) -> Result<Kind, String> {
         if self.kind != "Webhook" && self.webhook.is_some() {
             return Err("webhook: may only be specified when type=Webhook".to_string());
         }
         match (self.kind.as_str(), &self.webhook) {
-            ("Node", _) => Ok(parts.node.clone()),
-            ("RBAC", _) => Ok(parts.rbac.clone()),
-            ("AlwaysAllow", _) => Ok(Arc::new(Always(Decision::Allow(String::new())))),
-            ("AlwaysDeny", _) => Ok(Arc::new(Always(Decision::NoOpinion("Everything is forbidden.".to_string())))),
-            ("Webhook", Some(webhook)) => Ok(Arc::new(webhook.read(&self.name, parts.caller.clone())?)),
+            ("Node", _) => Ok(Kind::Node),
+            ("RBAC", _) => Ok(Kind::Rbac),
+            ("AlwaysAllow", _) => Ok(Kind::Always(Decision::Allow(String::new()))),
+            ("AlwaysDeny", _) => Ok(Kind::Always(Decision::NoOpinion("Everything is forbidden.".to_string()))),
+            ("Webhook", Some(webhook)) => {
+                let (make, files) = webhook.read(&self.name, remote)?;
+                named.extend(files);
+                Ok(Kind::Webhook(make))
+            }
             ("Webhook", None) => Err("webhook: Required value: required when type=Webhook".to_string()),
             ("", _) => Err("type: Required value".to_string()),
             (other, _) => Err(format!(
@@ -182,7 +242,7 @@ impl Entry {
 }
 
 impl WebhookFile {
-    fn read(&self, name: &str, caller: Arc<Caller>) -> Result<Webhook, String> {
+    fn read(&self, name: &str, remote: ReadRemote) -> Result<(MakeWebhook, Vec<PathBuf>), String> {
         let timeout = duration("timeout", &self.timeout)?;
         if timeout > TIMEOUT_MAX {
             return Err(format!("timeout: Invalid value: {:?}: must be > 0s and <= 30s", self.timeout));
@@ -230,9 +290,11 @@ impl WebhookFile {
         let authorized_ttl = ttl("authorizedTTL", &self.authorized_ttl, AUTHORIZED_TTL, authorized)?;
         let unauthorized = self.cache_unauthorized_requests;
         let unauthorized_ttl = ttl("unauthorizedTTL", &self.unauthorized_ttl, UNAUTHORIZED_TTL, unauthorized)?;
-        Ok(Webhook {
-            name: name.to_string(),
-            remote: self.connection_info.read()?,
+        let remote = self.connection_info.read(remote)?;
+        let (name, files) = (name.to_string(), remote.files.clone());
+        let make: MakeWebhook = Box::new(move |caller| Webhook {
+            name,
+            remote,
             caller,
             timeout,
             version,
@@ -241,7 +303,8 @@ impl WebhookFile {
             authorized_ttl,
             unauthorized_ttl,
             recent: Webhook::remembering(),
-        })
+        });
+        Ok((make, files))
     }
 
     fn conditions(&self) -> Result<Vec<Program>, String> {
@@ -271,10 +334,10 @@ impl WebhookFile {
 }
 
 impl ConnectionInfo {
-    fn read(&self) -> Result<Remote, String> {
+    fn read(&self, remote: ReadRemote) -> Result<Remote, String> {
         match (self.kind.as_str(), &self.kube_config_file) {
             ("KubeConfigFile", Some(path)) if path.is_absolute() => {
-                Remote::load(path).map_err(|why| format!("connectionInfo.kubeConfigFile: {why}"))
+                remote(path).map_err(|why| format!("connectionInfo.kubeConfigFile: {why}"))
             }
             ("KubeConfigFile", Some(_)) => Err("connectionInfo.kubeConfigFile: must be an absolute path".to_string()),
             ("KubeConfigFile", None) => Err("connectionInfo.kubeConfigFile: Required value".to_string()),

@@ -64,6 +64,19 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
+    /// What the operator names by a URL alone.
+    pub fn of_operator(url: &str) -> Self {
+        Self {
+            url: url.to_string(),
+            reach: Reach::Url,
+            server_name: None,
+            authorities: None,
+            is_unverified: false,
+            identity: None,
+            is_operators: true,
+        }
+    }
+
     /// The endpoint of a `clientConfig`: of a webhook, or of the conversion of a CustomResourceDefinition.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use provision::secrets::GitFiles;
 use provision::{Fleet, Observation, Plan, Release};
 
+use crate::access;
 use crate::exit::Usage;
 use crate::release::release;
 
@@ -32,6 +33,7 @@ impl<'a> Prepared<'a> {
         let git_files = git_files.map_err(|error| {
             Usage(format!("spec.gitops.auth or spec.security of the inventory: {}", stdx::error::chain(&error)))
         })?;
+        access::check_files(cluster, &git_files).map_err(Usage)?;
         // The file's hash is computed while the connections come about.
         let hashing = {
             let (cluster, git_files) = (cluster.clone(), git_files.clone());

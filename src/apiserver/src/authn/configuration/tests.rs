@@ -4,7 +4,20 @@ const OWN: &str = "https://kubernetes.default.svc.cluster.local";
 
 fn parse(text: &str) -> Result<Configuration, String> {
     let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
-    Configuration::parse(&format!("{head}{text}"), OWN)
+    Configuration::parse(&format!("{head}{text}"), OWN, None)
+}
+
+#[test]
+fn an_issuer_that_stays_keeps_its_keys() {
+    let before = parse(&jwt(ISSUER, MAPPINGS)).expect("a configuration");
+    let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
+    let is_kept = |text: &str| {
+        let after = Configuration::parse(&format!("{head}{text}"), OWN, Some(&before)).expect("a configuration");
+        Arc::ptr_eq(&after.issuers[0].keys, &before.issuers[0].keys)
+    };
+    assert!(is_kept(&format!("{}anonymous: {{enabled: false}}\n", jwt(ISSUER, MAPPINGS))));
+    assert!(is_kept(&jwt("url: https://a.example, audiences: [another]", MAPPINGS)));
+    assert!(!is_kept(&jwt(&format!("{ISSUER}, discoveryURL: 'https://b.example/oidc'"), MAPPINGS)));
 }
 
 fn jwt(issuer: &str, rest: &str) -> String {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::keys::Fetch;
-use crate::webhook::{Caller, Endpoint, Reach};
+use crate::webhook::{Caller, Endpoint};
 
 /// An issuer that takes longer does not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -18,16 +18,8 @@ pub struct OverHttps(pub Arc<Caller>);
 #[async_trait]
 impl Fetch for OverHttps {
     async fn get(&self, url: &str, authorities: Option<&[u8]>) -> Result<Bytes, String> {
-        let endpoint = Endpoint {
-            url: url.to_string(),
-            reach: Reach::Url,
-            server_name: None,
-            authorities: authorities.map(<[u8]>::to_vec),
-            is_unverified: false,
-            identity: None,
-            // Which issuers there are only the operator says.
-            is_operators: true,
-        };
+        // Which issuers there are only the operator says.
+        let endpoint = Endpoint { authorities: authorities.map(<[u8]>::to_vec), ..Endpoint::of_operator(url) };
         self.0.get(&endpoint, ANSWER_WITHIN).await.map_err(|failure| failure.to_string())
     }
 }

@@ -1,19 +1,21 @@
 //! The keys of one issuer: found through its discovery document when its first token comes, kept, and asked for again
-//! where a token names a key that is not among them, but not more often than a bound says. An issuer that does not
-//! answer keeps the keys it had.
+//! where a token names a key that is not among them, but not more often than a bound says. It is asked by a task of its
+//! own, for all who wait, so that nobody's giving up begins it anew. An issuer that does not answer keeps the keys it had.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::jwk::{Key, parse_set};
 use crate::authn::Refusal;
 use crate::authn::configuration::Issuer;
 
-/// Whoever sends tokens that nobody has signed makes us ask the issuer no more often than this.
+/// Whoever sends tokens that nobody has signed makes us ask the issuer no more often than this, counted from when it was
+/// last asked and from when that came to an end.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Keys are asked for again after this, so that those that the issuer has taken back go; as long as it does not answer
 /// they stay.
@@ -41,9 +43,18 @@ struct Discovery {
 /// The keys of an issuer.
 #[derive(Debug, Default)]
 pub struct Keys {
-    known: RwLock<Arc<Known>>,
-    /// When the issuer was last asked; held while it is.
-    asked: tokio::sync::Mutex<Option<Instant>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Arc<Known>,
+    /// When the issuer was last asked, or that came to an end.
+    asked: Option<Instant>,
+    /// It did not answer when it was last asked.
+    is_silent: bool,
+    /// Closes when the question that is open is answered.
+    open: Option<watch::Receiver<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,44 +92,73 @@ impl Keys {
     ///
     /// # Errors
     /// None has, or the issuer cannot be asked for its keys.
-    pub async fn verify(&self, issuer: &Issuer, fetch: &dyn Fetch, signature: &Signature<'_>) -> Result<(), Refusal> {
-        let known = self.known();
-        let mut asked = if known.verifies(signature) {
-            // Nobody waits for keys that are only looked at again; one request in a while takes it on.
-            match self.asked.try_lock() {
-                Ok(asked) if !known.is_fresh() && asked.is_none_or(|asked| asked.elapsed() > TRY_AGAIN_AFTER) => asked,
-                _ => return Ok(()),
+    pub async fn verify(
+        issuer: &Arc<Issuer>,
+        fetch: &Arc<dyn Fetch>,
+        signature: &Signature<'_>,
+    ) -> Result<(), Refusal> {
+        let keys = &issuer.keys;
+        let known = keys.lock().known.clone();
+        if known.verifies(signature) {
+            // Nobody waits for keys that are only looked at again.
+            if !known.is_fresh() {
+                keys.question(issuer, fetch, TRY_AGAIN_AFTER);
             }
-        } else {
-            self.asked.lock().await
-        };
-        let refused = || Refusal("oidc: failed to verify signature: no key of the issuer has made it".to_string());
-        // Somebody else may have asked meanwhile.
-        let known = self.known();
-        if known.is_fresh() && known.verifies(signature) {
             return Ok(());
         }
-        if asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN_AFTER) {
-            return if known.verifies(signature) { Ok(()) } else { Err(refused()) };
+        if let Some(mut open) = keys.question(issuer, fetch, ASK_AGAIN_AFTER) {
+            // It closes without a word.
+            let _ = open.changed().await;
         }
-        let found = ask(issuer, fetch).await;
-        *asked = Some(Instant::now());
-        match found {
-            Ok(keys) => {
-                let found = Arc::new(Known { keys, since: Some(Instant::now()) });
-                *self.known.write().unwrap_or_else(PoisonError::into_inner) = found.clone();
-                if found.verifies(signature) { Ok(()) } else { Err(refused()) }
-            }
-            Err(why) => {
-                tracing::warn!(issuer = issuer.url, "the keys of an issuer cannot be read: {why}");
-                let why = || Refusal("oidc: the keys of the issuer cannot be read".to_string());
-                if known.verifies(signature) { Ok(()) } else { Err(why()) }
+        let (known, is_silent) = {
+            let state = keys.lock();
+            (state.known.clone(), state.is_silent)
+        };
+        match (known.verifies(signature), is_silent) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refusal("oidc: the keys of the issuer cannot be read".to_string())),
+            (false, false) => {
+                Err(Refusal("oidc: failed to verify signature: no key of the issuer has made it".to_string()))
             }
         }
     }
 
-    fn known(&self) -> Arc<Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The question that is open, or a new one where the last is long enough ago.
+    fn question(
+        &self,
+        issuer: &Arc<Issuer>,
+        fetch: &Arc<dyn Fetch>,
+        again_after: Duration,
+    ) -> Option<watch::Receiver<()>> {
+        let mut state = self.lock();
+        if let Some(open) = state.open.as_ref().filter(|open| open.has_changed().is_ok()) {
+            return Some(open.clone());
+        }
+        if state.asked.is_some_and(|asked| asked.elapsed() < again_after) {
+            return None;
+        }
+        let (ends, open) = watch::channel(());
+        (state.asked, state.open) = (Some(Instant::now()), Some(open.clone()));
+        let (issuer, fetch) = (issuer.clone(), fetch.clone());
+        tokio::spawn(async move {
+            let found = ask(&issuer, &*fetch).await;
+            issuer.keys.found(&issuer.url, found);
+            drop(ends);
+        });
+        Some(open)
+    }
+
+    fn found(&self, url: &str, found: Result<Vec<Key>, String>) {
+        let mut state = self.lock();
+        (state.asked, state.is_silent) = (Some(Instant::now()), found.is_err());
+        match found {
+            Ok(keys) => state.known = Arc::new(Known { keys, since: Some(Instant::now()) }),
+            Err(why) => tracing::warn!(issuer = url, "the keys of an issuer cannot be read: {why}"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

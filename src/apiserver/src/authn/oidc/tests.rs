@@ -16,12 +16,15 @@ const URL: &str = "https://issuer.example/realm";
 struct Pretended {
     documents: Mutex<Vec<(String, String)>>,
     asked: AtomicUsize,
+    /// How long it takes to answer.
+    slowness: std::time::Duration,
 }
 
 #[async_trait]
 impl Fetch for Pretended {
     async fn get(&self, url: &str, _authorities: Option<&[u8]>) -> Result<Bytes, String> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.slowness).await;
         let documents = self.documents.lock().expect("not poisoned");
         let found = documents.iter().find(|(own, _)| own == url);
         found.map(|(_, text)| Bytes::from(text.clone())).ok_or_else(|| "404".to_string())
@@ -30,6 +33,10 @@ impl Fetch for Pretended {
 
 impl Pretended {
     fn new(issuer: &str, keys: &[Value]) -> Arc<Self> {
+        Self::slow(issuer, keys, std::time::Duration::ZERO)
+    }
+
+    fn slow(issuer: &str, keys: &[Value], slowness: std::time::Duration) -> Arc<Self> {
         let documents = vec![
             (
                 format!("{URL}/.well-known/openid-configuration"),
@@ -37,7 +44,7 @@ impl Pretended {
             ),
             ("https://issuer.example/keys".to_string(), json!({"keys": keys}).to_string()),
         ];
-        Arc::new(Self { documents: Mutex::new(documents), asked: AtomicUsize::new(0) })
+        Arc::new(Self { documents: Mutex::new(documents), asked: AtomicUsize::new(0), slowness })
     }
 }
 
@@ -133,4 +140,20 @@ async fn an_issuer_that_says_it_is_another_is_not_believed() {
     let (reader, _folder) = reader(Pretended::new("https://another", &[jwk]));
     let claims = claims(reader.clock.now().as_second());
     assert!(name(&reader, &token(&pair, &json!({"alg": "ES256", "kid": "k"}), &claims)).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_gives_up_does_not_have_the_issuer_asked_anew() {
+    let (pair, jwk) = elliptic_pair("k");
+    let fetch = Pretended::slow(URL, &[jwk], std::time::Duration::from_millis(400));
+    let (reader, _folder) = reader(fetch.clone());
+    let claims = claims(reader.clock.now().as_second());
+    let good = token(&pair, &json!({"alg": "ES256", "kid": "k"}), &claims);
+    for _ in 0..5 {
+        let hasty = tokio::time::timeout(std::time::Duration::from_millis(20), name(&reader, &good)).await;
+        assert!(hasty.is_err(), "the issuer is slow");
+    }
+    let (one, other) = tokio::join!(name(&reader, &good), name(&reader, &good));
+    assert_eq!((one, other), (Ok(Some("oidc:ann".to_string())), Ok(Some("oidc:ann".to_string()))));
+    assert_eq!(fetch.asked.load(Ordering::SeqCst), 2, "one discovery document, one set of keys");
 }

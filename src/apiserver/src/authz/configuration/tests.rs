@@ -5,7 +5,12 @@ fn parts() -> (Parts, Cluster) {
     let cluster = Cluster::new();
     let caller = Arc::new(Caller::new(cluster.live.clone(), false));
     (
-        Parts { node: Arc::new(Always(Decision::NoOpinion(String::new()))), rbac: Arc::new(Administrators), caller },
+        Parts {
+            node: Arc::new(Always(Decision::NoOpinion(String::new()))),
+            rbac: Arc::new(Administrators),
+            caller,
+            remote: Remote::load,
+        },
         cluster,
     )
 }
