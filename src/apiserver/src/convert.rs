@@ -2,6 +2,7 @@
 //! at once, those of a definition with a conversion webhook by asking it ([`review`]).
 
 mod review;
+pub mod shared;
 
 use api::custom::Conversion;
 use api::resource::Resource;

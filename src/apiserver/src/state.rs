@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aggregate::kept::Kept;
 use crate::components::Components;
 use crate::config::Config;
+use crate::convert::shared::Shared;
 use crate::custom::Customs;
 use crate::error::Error;
 use crate::flow::{Flow, Objects};
@@ -48,6 +49,8 @@ pub struct State {
     pub connector: Connector,
     /// Calls webhooks.
     pub caller: Caller,
+    /// What conversion webhooks made for watches.
+    pub conversions: Shared,
     /// Which requests are served now, and which wait.
     pub flow: Arc<Flow>,
 }
@@ -79,6 +82,7 @@ impl State {
             services,
             connector,
             caller,
+            conversions: Shared::default(),
             flow,
         })
     }

@@ -28,13 +28,13 @@ use crate::accept::{Form, Format};
 use crate::body::Body;
 use crate::body::{BoxError, JSON, PROTOBUF};
 use crate::convert;
+use crate::convert::shared::Shared;
 use crate::handler::LongRunning;
 use crate::request::Query;
 use crate::served::Held;
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
-use crate::webhook::Caller;
 
 /// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that clients spread over servers.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
@@ -74,8 +74,7 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     let selection = Selection::read(target)?;
     let start = read_start(query)?;
     let resource = target.context.served.hold(target.resource).ok_or_else(Status::no_such_resource)?;
-    let shaper =
-        Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
+    let shaper = Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
     let mut pending = VecDeque::new();
     let (watch, initial) = match begin(target, &shaper, start).await {
         Ok((watch, initial)) => (Some(watch), initial),
@@ -257,7 +256,7 @@ impl Stream {
             Ok(WatchItem::Event(event)) => {
                 self.seen = self.seen.max(event.revision);
                 let shaped = match convert::webhook(&self.shaper.resource) {
-                    Some(_) => self.shaper.converted_event(&self.state.caller, &event).await,
+                    Some(_) => self.shaper.converted_event(&self.state, &event).await,
                     None => self.shaper.event(&event),
                 };
                 match shaped {
@@ -347,13 +346,14 @@ impl Shaper {
     }
 
     /// The same where a webhook converts objects, which may change what selectors ask for.
-    async fn converted_event(&mut self, caller: &Caller, event: &Event) -> Result<Option<Bytes>> {
-        let at = |entry: &Arc<Entry>| storage::decode_at(&entry.value, event.revision);
-        let stored = [&event.previous, &event.current].map(|entry| entry.as_ref().map(at));
-        let is_there = stored.each_ref().map(Option::is_some);
-        let stored = stored.into_iter().flatten().collect::<Result<Vec<Value>>>()?;
-        let mut converted = convert::to_served(caller, &self.resource, stored).await?.into_iter();
-        let [previous, current] = is_there.map(|is_there| is_there.then(|| converted.next()).flatten());
+    async fn converted_event(&mut self, state: &Arc<State>, event: &Event) -> Result<Option<Bytes>> {
+        let mut converted = [None, None];
+        for (entry, converted) in [&event.previous, &event.current].into_iter().zip(&mut converted) {
+            if let Some(entry) = entry {
+                *converted = Some(Shared::to_served(state, &self.resource, entry, event.revision).await?);
+            }
+        }
+        let [previous, current] = converted;
         let is_meant = |object: &Option<Value>| {
             object.as_ref().is_some_and(|object| self.selection.matches_object(&self.resource, object))
         };

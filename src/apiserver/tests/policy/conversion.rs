@@ -219,3 +219,27 @@ async fn rows_and_applied_configurations_are_converted_too() {
     assert!(table.contains("one"), "{table}");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_of_the_same_version_have_an_object_converted_once() {
+    let (cluster, hooks) = start().await;
+    cluster.made(&servers("v1"), &server("v1", "one", "a.example.com")).await;
+    let (_, list) = cluster.ask("GET", &servers("v1"), None).await;
+    let revision = list["metadata"]["resourceVersion"].as_str().expect("a revision").to_string();
+    let path = format!("{}?watch=true&timeoutSeconds=20&resourceVersion={revision}", servers("v2"));
+    let before = hooks.seen("/convert").len();
+    let watching = futures::future::join_all((0..20).map(|_| events(&cluster, &path, 2)));
+    let changing = async {
+        for host in ["b", "c"] {
+            let patch = json!({"hostPort": format!("{host}:80")});
+            let (code, _) = cluster.ask("PATCH", &format!("{}/one", servers("v1")), Some(&patch)).await;
+            assert_eq!(code, 200);
+        }
+    };
+    let (seen, ()) = tokio::join!(watching, changing);
+    let change = ("MODIFIED".to_string(), "one".to_string(), format!("{GROUP}/v2"));
+    assert!(seen.iter().all(|events| *events == [change.clone(), change.clone()]), "{seen:?}");
+    // The object as it was, and after each change.
+    assert_eq!(hooks.seen("/convert").len() - before, 3);
+    cluster.stop().await;
+}
