@@ -162,7 +162,13 @@ async fn step(
     }
     let asked = Asked { user: &user, info: &info, query: &query, served: &served, store: state.store.as_ref() };
     let Admission { marks, seat } = state.flow.admit(&asked, deadline::of_waiting(within)).await;
+    // When a watch of another server has begun only that one knows: here it has its turn until it is passed on.
+    let is_elsewhere = is_long_running && served.get(&info.group, &info.version, &info.resource).is_none();
     let answered = match seat {
+        Ok(seat) if is_elsewhere => {
+            drop(seat);
+            authorized(state, served, (user, audit), request, info, query, long_running).await
+        }
         Ok(mut seat) => {
             let _counted = InFlight::count(state, &info);
             let work = authorized(state, served, (user, audit), request, info, query, long_running);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Response, StatusCode};
 use store::Store;
@@ -12,6 +12,9 @@ use crate::request::Query;
 
 /// A store that does not answer in this time fails its check.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the store has said holds for so long: whoever may ask for a check does not have it asked each time.
+const STORE_SAID_FOR: Duration = Duration::from_secs(1);
 
 /// A key that no object has.
 const NO_KEY: &str = "/health";
@@ -35,6 +38,8 @@ pub struct Health {
     hooks: Mutex<BTreeMap<String, bool>>,
     announced: std::sync::atomic::AtomicBool,
     stopping: std::sync::atomic::AtomicBool,
+    /// When the store was last asked, and whether it answered; held while it is.
+    store: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Health {
@@ -63,12 +68,32 @@ impl Health {
         hooks.insert(format!("poststarthook/{hook}"), done);
     }
 
+    /// Whether the store answers, asked now or a moment ago.
+    async fn store_answers(&self, store: &dyn Store) -> bool {
+        let mut said = self.store.lock().await;
+        match *said {
+            Some((at, answers)) if at.elapsed() < STORE_SAID_FOR => answers,
+            _ => {
+                let answers = check_store(store).await.is_ok();
+                *said = Some((Instant::now(), answers));
+                answers
+            }
+        }
+    }
+
     /// The checks of `endpoint` (`healthz`, `livez`, `readyz`) with their outcome: every one, or the one of that name.
-    async fn checks(&self, endpoint: &str, wanted: Option<&str>, store: &dyn Store) -> Vec<(String, bool)> {
+    async fn checks(
+        &self,
+        endpoint: &str,
+        wanted: Option<&str>,
+        excluded: &[&str],
+        store: &dyn Store,
+    ) -> Vec<(String, bool)> {
         let mut checks = vec![("ping".to_string(), true), ("log".to_string(), true)];
         // It costs a write, and is nothing for those who ask for something else.
         if wanted.is_none_or(|name| name == "etcd") {
-            checks.push(("etcd".to_string(), check_store(store).await.is_ok()));
+            let is_asked = wanted.is_some() || !excluded.contains(&"etcd");
+            checks.push(("etcd".to_string(), !is_asked || self.store_answers(store).await));
         }
         // Looked at first: what is announced in between would be missing.
         let announced = self.announced.load(std::sync::atomic::Ordering::Acquire);
@@ -89,14 +114,14 @@ impl Health {
         let mut segments = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = segments.next().filter(|first| matches!(*first, "healthz" | "livez" | "readyz"))?;
         let wanted = segments.next().filter(|name| !name.is_empty());
-        let checks = self.checks(endpoint, wanted, store).await;
+        let excluded: Vec<&str> = query.all("exclude").collect();
+        let checks = self.checks(endpoint, wanted, &excluded, store).await;
         if wanted.is_some() {
             return checks.first().map(|(_, ok)| match ok {
                 true => text(StatusCode::OK, "ok"),
                 false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n"),
             });
         }
-        let excluded: Vec<&str> = query.all("exclude").collect();
         let all_ok = checks.iter().all(|(name, ok)| *ok || excluded.contains(&name.as_str()));
         if all_ok && query.get("verbose").is_none() {
             return Some(text(StatusCode::OK, "ok"));

@@ -121,16 +121,21 @@ pub async fn fetch(state: &Arc<State>, service: &Value) {
         let answer = tokio::time::timeout(ANSWER_WITHIN, super::fetch(state, service, path, limit)).await;
         serde_json::from_slice::<Value>(&answer.ok()?.ok()?).ok()
     };
-    let v3 = ask("/openapi/v3", INDEX_BYTES_MAX).await.and_then(|index| hash(&index, &of));
-    let v2 = ask("/openapi/v2", DOCUMENT_BYTES_MAX).await.and_then(|document| part(&document, &of));
+    let index = ask("/openapi/v3", INDEX_BYTES_MAX).await;
+    let document = ask("/openapi/v2", DOCUMENT_BYTES_MAX).await;
     let mut parts = published.lock();
-    // The same content is the same document to those who keep it.
-    let before = parts.get(name).and_then(|part| part.v2.clone());
-    let v2 = match (before, v2) {
-        (Some(before), Some(v2)) if *before == v2 => Some(before),
-        (_, v2) => v2.map(Arc::new),
-    };
+    let before = parts.get(name).filter(|part| part.uid == uid && part.of == of);
+    let v3 = index.map_or_else(|| before?.v3.clone(), |index| hash(&index, &of));
+    let v2 = renewed(before.and_then(|before| before.v2.as_ref()), document.as_ref(), &of);
     parts.insert(name.to_string(), Part { uid: uid.to_string(), asked: Instant::now(), of, v2, v3 });
+}
+
+/// What a server says now, or said before where it does not answer: its kinds are known as long as it is. The same
+/// content is the same document to those who keep it.
+fn renewed(before: Option<&Arc<Value>>, document: Option<&Value>, of: &(String, String)) -> Option<Arc<Value>> {
+    let Some(document) = document else { return before.cloned() };
+    let now = part(document, of)?;
+    Some(before.filter(|before| ***before == now).cloned().unwrap_or_else(|| Arc::new(now)))
 }
 
 fn text<'a>(service: &'a Value, field: &str) -> &'a str {
@@ -298,6 +303,16 @@ mod tests {
         assert_eq!(definitions["io.m.Part_v2"]["description"], "theirs");
         assert_eq!(definitions["io.m.Thing"]["properties"]["part"]["$ref"], "#/definitions/io.m.Part_v2");
         assert!(document["paths"]["/apis/m.io/v1/things"].is_object() && document["paths"]["/api/v1"].is_object());
+    }
+
+    #[test]
+    fn what_a_server_published_stays_while_it_does_not_answer() {
+        let first = renewed(None, Some(&other()), &of()).expect("a part");
+        for document in [None, Some(&other())] {
+            let again = renewed(Some(&first), document, &of()).expect("a part");
+            assert!(Arc::ptr_eq(&first, &again));
+        }
+        assert_eq!(renewed(Some(&first), Some(&json!({"paths": {}})), &of()), None, "it says that it has nothing");
     }
 
     #[test]

@@ -72,6 +72,16 @@ fn work(info: &RequestInfo, query: &Query) -> Work {
     }
 }
 
+/// Keeps a count. Whoever lists namespaces that nobody has pushes out what is too old and nothing else.
+fn keep(counts: &mut HashMap<String, (u64, Instant)>, prefix: String, count: u64) {
+    if counts.len() >= COUNTS_MAX {
+        counts.retain(|_, (_, at)| at.elapsed() < COUNT_FOR);
+    }
+    if counts.len() < COUNTS_MAX || counts.contains_key(&prefix) {
+        counts.insert(prefix, (count, Instant::now()));
+    }
+}
+
 /// Who watches what, and how many objects there are.
 #[derive(Default)]
 pub struct Estimator {
@@ -108,11 +118,7 @@ impl Estimator {
         }
         // A store that does not answer is told to the client by the list itself.
         let count = store.count(&prefix).await.unwrap_or(0);
-        let mut counts = known();
-        if counts.len() >= COUNTS_MAX {
-            counts.clear();
-        }
-        counts.insert(prefix, (count, Instant::now()));
+        keep(&mut known(), prefix, count);
         count
     }
 
