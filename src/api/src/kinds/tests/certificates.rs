@@ -116,6 +116,65 @@ fn every_key_that_nodes_make_can_be_asked_for() {
     }
 }
 
+/// A key that says of itself what another one would.
+struct Said {
+    key: KeyPair,
+    bits: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl rcgen::PublicKeyData for Said {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+impl rcgen::SigningKey for Said {
+    fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        rcgen::SigningKey::sign(&self.key, bytes)
+    }
+}
+
+#[test]
+fn a_key_is_of_the_kind_that_its_signature_is_of_and_nothing_follows_it() {
+    use rcgen::PublicKeyData;
+    let made = |key: &Said| {
+        let params = CertificateParams::default();
+        params.serialize_request(key).expect("a request").der().to_vec()
+    };
+    let refusal = |request: &[u8]| {
+        let errors = create("podcertificaterequests", json!({"spec": spec(&STANDARD.encode(request))})).1;
+        errors.first().cloned().unwrap_or_default()
+    };
+    // The bits of an Ed25519 key that calls itself a point of P-256, with a signature that says what it is: the last of
+    // a request, behind its algorithm, is not signed.
+    let ed25519 = key(&rcgen::PKCS_ED25519);
+    let bits = ed25519.der_bytes().to_vec();
+    let request = made(&Said { key: ed25519, bits, algorithm: &rcgen::PKCS_ECDSA_P256_SHA256 });
+    let ecdsa = [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    let at = request.windows(ecdsa.len()).rposition(|window| window == ecdsa).expect("the algorithm");
+    let mut changed = request[..at].to_vec();
+    changed.extend_from_slice(&[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70]);
+    changed.extend_from_slice(&request[at + ecdsa.len()..]);
+    assert_eq!(changed[..2], [0x30, 0x81], "its length is one byte");
+    changed[2] -= 5;
+    assert!(refusal(&changed).ends_with("could not verify the signature with the request's own key"));
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072).expect("a key");
+    let bits = [rsa.der_bytes(), &[0]].concat();
+    let longer = made(&Said { key: rsa, bits, algorithm: &rcgen::PKCS_RSA_SHA256 });
+    assert!(!refusal(&longer).is_empty(), "a byte follows the key");
+    let good = made(&Said {
+        bits: key(&rcgen::PKCS_ED25519).der_bytes().to_vec(),
+        key: key(&rcgen::PKCS_ED25519),
+        algorithm: &rcgen::PKCS_ED25519,
+    });
+    assert!(refusal(&[good.as_slice(), &[0]].concat()).contains("nothing may follow"));
+}
+
 #[test]
 fn a_request_names_everything_and_shows_that_the_key_is_there() {
     let good = request_of(&key(&rcgen::PKCS_ED25519));

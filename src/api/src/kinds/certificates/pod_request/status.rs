@@ -117,7 +117,7 @@ fn issued(root: &At<'_>) -> Result<(), FieldErrors> {
     if blocks.iter().any(|block| block.label != pem::CERTIFICATE) {
         return Err(wrong("issued certificate chain must consist entirely of CERTIFICATE PEM blocks"));
     }
-    let Ok((_, leaf)) = X509Certificate::from_der(&first.data) else {
+    let Ok(([], leaf)) = X509Certificate::from_der(&first.data) else {
         return Err(wrong("leaf certificate does not parse as valid X.509"));
     };
     names(&chain, &leaf)?;
@@ -128,7 +128,7 @@ fn issued(root: &At<'_>) -> Result<(), FieldErrors> {
         return Err(wrong("leaf certificate was not issued to the requested public key"));
     }
     times(root, &leaf)?;
-    match rest.iter().all(|block| X509Certificate::from_der(&block.data).is_ok()) {
+    match rest.iter().all(|block| matches!(X509Certificate::from_der(&block.data), Ok(([], _)))) {
         true => Ok(()),
         false => Err(wrong("intermediate certificate does not parse as valid X.509")),
     }
