@@ -32,6 +32,7 @@ mod recovery;
 mod reset;
 mod rollout;
 mod scheduling;
+mod security;
 mod services;
 mod streams;
 mod up_again;
@@ -73,6 +74,7 @@ const STAGES: &[Stage] = &[
             absent::DRILLS,
             bare::DRILLS,
             left::DRILLS,
+            security::DRILLS,
             up_again::DRILLS,
             recovery::DRILLS,
             reset::DRILLS,
