@@ -34,7 +34,12 @@ pub fn component(raw: &Value, kind: PublishedKind<'_>, dialect: Dialect) -> Valu
         Value::Object(fields) => fields.clone(),
         _ => Map::new(),
     };
+    let group_version_kind = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
     if dialect == Dialect::V2 {
+        // Of an object that may have any field, old clients must not hear of a single one.
+        if is_set(&out, "x-kubernetes-preserve-unknown-fields") {
+            return json!({"type": "object", "x-kubernetes-group-version-kind": group_version_kind});
+        }
         simplify(&mut out);
     }
     out.entry("type").or_insert("object".into());
@@ -49,22 +54,30 @@ pub fn component(raw: &Value, kind: PublishedKind<'_>, dialect: Dialect) -> Valu
             "description": metadata,
         }),
     };
-    out.insert(
-        "x-kubernetes-group-version-kind".into(),
-        json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]),
-    );
+    out.insert("x-kubernetes-group-version-kind".into(), group_version_kind);
     Value::Object(out)
 }
 
-/// Old clients refuse null where there is a type, unknown fields where there are any names, and numbers in strings.
+fn is_set(schema: &Map<String, Value>, name: &str) -> bool {
+    schema.get(name) == Some(&Value::Bool(true))
+}
+
+/// Old clients refuse null where there is a type, numbers in strings, unknown fields where there are any names or the
+/// type is an object's, and lists that do not say of what.
 fn simplify(schema: &mut Map<String, Value>) {
-    let is_set = |schema: &Map<String, Value>, name: &str| schema.get(name) == Some(&Value::Bool(true));
     if is_set(schema, "nullable") || is_set(schema, "x-kubernetes-int-or-string") {
         ["type", "items", "properties"].into_iter().for_each(|name| drop(schema.remove(name)));
     }
     if is_set(schema, "x-kubernetes-preserve-unknown-fields") {
         ["items", "properties"].into_iter().for_each(|name| drop(schema.remove(name)));
+        if schema.get("type").is_some_and(|type_| type_ == "object") {
+            schema.remove("type");
+        }
     }
+    if schema.get("type").is_some_and(|type_| type_ == "array") && !schema.contains_key("items") {
+        schema.remove("type");
+    }
+    require_no_nulls(schema);
     ONLY_V3.into_iter().for_each(|name| drop(schema.remove(name)));
     for (name, within) in schema.iter_mut() {
         match (name.as_str(), within) {
@@ -74,5 +87,21 @@ fn simplify(schema: &mut Map<String, Value>) {
             ("items" | "additionalProperties", Value::Object(within)) => simplify(within),
             _ => {}
         }
+    }
+}
+
+/// A field that may be null is as good as none to clients that know no null.
+fn require_no_nulls(schema: &mut Map<String, Value>) {
+    let is_null = |schema: &Value| schema["nullable"] == true;
+    if schema.get("additionalProperties").is_some_and(is_null) {
+        schema.remove("required");
+    }
+    let Some(mut required) = schema.remove("required") else { return };
+    let fields = schema.get("properties").unwrap_or(&Value::Null);
+    if let Some(names) = required.as_array_mut() {
+        names.retain(|name| !name.as_str().is_some_and(|name| is_null(&fields[name])));
+    }
+    if required.as_array().is_none_or(|names| !names.is_empty()) {
+        schema.insert("required".into(), required);
     }
 }

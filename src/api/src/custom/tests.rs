@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::definitions::openapi::{Dialect, PublishedKind};
 
 fn definition() -> Value {
     json!({
@@ -170,4 +171,48 @@ fn rules_are_asked_of_objects_that_fit_their_schema() {
              correct the existing errors to complete validation",
         ]
     );
+}
+
+// conformance: kubectl that validates by OpenAPI 2 takes objects that keep unknown fields
+#[test]
+fn clients_of_openapi_v2_are_told_only_what_they_understand() {
+    let published = |schema: Value| {
+        let kind = PublishedKind { group: "example.com", version: "v1", kind: "CronTab" };
+        component(&schema, kind, Dialect::V2)
+    };
+    let free = published(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"spec": {"type": "object"}}}));
+    assert_eq!(
+        free,
+        json!({"type": "object", "x-kubernetes-group-version-kind":
+        [{"group": "example.com", "version": "v1", "kind": "CronTab"}]})
+    );
+    for (field, expected) in [
+        (
+            json!({"type": "object", "description": "d", "x-kubernetes-preserve-unknown-fields": true,
+                "properties": {"dummy": {"type": "object"}}}),
+            json!({"description": "d", "x-kubernetes-preserve-unknown-fields": true}),
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "string"}}),
+            json!({"x-kubernetes-preserve-unknown-fields": true}),
+        ),
+        (json!({"type": "string", "nullable": true}), json!({})),
+        (
+            json!({"type": "object", "required": ["a", "b"],
+                "properties": {"a": {"type": "string"}, "b": {"type": "string", "nullable": true}}}),
+            json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {}}}),
+        ),
+        (
+            json!({"type": "object", "required": ["b"], "properties": {"b": {"type": "string", "nullable": true}}}),
+            json!({"type": "object", "properties": {"b": {}}}),
+        ),
+        (
+            json!({"type": "object", "required": ["b"], "additionalProperties": {"type": "string", "nullable": true}}),
+            json!({"type": "object", "additionalProperties": {}}),
+        ),
+    ] {
+        let whole = published(json!({"type": "object", "properties": {"spec": field}}));
+        assert_eq!(whole["properties"]["spec"], expected);
+    }
 }
