@@ -120,25 +120,29 @@ impl Kind for SigningRequest {
         }
     }
 
-    /// `approval` decides, `status` carries the certificate; neither can do the other's work.
+    /// `approval` sets conditions alone; `status` sets all but what has been decided, of which it cannot change a word.
     fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
         strategy::status_update(object, old);
-        let of = |from: &Value, decision: bool| -> Vec<Value> {
-            let all = read::list(from, "status.conditions").iter();
-            all.filter(|found| DECISIONS.contains(&read::text(found, "type")) == decision).cloned().collect()
-        };
-        let may_decide = subresource == "approval";
-        let (decided, other) = if may_decide { (&*object, old) } else { (old, &*object) };
-        let conditions = [of(decided, true), of(other, false)].concat();
-        if may_decide {
+        if subresource == "approval" {
+            let conditions = read::list(object, "status.conditions").to_vec();
             strategy::keep(object, old, "status");
+            set_conditions(object, conditions);
+            return;
         }
-        if !conditions.is_empty() {
-            crate::edit::fill(object, "status", serde_json::json!({}));
-            crate::edit::set(&mut object["status"], "conditions", conditions);
-        } else if let Some(status) = crate::edit::value_at(object, "status") {
-            crate::edit::remove(status, "conditions");
+        let decided = |from: &Value, type_: &str| -> Vec<Value> {
+            let all = read::list(from, "status.conditions").iter();
+            all.filter(|found| read::text(found, "type") == type_).cloned().collect()
+        };
+        let mut conditions = read::list(object, "status.conditions").to_vec();
+        for type_ in DECISIONS {
+            let before = decided(old, type_);
+            // One more or one less is said to be wrong.
+            if before.len() == decided(object, type_).len() {
+                let same = conditions.iter_mut().filter(|found| read::text(found, "type") == type_);
+                same.zip(before).for_each(|(condition, before)| *condition = before);
+            }
         }
+        set_conditions(object, conditions);
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
@@ -164,9 +168,12 @@ impl Kind for SigningRequest {
         errors
     }
 
-    fn validate_subresource_update(&self, _subresource: &str, object: &Value, old: &Value) -> FieldErrors {
+    fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
         let root = At::root(object);
+        if subresource != "approval" {
+            undecided(&root, old, &mut errors);
+        }
         certificate(&root.at("status.certificate"), read::text(old, "status.certificate"), &mut errors);
         let conditions: Vec<At<'_>> = root.at("status").items("conditions").collect();
         for decided in read::list(old, "status.conditions").iter().map(|condition| read::text(condition, "type")) {
@@ -207,6 +214,27 @@ impl Kind for SigningRequest {
 
     fn fields(&self) -> &'static [&'static str] {
         &["spec.signerName"]
+    }
+}
+
+fn set_conditions(object: &mut Value, conditions: Vec<Value>) {
+    if !conditions.is_empty() {
+        crate::edit::fill(object, "status", serde_json::json!({}));
+        crate::edit::set(&mut object["status"], "conditions", conditions);
+    } else if let Some(status) = crate::edit::value_at(object, "status") {
+        crate::edit::remove(status, "conditions");
+    }
+}
+
+/// Decisions are `approval`'s alone to make.
+fn undecided(root: &At<'_>, old: &Value, errors: &mut FieldErrors) {
+    for type_ in DECISIONS {
+        let count = |conditions: &[Value]| conditions.iter().filter(|found| read::text(found, "type") == type_).count();
+        let conditions = root.at("status.conditions");
+        if count(read::list(root.value, "status.conditions")) > count(read::list(old, "status.conditions")) {
+            let wrong = format!("updates may not add a condition of type {type_:?}");
+            errors.push(FieldError::forbidden(&conditions.path, wrong));
+        }
     }
 }
 

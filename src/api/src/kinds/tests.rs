@@ -209,6 +209,7 @@ fn what_will_surprise_is_said() {
     );
 }
 
+// conformance: signing requests take conditions by approval and the certificate by status
 #[test]
 fn signing_requests_are_decided_by_approval_and_answered_by_status() {
     let behaviour = &resource("certificatesigningrequests").behaviour;
@@ -219,14 +220,26 @@ fn signing_requests_are_decided_by_approval_and_answered_by_status() {
     let mut decided = wanted.clone();
     behaviour.prepare_subresource_update("approval", &mut decided, &old);
     assert_eq!(decided["spec"], old["spec"]);
-    assert_eq!(decided["status"], json!({"conditions": [condition("Approved")]}));
-    let mut answered = wanted;
+    // Any condition may be told there, and no certificate.
+    assert_eq!(decided["status"], json!({"conditions": [condition("Approved"), condition("Failed")]}));
+    assert!(behaviour.validate_subresource_update("approval", &decided, &old).is_empty());
+    let told = |type_: &str, message: &str| {
+        let conditions = [json!({"type": type_, "status": "True", "message": message}), condition("Failed")];
+        json!({"spec": {}, "status": {"conditions": conditions}})
+    };
+    let (before, mut retold) = (told("Approved", "before"), told("Approved", "after"));
+    behaviour.prepare_subresource_update("status", &mut retold, &before);
+    assert_eq!(retold["status"], before["status"], "what was decided stays as it was");
+    let mut answered = json!({"status": {"certificate": "Y2VydA==", "conditions": [condition("Failed")]}});
     behaviour.prepare_subresource_update("status", &mut answered, &old);
     assert_eq!(answered["status"], json!({"certificate": "Y2VydA==", "conditions": [condition("Failed")]}));
-    // A decision alone leaves nothing for the status to carry.
-    let mut smuggled = json!({"spec": {}, "status": {"conditions": [condition("Approved")]}});
-    behaviour.prepare_subresource_update("status", &mut smuggled, &old);
-    assert_eq!(smuggled["status"], json!({}));
+    for type_ in ["Approved", "Denied"] {
+        let mut smuggled = json!({"spec": {}, "status": {"conditions": [condition(type_)]}});
+        behaviour.prepare_subresource_update("status", &mut smuggled, &old);
+        let errors = behaviour.validate_subresource_update("status", &smuggled, &old);
+        let wrong = format!("status.conditions: Forbidden: updates may not add a condition of type {type_:?}");
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [wrong]);
+    }
     let approved = json!({"spec": {}, "status": {"conditions": [condition("Approved")]}});
     let errors = behaviour.validate_subresource_update("approval", &old, &approved);
     assert_eq!(errors.len(), 1, "{errors:?}");
