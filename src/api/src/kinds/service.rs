@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(in crate::kinds) use columns::load_balancer;
 
 use crate::check::At;
-use crate::edit::{fill, items_at, set};
+use crate::edit::{fill, items_at, remove, set};
 use crate::read;
 use crate::resource::{Column, Kind};
 use crate::{status, strategy};
@@ -38,6 +38,9 @@ impl Kind for Service {
             fill(spec, "sessionAffinityConfig", json!({}));
             fill(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
             fill(&mut spec["sessionAffinityConfig"]["clientIP"], "timeoutSeconds", AFFINITY_SECONDS);
+        } else if read::text(spec, "sessionAffinity") == "None" {
+            // Whoever turns affinity off need not say that it is no longer set up.
+            remove(spec, "sessionAffinityConfig");
         }
         let is_external = matches!(type_.as_str(), "NodePort" | "LoadBalancer");
         if is_external || (type_ == "ClusterIP" && !read::list(spec, "externalIPs").is_empty()) {

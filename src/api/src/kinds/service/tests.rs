@@ -24,6 +24,10 @@ fn services_are_filled_in() {
             "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"],
             "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]})
     );
+    // Whoever turns affinity off sends its settings along, as read.
+    let (object, errors) = create(json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 1}],
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10_800}}}));
+    assert_eq!((object["spec"].get("sessionAffinityConfig"), errors.len()), (None, 0));
     let (object, _) = create(json!({"type": "NodePort", "sessionAffinity": "ClientIP", "ports": [{"port": 1}]}));
     assert_eq!(object["spec"]["externalTrafficPolicy"], "Cluster");
     assert_eq!(object["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10_800);
