@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::observed::{Instance, Phase};
+use crate::logs::format::{Line, parse};
 
 /// A message in a status is at most this long.
 const MESSAGE_MAX_BYTES: u64 = 4096;
@@ -37,11 +38,14 @@ fn tail(path: &str, max_bytes: u64) -> std::io::Result<String> {
 }
 
 fn log_tail(path: &str) -> String {
-    // Each line of a log carries a time and a stream in front of what was printed.
     let raw = tail(path, LOG_MAX_BYTES * 4).unwrap_or_default();
-    let lines: Vec<&str> = raw.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let from = lines.len().saturating_sub(LOG_MAX_LINES);
-    let mut text: String = lines[from..].iter().map(|line| format!("{line}\n")).collect();
+    let lines: Vec<Line<'_>> = raw.lines().filter_map(|line| parse(line.as_bytes())).collect();
+    let mut text = String::new();
+    for line in &lines[lines.len().saturating_sub(LOG_MAX_LINES)..] {
+        text.push_str(&String::from_utf8_lossy(line.text));
+        // What did not end with a newline gets none.
+        text.push_str(if line.partial { "" } else { "\n" });
+    }
     let excess = text.len().saturating_sub(LOG_MAX_BYTES as usize);
     if let Some(cut) = (excess..text.len()).find(|at| text.is_char_boundary(*at)) {
         text.drain(..cut);
@@ -69,6 +73,11 @@ mod tests {
         let mut failed = ended(1);
         read(&mut failed);
         assert_eq!(failed.message, "boom\n");
+        std::fs::write(path("log"), "2026-01-01T00:00:00Z stdout F boom\n2026-01-01T00:00:00Z stdout P DONE\n")
+            .unwrap();
+        let mut without_newline = ended(1);
+        read(&mut without_newline);
+        assert_eq!(without_newline.message, "boom\nDONE");
         let mut fine = ended(0);
         read(&mut fine);
         assert_eq!(fine.message, "");

@@ -37,7 +37,7 @@ pub struct Input<'a> {
 pub fn generate(input: &Input<'_>) -> PodStatus {
     let Some(spec) = input.pod.spec.as_ref() else { return PodStatus::default() };
     let init_done = spec.init_containers.iter().flatten().all(|container| initialised(container, input));
-    let of = |container: &Container, init: bool| container_status(container, init, init_done, input);
+    let of = |container: &Container, init: bool| container_status(container, init, input);
     let containers: Vec<ContainerStatus> = spec.containers.iter().map(|container| of(container, false)).collect();
     let init: Vec<ContainerStatus> = spec.init_containers.iter().flatten().map(|c| of(c, true)).collect();
     let ephemeral: Vec<ContainerStatus> = spec
@@ -113,7 +113,7 @@ fn initialised(container: &Container, input: &Input<'_>) -> bool {
     latest.phase == Phase::Exited && latest.exit_code == 0
 }
 
-fn container_status(container: &Container, init: bool, init_done: bool, input: &Input<'_>) -> ContainerStatus {
+fn container_status(container: &Container, init: bool, input: &Input<'_>) -> ContainerStatus {
     let latest = input.observed.latest(&container.name);
     let held = input.memory.waiting.get(&container.name);
     let failed = input.memory.failures.get(&container.name).map(|failure| &failure.waiting);
@@ -124,7 +124,7 @@ fn container_status(container: &Container, init: bool, init_done: bool, input: &
         started: Some(false),
         ..Default::default()
     };
-    let Some(latest) = latest else { return never_ran(container, status, waiting, init, init_done, input) };
+    let Some(latest) = latest else { return never_ran(container, status, waiting, input) };
     status.restart_count = i32::try_from(latest.restart_count).unwrap_or(i32::MAX);
     status.container_id = Some(container_id(&latest.id));
     status.image_id = latest.image_id.clone();
@@ -142,7 +142,7 @@ fn container_status(container: &Container, init: bool, init_done: bool, input: &
             status.ready = input.memory.ready.contains(&latest.id);
         }
         Phase::Created => {
-            let waiting = waiting.cloned().unwrap_or_else(|| Waiting::new("ContainerCreating", ""));
+            let waiting = waiting.cloned().unwrap_or_else(|| not_yet(input));
             status.state = Some(waiting_state(&waiting));
         }
         Phase::Exited | Phase::Unknown => match waiting {
@@ -163,8 +163,6 @@ fn never_ran(
     container: &Container,
     mut status: ContainerStatus,
     waiting: Option<&Waiting>,
-    init: bool,
-    init_done: bool,
     input: &Input<'_>,
 ) -> ContainerStatus {
     // What the API knows of a run that the runtime has forgotten stays true.
@@ -175,13 +173,16 @@ fn never_ran(
     if let Some(known) = known.filter(|known| known.state.as_ref().is_some_and(|state| state.terminated.is_some())) {
         return known.clone();
     }
-    let default = if !init && !init_done { "PodInitializing" } else { "ContainerCreating" };
-    let default = if init && input.observed.ready_sandbox().is_some() { "PodInitializing" } else { default };
-    status.state = Some(match waiting {
-        Some(waiting) => waiting_state(waiting),
-        None => waiting_state(&Waiting::new(default, "")),
-    });
+    status.state = Some(waiting_state(waiting.unwrap_or(&not_yet(input))));
     status
+}
+
+/// What a container waits for that is neither started nor kept from it. Kubernetes says it of the pod: one with init
+/// containers is initializing from its first moment on, and with it each of its containers.
+fn not_yet(input: &Input<'_>) -> Waiting {
+    let spec = input.pod.spec.as_ref();
+    let initializes = spec.and_then(|spec| spec.init_containers.as_ref()).is_some_and(|list| !list.is_empty());
+    Waiting::new(if initializes { "PodInitializing" } else { "ContainerCreating" }, "")
 }
 
 fn waiting_state(waiting: &Waiting) -> ContainerState {

@@ -116,6 +116,13 @@ fn waiting_reasons() {
     let waiting = status(&with_init, vec![], &memory);
     assert_eq!(reason(&waiting), "PodInitializing");
     assert_eq!(condition(&waiting, "Initialized"), "False");
+    // Of init containers too, of which none is started or one is just made.
+    let first = |status: &PodStatus| {
+        let told = &status.init_container_statuses.as_ref().unwrap()[0];
+        told.state.as_ref().unwrap().waiting.as_ref().unwrap().reason.clone().unwrap()
+    };
+    assert_eq!(first(&waiting), "PodInitializing");
+    assert_eq!(first(&status(&with_init, vec![instance("i", Phase::Created, 0)], &memory)), "PodInitializing");
     memory.fail("a", Waiting::new("ErrImagePull", "gone"), now());
     assert_eq!(reason(&status(&plain, vec![], &memory)), "ErrImagePull");
     memory.succeed("a");
