@@ -40,8 +40,7 @@ pub fn write(target: &Path, payload: &Payload) -> Result<bool, Error> {
     let stamp = jiff::Zoned::now().strftime("..%Y_%m_%d_%H_%M_%S").to_string();
     let name = format!("{stamp}.{}", rand::random::<u32>());
     let folder = target.join(&name);
-    fs::create_dir(&folder).map_err(Error::file("create folder", &folder))?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(Error::file("set mode of", &folder))?;
+    make_folder(&folder)?;
     if let Err(error) = fill(target, &name, payload) {
         // It is tried again and again: what failed must not pile up, and may hold keys.
         let _ = fs::remove_dir_all(&folder);
@@ -56,8 +55,15 @@ pub fn write(target: &Path, payload: &Payload) -> Result<bool, Error> {
 
 /// Writes the files into their folder and lets that be what is shown.
 fn fill(target: &Path, folder: &str, payload: &Payload) -> Result<(), Error> {
+    let root = target.join(folder);
     for (path, file) in payload {
-        write_file(&target.join(folder).join(path), file)?;
+        let mut above: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
+        // The outermost first; the very last is the root itself.
+        above.pop();
+        for folder in above.into_iter().rev().map(|path| root.join(path)).filter(|folder| !folder.is_dir()) {
+            make_folder(&folder)?;
+        }
+        write_file(&root.join(path), file)?;
     }
     let next = target.join(DATA_NEXT);
     let _ = fs::remove_file(&next);
@@ -97,10 +103,13 @@ fn collect(root: &Path, folder: &Path, out: &mut BTreeSet<String>) {
     }
 }
 
+/// Whoever the containers run as gets through to the files; the agent's umask leaves nobody else.
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    fs::create_dir(folder).map_err(Error::file("create folder", folder))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(Error::file("set mode of", folder))
+}
+
 fn write_file(path: &Path, file: &File) -> Result<(), Error> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(Error::file("create folder", parent))?;
-    }
     let mut out = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -155,6 +164,20 @@ mod tests {
         assert_eq!((read("a"), read("d/e")), (Some("3".into()), None));
         let hidden = fs::read_dir(root.path()).unwrap().count();
         assert_eq!(hidden, 3, "the link, the data and its folder");
+    }
+
+    #[test]
+    fn others_than_root_get_through_to_the_files() {
+        let root = tempfile::tempdir().unwrap();
+        // As the agent's unit sets it. Other tests of this process run as root, or as the owner of what they make.
+        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        let written = write(root.path(), &payload(&[("path/to/file", "1"), ("path/other", "2")]));
+        nix::sys::stat::umask(before);
+        assert!(written.unwrap());
+        for folder in ["..data", "..data/path", "..data/path/to"] {
+            let mode = fs::metadata(root.path().join(folder)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o755, "{folder}");
+        }
     }
 
     #[test]
