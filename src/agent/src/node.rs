@@ -96,7 +96,7 @@ impl Keeper {
                 .as_ref()
                 .is_none_or(|(before, at)| now.duration_since(*at) >= HEARTBEAT || !status::same(before, &fresh));
         if due {
-            self.tell(&fresh).await?;
+            self.tell(&fresh, node.status.as_ref()).await?;
             let name = &self.host.config.node_name;
             for reason in status::turns(told.as_ref().map(|(before, _)| before), &fresh) {
                 self.host.events.node(name, EventType::Normal, reason, &format!("Node {name} status is now: {reason}"));
@@ -136,8 +136,8 @@ impl Keeper {
         patched.map(drop).map_err(api("label the node"))
     }
 
-    async fn tell(&self, status: &NodeStatus) -> Result<(), Error> {
-        let body = json!({ "status": status::patch(status) });
+    async fn tell(&self, status: &NodeStatus, found: Option<&NodeStatus>) -> Result<(), Error> {
+        let body = json!({ "status": status::patch(status, found) });
         let nodes = Api::<Node>::all(self.client.clone());
         let patched =
             nodes.patch_status(&self.host.config.node_name, &PatchParams::default(), &Patch::Strategic(&body)).await;

@@ -27,6 +27,8 @@ const VERSION: &str = "v1.37.0+rkctl";
 const IMAGES_MAX: usize = 50;
 /// The conditions that the agent tells; others are kept.
 const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+/// The resources of which the agent says how much there is; others are kept.
+const OWN_RESOURCES: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
 
 /// What was seen of a node at one time.
 #[derive(Debug, Clone, Default)]
@@ -102,10 +104,16 @@ pub fn status(
         milli => format!("{milli}m"),
     };
     let allocatable = resources(config, cpu, observed.allocatable.memory_bytes, disk(observed.allocatable.disk_bytes));
+    let foreign: Vec<(String, Quantity)> =
+        foreign_capacity(before).map(|(name, all)| (name.clone(), all.clone())).collect();
+    let with = |mut own: BTreeMap<String, Quantity>| {
+        own.extend(foreign.iter().cloned());
+        own
+    };
     NodeStatus {
         addresses: Some(addresses),
-        capacity: Some(capacity),
-        allocatable: Some(allocatable),
+        capacity: Some(with(capacity)),
+        allocatable: Some(with(allocatable)),
         conditions: Some(conditions(observed, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.listen_address.port()) }),
@@ -114,6 +122,13 @@ pub fn status(
         images: Some(images(&observed.images)),
         ..Default::default()
     }
+}
+
+/// What others say the node has, as is done for extended resources: all of it can be given to pods, which is for the
+/// agent to say.
+fn foreign_capacity(found: Option<&NodeStatus>) -> impl Iterator<Item = (&String, &Quantity)> {
+    let capacity = found.and_then(|found| found.capacity.as_ref()).into_iter().flatten();
+    capacity.filter(|(name, _)| !OWN_RESOURCES.contains(&name.as_str()))
 }
 
 fn resources(config: &Config, cpu: String, memory_bytes: i64, disk: String) -> BTreeMap<String, Quantity> {
@@ -205,10 +220,21 @@ fn condition(type_: &str, value: bool, reason: &str, message: &str) -> NodeCondi
     }
 }
 
-/// A strategic merge patch that makes the API's status this one; the conditions of others are left out, and stay.
-pub fn patch(status: &NodeStatus) -> Value {
+/// A strategic merge patch that makes the API's status, which is `found`, this one; the conditions and the capacity of
+/// others are left out, and stay.
+pub fn patch(status: &NodeStatus, found: Option<&NodeStatus>) -> Value {
     let mut body = serde_json::to_value(status).unwrap_or_else(|_| json!({}));
     keep_own_conditions(&mut body, |type_| OWN.contains(&type_));
+    if let Some(capacity) = body.get_mut("capacity").and_then(Value::as_object_mut) {
+        capacity.retain(|name, _| OWN_RESOURCES.contains(&name.as_str()));
+    }
+    // What somebody no longer says the node has is not there to be given either.
+    if let Some(allocatable) = body.get_mut("allocatable").and_then(Value::as_object_mut) {
+        let known = found.and_then(|found| found.allocatable.as_ref()).into_iter().flatten();
+        for (name, _) in known {
+            allocatable.entry(name).or_insert(Value::Null);
+        }
+    }
     // The API merges addresses by their type, of which a node may have several.
     if let Some(addresses) = body.get_mut("addresses") {
         *addresses = whole(addresses.take());
@@ -320,6 +346,26 @@ mod tests {
         assert!(!says_the_same(&NodeStatus::default(), &told));
     }
 
+    // Extended resources are advertised by whoever writes them into the capacity of a node's status.
+    #[test]
+    fn what_others_say_the_node_has_can_be_given_to_pods() {
+        let before = made(&healthy(), None, 10);
+        let mut advertised = before.clone();
+        advertised.capacity.as_mut().unwrap().insert("example.com/gpu".into(), Quantity("4".into()));
+        let fresh = made(&healthy(), Some(&advertised), 20);
+        assert!(!same(&before, &fresh));
+        let told = patch(&fresh, Some(&advertised));
+        assert_eq!(told["allocatable"]["example.com/gpu"], "4");
+        assert_eq!(told["capacity"].get("example.com/gpu"), None, "theirs to change");
+        assert_eq!(told["capacity"]["cpu"], "2");
+        // Somebody takes it back.
+        let mut taken = fresh.clone();
+        taken.capacity.as_mut().unwrap().remove("example.com/gpu");
+        let fresh = made(&healthy(), Some(&taken), 30);
+        assert_eq!(patch(&fresh, Some(&taken))["allocatable"]["example.com/gpu"], Value::Null);
+        assert!(patch(&fresh, Some(&taken))["allocatable"].as_object().unwrap().contains_key("example.com/gpu"));
+    }
+
     #[test]
     fn what_turned_is_told() {
         let first = made(&healthy(), None, 10);
@@ -354,7 +400,7 @@ mod tests {
         first.conditions.as_mut().unwrap().push(condition("NetworkUnavailable", false, "Up", "up"));
         let second = made(&healthy(), Some(&first), 20);
         assert!(second.conditions.as_ref().unwrap().iter().any(|c| c.type_ == "NetworkUnavailable"));
-        let told = patch(&second);
+        let told = patch(&second, None);
         let told: Vec<&str> =
             told["conditions"].as_array().unwrap().iter().filter_map(|c| c["type"].as_str()).collect();
         assert_eq!(told, OWN, "what others say is theirs to tell");
