@@ -4,6 +4,7 @@
 
 mod connect;
 mod forward;
+mod links;
 pub mod messages;
 mod options;
 pub mod place;

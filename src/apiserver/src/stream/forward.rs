@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, LOCATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, HOST, LOCATION, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use url::{Host, Url};
 
 use super::connect::Trust;
+use super::links;
 use super::place::is_proxyable;
 use crate::authn::PROTOCOL_PREFIX;
 use crate::body::{self, Body, BoxError};
@@ -146,6 +147,9 @@ pub async fn forward(
     for (name, value) in to.headers {
         headers.append(name, value);
     }
+    if matches!(to.redirects, Redirects::Below(_)) && wants_page(&parts.headers) {
+        headers.remove(ACCEPT_ENCODING);
+    }
     let outgoing = outgoing(parts.method, &to.path_and_query, headers, if upgrades { body::empty() } else { body })?;
     let mut answer = state.connector.send(to.to, to.trust, outgoing).await?;
     let status = answer.status();
@@ -160,7 +164,13 @@ pub async fn forward(
             let _running = &running;
             error.into()
         });
-        return Ok(Response::from_parts(parts, body.boxed_unsync()));
+        let response = Response::from_parts(parts, body.boxed_unsync());
+        let Redirects::Below(prefix) = to.redirects else { return Ok(response) };
+        let (place, asked) = (to.to, to.path_and_query);
+        // Where a link starts from is known to whoever reads the page.
+        let is_absolute = |link: &str| link.starts_with('/') || link.contains("://");
+        let lead = move |link: &str| is_absolute(link).then(|| led_below(link, &prefix, place, &asked)).flatten();
+        return Ok(links::settle(response, Box::new(lead)));
     }
     let Some(client_side) = client_side.filter(|_| upgrades) else {
         return Err(Status::new(502, "ServiceUnavailable", "the other end switched protocols unasked"));
@@ -175,6 +185,12 @@ pub async fn forward(
         let _ = shutdown.run_until_cancelled(tunnel(client_side, other_side)).await;
     });
     Ok(response)
+}
+
+/// Whether somebody browses: links of pages are rewritten, for which they must not be packed.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    accepted.any(|accept| accept.contains("text/html"))
 }
 
 /// Addresses of agents and pods come from those who report them, who must not lead requests to this host's own
