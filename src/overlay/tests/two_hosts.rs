@@ -131,8 +131,33 @@ fn a_host_port_is_the_next_pods_though_the_one_before_is_removed_late() {
     host.netns.exec("nft flush ruleset");
     host.converge(&[]);
     answers(&client, &after, target);
+    // Host ports answer at loopback addresses of the host, and at those they are bound to alone
+    answers(&host.netns, &after, "127.0.0.1:8080");
+    let bound = Namespace::new("rkhp3");
+    let at_loopback = r#"{"hostPort":8081,"containerPort":80,"protocol":"tcp","hostIP":"127.0.0.1"}"#;
+    host.cni("ADD", &bound, at_loopback).unwrap();
+    answers(&host.netns, &bound, "127.0.0.1:8081");
+    cannot_reach_loopback(&after, &host.netns);
+    host.cni("DEL", &bound, at_loopback).unwrap();
     host.cni("DEL", &after, port).unwrap();
     assert!(!host.netns.exec("nft list ruleset").contains("8080"));
+}
+
+/// What listens at a loopback address of a host is not for a pod that sends packets there.
+fn cannot_reach_loopback(pod: &Namespace, host: &Namespace) {
+    let listener = host.enter(|| std::net::TcpListener::bind("127.0.0.7:9000").unwrap());
+    let gateway = pod.exec("ip -4 route show default").split_whitespace().nth(2).unwrap().to_string();
+    for command in [
+        "sysctl -qw net.ipv4.conf.all.route_localnet=1",
+        "ip route del local 127.0.0.0/8 dev lo table local",
+        &format!("ip route add 127.0.0.7 via {gateway}"),
+    ] {
+        pod.exec(command);
+    }
+    let target = "127.0.0.7:9000".parse().unwrap();
+    let found = pod.enter(|| std::net::TcpStream::connect_timeout(&target, std::time::Duration::from_secs(1)));
+    assert!(found.is_err(), "{found:?}");
+    drop(listener);
 }
 
 /// Serves one connection at port 80 of a pod and asks for it from a client through `target`.

@@ -12,6 +12,7 @@ use datapath::{Error, nft};
 
 use super::leases::Lease;
 use super::protocol::PortMapping;
+use crate::host::BRIDGE;
 
 /// The nftables table of host ports.
 pub const TABLE: &str = "rkctl-hostports";
@@ -22,10 +23,25 @@ type Key = (&'static str, String);
 /// Makes the kernel have the host ports of these leases and no others.
 pub async fn write(leases: &[(Ipv4Addr, Lease)]) -> Result<(), Error> {
     let mut batch = skeleton();
-    for ((map, key), data) in elements(leases, Path::exists) {
+    let elements = elements(leases, Path::exists);
+    let any = !elements.is_empty();
+    for ((map, key), data) in elements {
         batch.push_str(&format!("add element ip {TABLE} {map} {{ {key} : {data} }}\n"));
     }
-    nft::apply(&batch).await
+    // The rules that keep others away from loopback addresses are there before those are routed.
+    nft::apply(&batch).await?;
+    route_loopback(any)
+}
+
+/// Lets packets from and to loopback addresses of this host cross the bridge: without it, `127.0.0.1` at a host port
+/// ends in the host. What comes from outside with such an address is dropped by the rules of [`skeleton`].
+fn route_loopback(any: bool) -> Result<(), Error> {
+    let path = format!("/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet");
+    match std::fs::write(&path, if any { "1" } else { "0" }) {
+        // The bridge comes with the first pod.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !any => Ok(()),
+        written => written.map_err(|source| Error::Io { doing: format!("writing {path}"), source }),
+    }
 }
 
 /// Why a sandbox cannot have its host ports: another one has them. A sandbox whose network namespace is gone has none.
@@ -81,20 +97,25 @@ fn skeleton() -> String {
          add map ip {TABLE} bound {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}\n\
          add map ip {TABLE} any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}\n\
          add chain ip {TABLE} dispatch\n\
+         add chain ip {TABLE} guard {{ type filter hook prerouting priority raw; policy accept; }}\n\
          add chain ip {TABLE} prerouting {{ type nat hook prerouting priority -95; policy accept; }}\n\
          add chain ip {TABLE} output {{ type nat hook output priority -95; policy accept; }}\n\
          add chain ip {TABLE} postrouting {{ type nat hook postrouting priority srcnat - 5; policy accept; }}\n\
          flush map ip {TABLE} bound\n\
          flush map ip {TABLE} any\n\
          flush chain ip {TABLE} dispatch\n\
+         flush chain ip {TABLE} guard\n\
          flush chain ip {TABLE} prerouting\n\
          flush chain ip {TABLE} output\n\
          flush chain ip {TABLE} postrouting\n\
          add rule ip {TABLE} dispatch dnat ip to ip daddr . meta l4proto . th dport map @bound\n\
          add rule ip {TABLE} dispatch dnat ip to meta l4proto . th dport map @any\n\
          add rule ip {TABLE} prerouting fib daddr type local jump dispatch\n\
-         add rule ip {TABLE} output fib daddr type local ip daddr != 127.0.0.0/8 jump dispatch\n\
-         add rule ip {TABLE} postrouting ct status dnat iifname \"rkbr0\" oifname \"rkbr0\" masquerade\n"
+         add rule ip {TABLE} guard iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n\
+         add rule ip {TABLE} guard iifname != \"lo\" ip saddr 127.0.0.0/8 drop\n\
+         add rule ip {TABLE} output fib daddr type local jump dispatch\n\
+         add rule ip {TABLE} postrouting ct status dnat iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" masquerade\n\
+         add rule ip {TABLE} postrouting ct status dnat ip saddr 127.0.0.0/8 oifname \"{BRIDGE}\" masquerade\n"
     )
 }
 
