@@ -1,7 +1,7 @@
 # The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down test check crash fuzz fmt lint unit e2e e2e-vm bench clean
+.PHONY: help setup build up down test check conformance crash fuzz fmt lint unit e2e e2e-vm bench clean
 
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
@@ -10,6 +10,8 @@ LAB := demo
 PACKAGES := build-essential protobuf-compiler \
 	mmdebstrap systemd-container iproute2 nftables kmod openssh-client openssh-server containerd runc busybox-static conntrack curl git
 PACKAGES_TEST := vagrant etcd-server iputils-ping openssl python3 python3-kubernetes nodejs npm
+# The conformance suite: its sources, and what runs in its pods.
+PACKAGES_CONFORMANCE := dpkg-dev etcd-server python3
 # A virtual machine: the emulator and what writes its disk.
 PACKAGES_VM := qemu-system-x86 e2fsprogs
 # Peers that are measured beside us: etcd, nginx (openssh-client is among the others).
@@ -20,6 +22,9 @@ help: ## Show this list
 
 setup: ## Install Debian's packages and kubectl (into target/tools)
 	@src/xtask/setup.sh $(PACKAGES)
+
+# `/version` names the commit of what was built for release; other builds say zeros, and are not made again for a commit.
+build bench: export RKCTL_COMMIT = $(shell git rev-parse --verify -q HEAD)
 
 build: ## Build the static release binary
 	@cargo build --release --locked -p rkctl
@@ -55,6 +60,11 @@ e2e: ## The end-to-end drills alone; DRILLS=services chooses
 e2e-vm: setup build ## The drills on a virtual machine (control groups v2, swap), which take some minutes
 	@src/xtask/setup.sh $(PACKAGES_VM)
 	@RKCTL=$$PWD/$(RKCTL) src/xtask/e2e.sh machine::
+
+# The suite and its images are made the first time, in target/conformance, which takes a quarter of an hour.
+conformance: ## Kubernetes' own conformance suite in a lab of its own (FOCUS='\[sig-cli\]' a part of it)
+	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_CONFORMANCE)
+	@src/xtask/conformance.sh $(if $(FOCUS),'$(FOCUS)')
 
 # Both packages at once: alone, bench would build the libraries they share again with fewer features.
 bench: setup build ## Measure, and print each figure with how it was taken (BENCH="--quick --only up noop")
