@@ -20,6 +20,7 @@ use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 
 mod disk;
 mod expiry;
+mod gather;
 mod layout;
 mod maintain;
 mod queue;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::gather;
 use super::layout::{self, Unusable};
 use super::rewrite;
 use super::row::{self, Row, signed, unsigned};
@@ -15,9 +16,12 @@ use crate::Error;
 use crate::encryption::{Encryption, SealError};
 use crate::feed::FeedBounds;
 
-/// Pages (of 4 KB) of the write-ahead log that are gathered before they are put in their place: each time costs two
-/// syncs, and reading the log again at the start costs a moment for each.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// Bytes of a new file's pages: of objects of one or two KB few leave much of a page empty, and a single write is still
+/// a small one. Files that are there keep theirs.
+const PAGE_BYTES: i64 = 8192;
+/// How much of the write-ahead log is gathered before its pages are put in their place: each time costs two syncs, and
+/// reading the log again at the start costs a moment for each page.
+const CHECKPOINT_BYTES: i64 = 16 << 20;
 
 /// Behind the store's name: a copy that is being put in its place.
 pub(super) const RESTORING: &str = ".restoring";
@@ -53,12 +57,19 @@ impl Disk {
         refuse_half_restored(path)?;
         make_private(path)?;
         let failed = |error| failed(path, error);
-        let mut connection = Connection::open(path).map_err(failed)?;
+        gather::register().map_err(failed)?;
+        let mut connection =
+            Connection::open_with_flags_and_vfs(path, OpenFlags::default(), gather::NAME).map_err(failed)?;
         // A file of something else is not touched.
-        layout::recognise(&connection, path)?;
+        if layout::recognise(&connection, path)?.is_none() {
+            connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
+        }
         write_ahead(&connection, path)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+        let page_bytes =
+            connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0)).map_err(failed)?;
+        let pages = CHECKPOINT_BYTES / page_bytes.max(1);
+        connection.pragma_update(None, "wal_autocheckpoint", pages).map_err(failed)?;
         layout::prepare(&mut connection, path)?;
         let (mut log, stale) = load(&connection, path, encryption, bounds)?;
         log.removed =

@@ -134,6 +134,24 @@ async fn a_file_whose_pages_are_overwritten_is_not_served() {
 }
 
 #[tokio::test]
+async fn the_log_is_made_longer_a_good_piece_at_a_time() {
+    let (directory, store) = fresh(Options::default());
+    let log_bytes = || std::fs::metadata(directory.path().join("state.db-wal")).expect("is there").len();
+    create(&store, "/first", "v").await;
+    let before = log_bytes();
+    assert!(before > 0 && before.is_multiple_of(1 << 20), "{before}");
+    for number in 0..50 {
+        create(&store, &format!("/{number}"), "v").await;
+    }
+    assert_eq!(log_bytes(), before, "writes find room in it");
+    store.put("/large", Bytes::from(vec![7; 3 << 20]), Precondition::Absent).await.expect("is new");
+    assert!(log_bytes() > 3 << 20 && log_bytes().is_multiple_of(1 << 20));
+    // Others read what is in it while it is in use, and nothing of the room behind.
+    let found = check(&directory.path().join("state.db")).expect("readable");
+    assert_eq!((found.wrong.len(), found.keys), (0, 52), "{found:?}");
+}
+
+#[tokio::test]
 async fn rows_that_nobody_can_ask_for_leave_the_disk_and_the_rest_stays_as_it_was() {
     let options = Options { ring_events: 40, batch_writes: 16, ..Options::default() };
     let (directory, mut store) = fresh(options.clone());

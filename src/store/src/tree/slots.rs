@@ -23,8 +23,8 @@ pub(super) trait Keyed {
 #[derive(Debug, Clone)]
 pub(super) struct Slots<T> {
     items: Vec<T>,
-    /// The eight bytes of each key behind the first `shared`; as ordered as the keys are.
-    heads: Vec<u64>,
+    /// The sixteen bytes of each key behind the first `shared`; as ordered as the keys are.
+    heads: Vec<u128>,
     /// So many bytes every key that counts has in common, and which: here, so that no key is looked at for them.
     shared: usize,
     front: [u8; SHARED_MAX_BYTES],
@@ -50,14 +50,14 @@ impl<T: Keyed> From<Vec<T>> for Slots<T> {
 
 /// The number of what is behind the shared bytes of a key. Bytes that are not there are zeros: where two numbers are
 /// equal, the keys decide.
-fn head(key: &[u8], shared: usize) -> u64 {
+fn head(key: &[u8], shared: usize) -> u128 {
     let rest = key.get(shared..).unwrap_or_default();
     match rest.first_chunk() {
-        Some(eight) => u64::from_be_bytes(*eight),
+        Some(bytes) => u128::from_be_bytes(*bytes),
         None => {
-            let mut eight = [0; 8];
-            eight[..rest.len()].copy_from_slice(rest);
-            u64::from_be_bytes(eight)
+            let mut bytes = [0; 16];
+            bytes[..rest.len()].copy_from_slice(rest);
+            u128::from_be_bytes(bytes)
         }
     }
 }
