@@ -31,16 +31,10 @@ down() {
     [[ ${KEEP:-} == 1 ]] || "$RKCTL" lab down --name "$lab"
 }
 
-# The agents' disk is this machine's: how full that is shall evict no pod of a test.
-settings() {
-    sed -e '/^  defaults:$/a\    agent:\n      evictionHard: { nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%, imagefs.inodesFree: 0% }\n      imageGCHighThresholdPercent: 100' "$1"
-}
-
 up() {
     local hosts=(cp1 w1 w2)
     "$RKCTL" lab up --name "$lab" --hosts "$(IFS=,; echo "${hosts[*]}")" --export "$here/lab"
-    settings "$here/lab/inventory.yaml" >"$here/lab/cluster.yaml"
-    "$RKCTL" up "$here/lab/cluster.yaml" --kubeconfig "$KUBECONFIG"
+    "$RKCTL" up "$here/lab/inventory.yaml" --kubeconfig "$KUBECONFIG"
     echo "conformance: importing the images"
     for host in "${hosts[@]}"; do
         "$RKCTL" lab --name "$lab" ssh "$host" 'ctr -n k8s.io images import -' <"$here/images.tar" >/dev/null
