@@ -5,7 +5,7 @@ mod rounds;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
 use crate::audit::{Auditor, Trail};
+use crate::authn::certificate::Named;
 use crate::authn::configuration::Current;
 use crate::request::{Attributes, Query, User};
 use crate::served::Served;
@@ -50,6 +51,8 @@ pub struct Connection {
     pub certificate: Option<ClientCertificate>,
     /// Why a certificate that was shown does not hold.
     pub refused_certificate: Option<Arc<str>>,
+    /// Whom the certificate names, once somebody has asked.
+    pub named: OnceLock<Named>,
 }
 
 /// Finds out who asks.
