@@ -43,7 +43,8 @@ pub struct Binding {
 pub struct Roles {
     roles: HashMap<RoleKey, Arc<[Rule]>>,
     bindings: HashMap<RoleKey, Arc<Binding>>,
-    by_subject: HashMap<Subject, HashSet<RoleKey>>,
+    by_user: HashMap<String, HashSet<RoleKey>>,
+    by_group: HashMap<String, HashSet<RoleKey>>,
 }
 
 /// A grant of one rule to a user.
@@ -59,17 +60,22 @@ pub struct Grant<'a> {
 impl Roles {
     /// The bindings of a user that count in a namespace (empty: at the cluster scope), cluster-wide ones first.
     pub fn grants<'a>(&'a self, user: &'a User, namespace: &'a str) -> impl Iterator<Item = Grant<'a>> {
-        let subjects = std::iter::once(Subject::User(user.name.clone()))
-            .chain(user.groups.iter().map(|group| Subject::Group(group.clone())));
-        let mut found: Vec<(&RoleKey, Subject)> = Vec::new();
-        for subject in subjects {
-            let keys = self.by_subject.get(&subject).into_iter().flatten();
-            found.extend(keys.filter(|key| key.0.is_empty() || key.0 == namespace).map(|key| (key, subject.clone())));
+        // Every request comes through here: nothing is copied to look it up.
+        let own = std::iter::once((&user.name, false)).chain(user.groups.iter().map(|group| (group, true)));
+        let mut found: Vec<(&RoleKey, (&String, bool))> = Vec::new();
+        for (name, is_group) in own {
+            let keys = if is_group { self.by_group.get(name) } else { self.by_user.get(name) };
+            let counts = |key: &&RoleKey| key.0.is_empty() || key.0 == namespace;
+            found.extend(keys.into_iter().flatten().filter(counts).map(|key| (key, (name, is_group))));
         }
         found.sort_by_key(|(key, _)| *key);
-        found.into_iter().filter_map(|(key, subject)| {
+        found.into_iter().filter_map(|(key, (name, is_group))| {
             let binding = self.bindings.get(key)?;
-            let (_, shown) = binding.subjects.iter().find(|(own, _)| *own == subject)?;
+            let is_found_by = |subject: &Subject| match subject {
+                Subject::User(own) => !is_group && own == name,
+                Subject::Group(own) => is_group && own == name,
+            };
+            let (_, shown) = binding.subjects.iter().find(|(own, _)| is_found_by(own))?;
             let rules = self.roles.get(&binding.role).map(|rules| &**rules);
             Some(Grant { binding, subject: shown, rules })
         })
@@ -85,13 +91,21 @@ impl Roles {
         self.roles.get(&(namespace.to_string(), name.to_string()))
     }
 
+    fn keys_of<'a>(&mut self, subject: &'a Subject) -> (&mut HashMap<String, HashSet<RoleKey>>, &'a str) {
+        match subject {
+            Subject::User(name) => (&mut self.by_user, name),
+            Subject::Group(name) => (&mut self.by_group, name),
+        }
+    }
+
     fn unbind(&mut self, key: &RoleKey) {
         let Some(binding) = self.bindings.remove(key) else { return };
         for (subject, _) in &binding.subjects {
-            if let Some(keys) = self.by_subject.get_mut(subject) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.by_subject.remove(subject);
+            let (keys, name) = self.keys_of(subject);
+            if let Some(found) = keys.get_mut(name) {
+                found.remove(key);
+                if found.is_empty() {
+                    keys.remove(name);
                 }
             }
         }
@@ -102,7 +116,8 @@ impl Roles {
             items(object, "/subjects").iter().filter_map(|subject| read_subject(subject, &key.0)).collect();
         let role_namespace = if text(object, "/roleRef/kind") == "Role" { key.0.clone() } else { String::new() };
         for (subject, _) in &subjects {
-            self.by_subject.entry(subject.clone()).or_default().insert(key.clone());
+            let (keys, name) = self.keys_of(subject);
+            keys.entry(name.to_string()).or_default().insert(key.clone());
         }
         let binding = Binding {
             namespace: key.0.clone(),
