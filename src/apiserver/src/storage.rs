@@ -140,11 +140,21 @@ pub fn is_stored_alike(one: &[u8], other: &[u8]) -> bool {
     head(one) == head(other)
 }
 
+const RESOURCE_VERSION: &[u8] = b"\"resourceVersion\":\"";
+
+/// How many bytes [`splice`] appends.
+pub fn spliced_bytes(bytes: &[u8], revision: u64) -> usize {
+    let Some(at) = metadata_starts(bytes) else { return bytes.len() };
+    let digits = revision.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let comma = usize::from(bytes.get(at) != Some(&b'}'));
+    bytes.len() + RESOURCE_VERSION.len() + digits + 1 + comma
+}
+
 /// Appends stored bytes with `revision` as resourceVersion: two copies and a number, no decoding.
 pub fn splice(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
     let Some(at) = metadata_starts(bytes) else { return out.extend_from_slice(bytes) };
     out.extend_from_slice(&bytes[..at]);
-    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(RESOURCE_VERSION);
     out.extend_from_slice(revision.to_string().as_bytes());
     out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
     out.extend_from_slice(&bytes[at..]);

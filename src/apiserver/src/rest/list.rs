@@ -1,11 +1,15 @@
 //! list: the objects under a prefix at one revision, in pages where asked for. A list without selectors as JSON is
 //! a copy of bytes.
 
-use bytes::Bytes;
+mod copied;
+mod rows;
+
 use http::{Response, StatusCode};
 use machinery::table;
 use serde_json::{Map, Value, json};
 use store::{Entry, Error, RangeOptions};
+
+use copied::Copied;
 
 use super::paging::{At, Page, token};
 use super::select::Selection;
@@ -13,7 +17,8 @@ use super::target::Target;
 use super::{get, shape};
 use crate::accept::{Form, Format};
 use crate::answer;
-use crate::body::Body;
+use crate::body::{self, Body};
+use crate::convert;
 use crate::status::{Result, Status};
 use crate::storage;
 
@@ -57,8 +62,19 @@ pub async fn list(target: &Target<'_>) -> Result<Response<Body>> {
     let page = Page::read(&target.context.query)?;
     let found = find(target, &selection, &page).await?;
     let context = target.context;
-    if form == Form::Object && format == Format::Json && target.resource.storage.is_none() {
-        return answer::json(context, StatusCode::OK, format, Bytes::from(copied(target, &found)));
+    if format == Format::Json && !context.query.flag("pretty") {
+        match form {
+            Form::Object if target.resource.storage.is_none() => {
+                let (pieces, length_bytes) = Copied::new(target, found);
+                return Ok(body::in_pieces(&context.headers, format.media_type(), pieces, length_bytes).await);
+            }
+            // Where a webhook converts objects, it is asked for all of them at once.
+            Form::Table if convert::webhook(target.resource).is_none() => {
+                let (pieces, length_bytes) = rows::table(target, &found).await?;
+                return Ok(body::in_pieces(&context.headers, format.media_type(), pieces, length_bytes).await);
+            }
+            _ => {}
+        }
     }
     let metadata = metadata(&found);
     let list = shaped(target, form, metadata, found.present(target).await?)?;
@@ -160,29 +176,6 @@ pub fn metadata(found: &Found) -> Value {
         metadata.insert("remainingItemCount".to_string(), remaining.into());
     }
     Value::Object(metadata)
-}
-
-/// The list of stored bytes, revisions spliced in.
-fn copied(target: &Target<'_>, found: &Found) -> Vec<u8> {
-    /// What the head of a list and each revision add at most.
-    const HEAD_BYTES: usize = 512;
-    const REVISION_BYTES: usize = 48;
-    let size: usize = found.entries.iter().map(|entry| entry.value.len() + REVISION_BYTES).sum();
-    let mut out = Vec::with_capacity(size + HEAD_BYTES);
-    let (kind, api_version) = (&target.resource.kind, &target.resource.group_version);
-    let head = format!(
-        "{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
-        metadata(found)
-    );
-    out.extend_from_slice(head.as_bytes());
-    for (at, entry) in found.entries.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        storage::splice(&mut out, &entry.value, entry.mod_revision);
-    }
-    out.extend_from_slice(b"]}\n");
-    out
 }
 
 /// A list of objects in the form the client wants.

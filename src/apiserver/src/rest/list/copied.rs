@@ -1,0 +1,105 @@
+//! A list as stored bytes with revisions spliced in, made piece by piece: however long it is, the server holds
+//! references to the objects, which it has anyway, and one piece.
+
+use std::vec;
+
+use bytes::Bytes;
+use store::Entry;
+
+use super::Found;
+use crate::body::PIECE_BYTES;
+use crate::rest::target::Target;
+use crate::storage;
+
+const TAIL: &[u8] = b"]}\n";
+
+/// The pieces of a list, in order.
+pub struct Copied {
+    /// What comes before the first object; empty once it has been given out.
+    head: Vec<u8>,
+    entries: vec::IntoIter<Entry>,
+    left_bytes: usize,
+}
+
+impl Copied {
+    /// The list of what was found, and its length in bytes.
+    pub fn new(target: &Target<'_>, found: Found) -> (Self, u64) {
+        let (kind, api_version) = (&target.resource.kind, &target.resource.group_version);
+        let metadata = super::metadata(&found);
+        let head =
+            format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[");
+        Self::of(head.into_bytes(), found.entries)
+    }
+
+    fn of(head: Vec<u8>, entries: Vec<Entry>) -> (Self, u64) {
+        let commas = entries.len().saturating_sub(1);
+        let objects: usize = entries.iter().map(|entry| storage::spliced_bytes(&entry.value, entry.mod_revision)).sum();
+        let length = head.len() + objects + commas + TAIL.len();
+        (Self { head, entries: entries.into_iter(), left_bytes: length }, length as u64)
+    }
+}
+
+impl Iterator for Copied {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.left_bytes == 0 {
+            return None;
+        }
+        // A piece ends behind the object that fills it.
+        let mut piece = Vec::with_capacity(self.left_bytes.min(PIECE_BYTES + PIECE_BYTES / 8));
+        piece.append(&mut self.head);
+        while piece.len() < PIECE_BYTES {
+            let Some(entry) = self.entries.next() else {
+                piece.extend_from_slice(TAIL);
+                self.left_bytes = 0;
+                return Some(Bytes::from(piece));
+            };
+            storage::splice(&mut piece, &entry.value, entry.mod_revision);
+            if !self.entries.as_slice().is_empty() {
+                piece.push(b',');
+            }
+        }
+        self.left_bytes = self.left_bytes.saturating_sub(piece.len());
+        Some(Bytes::from(piece))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entries(count: usize, data_bytes: usize) -> Vec<Entry> {
+        let entry = |number: usize| {
+            let metadata = if number == 3 { json!({}) } else { json!({"name": format!("x{number}")}) };
+            let object = json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "data": "y".repeat(data_bytes)});
+            let revision = 9 + number as u64;
+            Entry {
+                key: format!("/registry/x/{number}").into(),
+                value: storage::encode(&object),
+                create_revision: revision,
+                mod_revision: revision,
+            }
+        };
+        (0..count).map(entry).collect()
+    }
+
+    #[test]
+    fn the_pieces_are_one_list_of_the_length_that_was_told() {
+        for (count, data_bytes) in [(0, 0), (1, 10), (5, 10), (300, 1000), (3, 2 * PIECE_BYTES)] {
+            let (copied, length) = Copied::of(b"{\"items\":[".to_vec(), entries(count, data_bytes));
+            let pieces: Vec<Bytes> = copied.collect();
+            let whole = pieces.concat();
+            assert_eq!(whole.len() as u64, length, "{count}");
+            let list: Value = serde_json::from_slice(&whole).expect("JSON");
+            let items = list["items"].as_array().expect("items");
+            assert_eq!(items.len(), count);
+            let revision = |item: &Value| item["metadata"]["resourceVersion"].as_str().map(str::to_string);
+            assert!(items.iter().enumerate().all(|(at, item)| revision(item) == Some((9 + at).to_string())), "{count}");
+            // No piece is much larger than what one object needs.
+            assert!(pieces.iter().all(|piece| piece.len() < PIECE_BYTES + data_bytes + 200), "{count}");
+        }
+    }
+}
