@@ -7,7 +7,7 @@ use serde_json::Value;
 use store::{Entry, RangeOptions, Store};
 
 use crate::status::{Result, Status};
-use crate::storage::{self, Head};
+use crate::storage::{self, StoredLabels};
 
 /// Reads objects.
 #[derive(Clone)]
@@ -55,11 +55,11 @@ impl Live {
         group: &str,
         resource: &str,
         namespace: &str,
-        is_meant: impl Fn(&Head) -> bool,
+        is_meant: impl Fn(&StoredLabels<'_>) -> bool,
     ) -> Result<Vec<Value>> {
         let range =
             self.0.range(&prefix(group, resource, namespace), RangeOptions::default()).await.map_err(failure)?;
-        range.entries.iter().filter(|entry| is_meant(&storage::head(&entry.value))).map(decode).collect()
+        range.entries.iter().filter(|entry| is_meant(&storage::labels(&entry.value))).map(decode).collect()
     }
 
     /// How many objects there are.

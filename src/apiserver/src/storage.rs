@@ -1,10 +1,14 @@
 //! Objects as bytes: registry keys, the form in which objects are kept, and how a revision becomes the
 //! `resourceVersion` of an answer without decoding. Knows the store's errors and turns them into failures.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use api::resource::Resource;
 use bytes::{BufMut, Bytes, BytesMut};
 use machinery::meta;
-use serde::Deserialize;
+use machinery::selector::label::Labels;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use store::{Entry, Error, Store};
 
@@ -160,24 +164,106 @@ pub fn splice(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
     out.extend_from_slice(&bytes[at..]);
 }
 
-/// What selectors usually ask of an object, read without decoding the rest of it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Head {
-    /// metadata.name
-    pub name: String,
-    /// metadata.namespace
-    pub namespace: String,
-    /// metadata.labels
-    pub labels: std::collections::BTreeMap<String, String>,
+/// The labels of an object, as text of its stored bytes.
+#[derive(Debug, Default)]
+pub struct StoredLabels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl Labels for StoredLabels<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| own == key).map(|(_, value)| &**value)
+    }
 }
 
-/// Reads the metadata of stored bytes and stops there.
-pub fn head(bytes: &[u8]) -> Head {
-    let Some(at) = metadata_starts(bytes) else { return Head::default() };
-    // From the opening brace on; the deserializer stops at its end.
-    let mut deserializer = serde_json::Deserializer::from_slice(&bytes[at - 1..]);
-    Head::deserialize(&mut deserializer).unwrap_or_default()
+/// Reads the labels of stored bytes, and nothing that comes behind them: who owns which field comes there, most of what
+/// the metadata of many objects are.
+pub fn labels(bytes: &[u8]) -> StoredLabels<'_> {
+    let mut found = StoredLabels::default();
+    if let Some(at) = metadata_starts(bytes) {
+        // From the opening brace on. It ends early, which the deserializer takes for a failure.
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes[at - 1..]);
+        let _ended = deserializer.deserialize_map(Metadata(&mut found));
+    }
+    found
+}
+
+/// Looks for the labels among metadata.
+struct Metadata<'b, 'a>(&'b mut StoredLabels<'a>);
+
+impl<'de> Visitor<'de> for Metadata<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metadata")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        while let Some(Text(key)) = map.next_key()? {
+            if key == "labels" {
+                let labels: Pairs<'de> = map.next_value()?;
+                self.0.0 = labels.0;
+                return Ok(());
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// A map of text to text.
+struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of text")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Text(key), Text(value))) = map.next_entry()? {
+                    pairs.push((key, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+/// Text that is borrowed where nothing in it is escaped.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> std::result::Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_string())))
+            }
+        }
+        deserializer.deserialize_str(Each)
+    }
+}
+
+/// Namespace (empty for cluster-scoped resources) and name of the object under a key of the resource.
+pub fn place<'a>(resource: &Resource, key: &'a str) -> (&'a str, &'a str) {
+    let (before, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let namespace = before.rsplit('/').next().filter(|_| resource.namespaced).unwrap_or_default();
+    (namespace, name)
 }
 
 /// Reads the live object of a key, with its resourceVersion.
@@ -246,8 +332,7 @@ mod tests {
         let spliced: Value = serde_json::from_slice(&spliced).expect("JSON");
         assert_eq!(spliced["metadata"]["resourceVersion"], "9");
         assert_eq!(spliced, decode_at(&bytes, 9).expect("an object"));
-        assert_eq!(head(&bytes).labels["l"], "v");
-        assert_eq!(head(&bytes).name, "x");
+        assert_eq!(labels(&bytes).label("l"), Some("v"));
     }
 
     #[test]
@@ -265,6 +350,35 @@ mod tests {
         splice(&mut out, &encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": {}})), 3);
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(value["metadata"]["resourceVersion"], "3");
+    }
+
+    #[test]
+    fn labels_are_read_wherever_they_are_and_whatever_they_hold() {
+        let of = |metadata: Value| {
+            let bytes = encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "labels": {"l": "no"}}));
+            labels(&bytes).label("l").map(str::to_string)
+        };
+        let cases = [
+            (json!({}), None),
+            (json!({"annotations": {"labels": "{", "l": "no"}, "labels": {"k": "w", "l": "v"}}), Some("v")),
+            (
+                json!({"labels": {"l": "quoted \" and \n"}, "managedFields": [{"f:labels": {"l": "no"}}]}),
+                Some("quoted \" and \n"),
+            ),
+            (json!({"name": "l"}), None),
+        ];
+        for (metadata, expected) in cases {
+            assert_eq!(of(metadata.clone()).as_deref(), expected, "{metadata}");
+        }
+        assert_eq!(labels(b"no object").label("l"), None);
+    }
+
+    #[test]
+    fn keys_tell_the_place_of_their_objects() {
+        let resource = |plural: &str| api::registry().get("", "v1", plural).expect("a resource");
+        let (pods, nodes) = (resource("pods"), resource("nodes"));
+        assert_eq!(place(pods, &key(pods, "default", "web-0")), ("default", "web-0"));
+        assert_eq!(place(nodes, &key(nodes, "", "w1")), ("", "w1"));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Which requests a policy or binding is for.
 
-use std::collections::BTreeMap;
-
 use machinery::gvk::GroupVersion;
 use machinery::selector::LabelSelector;
+use machinery::selector::label::Labels;
 use serde_json::Value;
 
 use crate::read;
@@ -57,7 +56,7 @@ impl Selects {
     }
 
     /// Whether it selects an object with these labels.
-    pub fn selects_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn selects_labels(&self, labels: &impl Labels) -> bool {
         self.0.matches(labels)
     }
 

@@ -3,6 +3,7 @@
 use futures::future::try_join_all;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
+use store::Entry;
 
 use super::delete::{self, Admitted, Deleted};
 use super::list::{self, find};
@@ -28,7 +29,8 @@ pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let admitted = request.extensions().get::<Admitted>().copied();
     let options = delete::read_options(target, request).await?;
     let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;
-    let names: Vec<String> = found.entries.iter().map(|entry| storage::head(&entry.value).name).collect();
+    let name_of = |entry: &Entry| storage::place(target.resource, &entry.key).1.to_string();
+    let names: Vec<String> = found.entries.iter().map(name_of).collect();
     let mut deleted = Vec::with_capacity(names.len());
     for some in names.chunks(AT_A_TIME) {
         deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options, admitted))).await?);

@@ -83,8 +83,11 @@ impl Selection {
         if self.is_everything() {
             return Ok(true);
         }
-        let head = storage::head(&entry.value);
-        if self.name.as_ref().is_some_and(|name| *name != head.name) || !self.labels.matches(&head.labels) {
+        let (namespace, name) = storage::place(resource, &entry.key);
+        if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
+            return Ok(false);
+        }
+        if !self.labels.is_everything() && !self.labels.matches(&storage::labels(&entry.value)) {
             return Ok(false);
         }
         if self.fields.is_empty() {
@@ -98,8 +101,8 @@ impl Selection {
             }
         };
         Ok(self.fields.matches(|field| match field {
-            "metadata.name" => head.name.clone(),
-            "metadata.namespace" => head.namespace.clone(),
+            "metadata.name" => name.to_string(),
+            "metadata.namespace" => namespace.to_string(),
             field => resource.behaviour.field(&object, field).unwrap_or_default(),
         }))
     }

@@ -8,7 +8,7 @@ use crate::convert;
 use crate::live::Live;
 use crate::plugin::Admit;
 use crate::status::Result;
-use crate::storage::Head;
+use crate::storage::StoredLabels;
 
 /// The parameters, each of which the policy is evaluated with; `null` where it has none. The inner error is why they
 /// cannot be had, in Kubernetes' words.
@@ -34,7 +34,7 @@ pub async fn find(
     let stored = resource.storage.as_ref().unwrap_or(&resource.group_version);
     let found: Vec<Value> = match reference.name.as_str() {
         "" => {
-            let is_meant = |head: &Head| reference.selector.selects_labels(&head.labels);
+            let is_meant = |labels: &StoredLabels<'_>| reference.selector.selects_labels(labels);
             live.select(&stored.group, &resource.plural, namespace, is_meant).await?
         }
         name => live.get(&stored.group, &resource.plural, namespace, name).await?.into_iter().collect(),
