@@ -2,10 +2,11 @@
 //! `resourceVersion` of an answer without decoding. Knows the store's errors and turns them into failures.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 
 use api::resource::Resource;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use machinery::meta;
 use machinery::selector::label::Labels;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -75,41 +76,57 @@ pub fn key(resource: &Resource, namespace: &str, name: &str) -> String {
     prefix(resource, namespace) + name
 }
 
-/// An object as it is kept: `apiVersion`, `kind` and `metadata` first, no resourceVersion, no selfLink.
+/// An object as it is kept: `apiVersion`, `kind` and `metadata` first, no resourceVersion, no selfLink. The bytes are kept
+/// as long as the object is, and take no more room than they are long.
 pub fn encode(object: &Value) -> Bytes {
-    let mut out = BytesMut::with_capacity(1024).writer();
+    thread_local! {
+        /// Written into again and again: only the exact copy is allocated for each object.
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        write(buffer, object);
+        let bytes = Bytes::copy_from_slice(buffer);
+        buffer.shrink_to(BUFFER_BYTES_MAX);
+        bytes
+    })
+}
+
+/// A thread keeps a buffer of this size for writing objects; most are much smaller.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+fn write(out: &mut Vec<u8>, object: &Value) {
     // Writing JSON to memory cannot fail: keys are strings and there is no I/O.
-    let write = |out: &mut bytes::buf::Writer<BytesMut>, value: &Value| drop(serde_json::to_writer(out, value));
-    out.get_mut().put_slice(b"{\"apiVersion\":");
-    write(&mut out, &object["apiVersion"]);
-    out.get_mut().put_slice(b",\"kind\":");
-    write(&mut out, &object["kind"]);
-    out.get_mut().put_slice(b",\"metadata\":{");
+    let write = |out: &mut Vec<u8>, value: &Value| drop(serde_json::to_writer(out, value));
+    out.extend_from_slice(b"{\"apiVersion\":");
+    write(out, &object["apiVersion"]);
+    out.extend_from_slice(b",\"kind\":");
+    write(out, &object["kind"]);
+    out.extend_from_slice(b",\"metadata\":{");
     let mut first = true;
     for (name, value) in object["metadata"].as_object().into_iter().flatten() {
         if name == "resourceVersion" || name == "selfLink" {
             continue;
         }
-        member(&mut out, &mut first, name, value);
+        member(out, &mut first, name, value);
     }
-    out.get_mut().put_slice(b"}");
+    out.push(b'}');
     first = false;
     for (name, value) in object.as_object().into_iter().flatten() {
         if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-            member(&mut out, &mut first, name, value);
+            member(out, &mut first, name, value);
         }
     }
-    out.get_mut().put_slice(b"}");
-    out.into_inner().freeze()
+    out.push(b'}');
 }
 
-fn member(out: &mut bytes::buf::Writer<BytesMut>, first: &mut bool, name: &str, value: &Value) {
+fn member(out: &mut Vec<u8>, first: &mut bool, name: &str, value: &Value) {
     if !std::mem::replace(first, false) {
-        out.get_mut().put_slice(b",");
+        out.push(b',');
     }
-    // See `encode` on why these cannot fail.
+    // See `write` on why these cannot fail.
     let _ = serde_json::to_writer(&mut *out, name);
-    out.get_mut().put_slice(b":");
+    out.push(b':');
     let _ = serde_json::to_writer(&mut *out, value);
 }
 
