@@ -181,6 +181,24 @@ pub fn splice(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
     out.extend_from_slice(&bytes[at..]);
 }
 
+/// Appends the PartialObjectMetadata of stored bytes with `revision` as resourceVersion, without decoding either; answers
+/// whether they are an object's.
+pub fn splice_metadata(out: &mut Vec<u8>, bytes: &[u8], revision: u64) -> bool {
+    const HEAD: &[u8] = b"{\"apiVersion\":\"meta.k8s.io/v1\",\"kind\":\"PartialObjectMetadata\",\"metadata\":{";
+    let Some(at) = metadata_starts(bytes) else { return false };
+    // From the opening brace on: where the value that begins there ends.
+    let mut values = serde_json::Deserializer::from_slice(&bytes[at - 1..]).into_iter::<IgnoredAny>();
+    let Some(Ok(_)) = values.next() else { return false };
+    let end = at - 1 + values.byte_offset();
+    out.extend_from_slice(HEAD);
+    out.extend_from_slice(RESOURCE_VERSION);
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
+    out.extend_from_slice(&bytes[at..end]);
+    out.push(b'}');
+    true
+}
+
 /// The labels of an object, as text of its stored bytes.
 #[derive(Debug, Default)]
 pub struct StoredLabels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -367,6 +385,22 @@ mod tests {
         splice(&mut out, &encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": {}})), 3);
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(value["metadata"]["resourceVersion"], "3");
+    }
+
+    #[test]
+    fn metadata_are_spliced_as_they_would_be_decoded() {
+        for metadata in
+            [json!({}), json!({"name": "x", "annotations": {"a": "}{\"\\"}, "managedFields": [{"f:a": {}}]})]
+        {
+            let bytes = encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "data": {"a": "b"}}));
+            let mut spliced = Vec::new();
+            assert!(splice_metadata(&mut spliced, &bytes, 9));
+            let spliced: Value = serde_json::from_slice(&spliced).expect("JSON");
+            let decoded = decode_at(&bytes, 9).expect("an object");
+            assert_eq!(spliced, machinery::table::partial_object_metadata(&decoded));
+        }
+        assert!(!splice_metadata(&mut Vec::new(), b"no object", 9));
+        assert!(!splice_metadata(&mut Vec::new(), br#"{"metadata":{"name":"#, 9));
     }
 
     #[test]

@@ -367,14 +367,22 @@ impl Shaper {
     }
 
     fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
-        if self.form == Form::Object && self.format == Format::Json && self.resource.storage.is_none() {
-            let mut line = Vec::with_capacity(entry.value.len() + 96);
+        if self.format == Format::Json && self.resource.storage.is_none() && self.form != Form::Table {
+            let mut line = Vec::with_capacity(entry.value.len() + 128);
             line.extend_from_slice(b"{\"type\":\"");
             line.extend_from_slice(type_.as_bytes());
             line.extend_from_slice(b"\",\"object\":");
-            storage::splice(&mut line, &entry.value, revision);
-            line.extend_from_slice(b"}\n");
-            return Ok(Bytes::from(line));
+            let is_written = match self.form {
+                Form::Metadata => storage::splice_metadata(&mut line, &entry.value, revision),
+                _ => {
+                    storage::splice(&mut line, &entry.value, revision);
+                    true
+                }
+            };
+            if is_written {
+                line.extend_from_slice(b"}\n");
+                return Ok(Bytes::from(line));
+            }
         }
         let mut object = storage::decode_at(&entry.value, revision)?;
         if self.resource.storage.is_some() {
