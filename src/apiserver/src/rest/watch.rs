@@ -1,6 +1,8 @@
 //! watch: the changes under a prefix as a stream of JSON lines or of protobuf events, in the form the client wants. Pulled by the
 //! connection: a client that does not read holds nothing but its place in the store's ring.
 
+mod pace;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use machinery::table::{self, IncludeObject};
 use serde_json::{Value, json};
 use store::{Entry, Error, Event, WatchItem};
 use tokio::time::Instant;
+
+use pace::Pace;
 
 use super::initial::{First, Initial};
 use super::list;
@@ -101,6 +105,8 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         bookmark_due: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK_EVERY),
         seen: 0,
         told: 0,
+        pace: Pace::new(now),
+        gather_until: None,
         _running: running,
     };
     // What is wrong with the first objects is told as an answer, with those behind them as an event.
@@ -184,6 +190,9 @@ struct Stream {
     seen: u64,
     /// The newest revision the client knows of.
     told: u64,
+    pace: Pace,
+    /// What comes before this is sent together.
+    gather_until: Option<Instant>,
     _running: Option<LongRunning>,
 }
 
@@ -198,13 +207,23 @@ impl Stream {
                 (self.watch, self.initial) = (None, Initial::none());
             }
             if !self.pending.is_empty() {
-                return Some(self.take_pending());
+                let chunk = self.take_pending();
+                // After a full one there may be more already.
+                self.gather_until = if chunk.len() < CHUNK_BYTES { self.pace.sent(Instant::now()) } else { None };
+                return Some(chunk);
             }
             let watch = self.watch.as_mut()?;
+            let gather_until = self.gather_until.take();
+            let next = async {
+                if let Some(until) = gather_until {
+                    tokio::time::sleep_until(until).await;
+                }
+                watch.next().await
+            };
             let shutdown = self.state.shutdown.clone();
             let bookmark_due = self.bookmark_due.unwrap_or(self.ends);
             let item = tokio::select! {
-                item = watch.next() => item,
+                item = next => item,
                 () = tokio::time::sleep_until(self.ends) => return self.end(),
                 () = tokio::time::sleep_until(bookmark_due), if self.bookmark_due.is_some() => {
                     self.bookmark();
