@@ -4,6 +4,9 @@
 mod copied;
 mod rows;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use machinery::table;
 use serde_json::{Map, Value, json};
@@ -68,6 +71,11 @@ pub async fn list(target: &Target<'_>) -> Result<Response<Body>> {
                 let (pieces, length_bytes) = Copied::new(target, found);
                 return Ok(body::in_pieces(&context.headers, format.media_type(), pieces, length_bytes).await);
             }
+            Form::Metadata if target.resource.storage.is_none() => {
+                if let Some(bytes) = copied::metadata(&found).await {
+                    return answer::json(context, StatusCode::OK, format, Bytes::from(bytes));
+                }
+            }
             // Where a webhook converts objects, it is asked for all of them at once.
             Form::Table if convert::webhook(target.resource).is_none() => {
                 let (pieces, length_bytes) = rows::table(target, &found).await?;
@@ -105,14 +113,14 @@ pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Re
     let converts = selection.needs_conversion(target.resource);
     let mut found =
         Found { entries: Vec::new(), converted: converts.then(Vec::new), revision: 0, next: None, remaining: None };
-    let mut after = page.after.as_ref().map(|after| format!("{prefix}{after}"));
+    let mut after: Option<Arc<str>> = page.after.as_ref().map(|after| format!("{prefix}{after}").into());
     loop {
         let wanted = match (selection.is_everything(), page.limit) {
             (_, None) => None,
             (true, Some(limit)) => Some(limit),
             (false, Some(_)) => Some(CHUNK),
         };
-        let options = RangeOptions { at_revision, after: after.clone(), limit: wanted };
+        let options = RangeOptions { at_revision, after: after.as_deref().map(str::to_string), limit: wanted };
         let range = store.range(&prefix, options).await.map_err(|error| match (error, &page.after) {
             (Error::Compacted { .. }, Some(after)) => Status::expired_continue(token(None, after)),
             (error, _) => storage::failure(error),
@@ -125,7 +133,7 @@ pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Re
             false => Vec::new().into_iter(),
         };
         for (at, entry) in range.entries.into_iter().enumerate() {
-            after = Some(entry.key.to_string());
+            after = Some(entry.key.clone());
             match (&mut found.converted, converted.next()) {
                 (Some(all), Some(object)) if selection.matches_object(target.resource, &object) => {
                     all.push(object);
