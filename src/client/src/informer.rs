@@ -23,7 +23,7 @@ mod reflect;
 mod tests;
 
 pub use index::Index;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Owner};
 
 use cache::Cache;
 

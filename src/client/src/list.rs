@@ -37,19 +37,21 @@ pub async fn page<K: DeserializeOwned>(
     path: &str,
     params: &ListParams,
 ) -> Result<Page<K>, kube::Error> {
-    let raw = raw(client, path, params).await?;
+    let raw = raw(client, path, params, None).await?;
     let objects = raw.objects.iter().map(|object| serde_json::from_str(object.get()));
     let objects = objects.collect::<Result<_, _>>().map_err(kube::Error::SerdeError)?;
     Ok(Page { objects, revision: raw.revision, continue_token: raw.continue_token })
 }
 
-/// As [`page`], without the objects that do not decode: each is told in the log and does not hide the others.
+/// As [`page`], without the objects that do not decode: each is told in the log and does not hide the others. They come
+/// in the form that `accept` names, where it names one.
 pub(crate) async fn tolerant_page<K: DeserializeOwned>(
     client: &kube::Client,
     path: &str,
     params: &ListParams,
+    accept: Option<&'static str>,
 ) -> Result<Page<K>, kube::Error> {
-    let raw = raw(client, path, params).await?;
+    let raw = raw(client, path, params, accept).await?;
     let decode = |object: &RawValue| match serde_json::from_str(object.get()) {
         Ok(object) => Some(object),
         Err(error) => {
@@ -61,8 +63,16 @@ pub(crate) async fn tolerant_page<K: DeserializeOwned>(
     Ok(Page { objects, revision: raw.revision, continue_token: raw.continue_token })
 }
 
-async fn raw(client: &kube::Client, path: &str, params: &ListParams) -> Result<Page<Box<RawValue>>, kube::Error> {
-    let request = Request::new(path).list(params).map_err(kube::Error::BuildRequest)?;
+async fn raw(
+    client: &kube::Client,
+    path: &str,
+    params: &ListParams,
+    accept: Option<&'static str>,
+) -> Result<Page<Box<RawValue>>, kube::Error> {
+    let mut request = Request::new(path).list(params).map_err(kube::Error::BuildRequest)?;
+    if let Some(accept) = accept {
+        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
+    }
     let text = client.request_text(request).await?;
     let envelope: Envelope = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
     Ok(Page {

@@ -17,6 +17,7 @@ use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::Request;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -50,10 +51,19 @@ enum Task {
     Orphan(String),
 }
 
+/// Resources by apiVersion and kind.
+type Kinds = HashMap<(String, String), Arc<ServerResource>>;
+
+/// An object that is read live, when something is to be done about it.
+#[derive(Deserialize)]
+struct Live {
+    metadata: ObjectMeta,
+}
+
 struct Collector {
     client: kube::Client,
     graph: Mutex<Graph>,
-    kinds: Mutex<HashMap<(String, String), ServerResource>>,
+    kinds: Mutex<Kinds>,
     /// What the graph is made from.
     followed: Mutex<HashMap<ServerResource, Informer<Metadata>>>,
     /// Discovery has answered, and what it told of is followed.
@@ -91,7 +101,8 @@ async fn follow_discovery(shared: &Shared, collector: &Arc<Collector>) {
     loop {
         match discover(&shared.context.client).await {
             Ok(discovered) => {
-                *collector.lock_kinds() = discovered.by_kind();
+                let kinds = discovered.by_kind().into_iter();
+                *collector.lock_kinds() = kinds.map(|(kind, resource)| (kind, Arc::new(resource))).collect();
                 let wanted = followable(&discovered);
                 collector.follow(informers, &wanted);
                 // A group that did not answer is not gone.
@@ -134,7 +145,7 @@ impl Collector {
                 continue;
             }
             let informer = informers.metadata(resource);
-            let (sink, of) = (Arc::downgrade(self), resource.clone());
+            let (sink, of) = (Arc::downgrade(self), Arc::new(resource.clone()));
             informer.on_change(move |change| {
                 if let Some(collector) = sink.upgrade() {
                     collector.changed(&of, change);
@@ -191,13 +202,16 @@ impl Collector {
         self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_kinds(&self) -> MutexGuard<'_, HashMap<(String, String), ServerResource>> {
+    fn lock_kinds(&self) -> MutexGuard<'_, Kinds> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self, resource: &ServerResource, change: &Change<Metadata>) {
-        let metadata = &change.object().metadata;
-        let Some(uid) = metadata.uid.clone() else { return };
+    fn changed(&self, resource: &Arc<ServerResource>, change: &Change<Metadata>) {
+        let object = change.object();
+        let uid = object.uid().to_string();
+        if uid.is_empty() {
+            return;
+        }
         let mut graph = self.lock();
         if matches!(change, Change::Deleted(_)) {
             let (dependents, owners) = graph.remove(&uid);
@@ -207,15 +221,14 @@ impl Collector {
             owners.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
             return;
         }
-        let freed = graph.set(resource, metadata);
+        let freed = graph.set(resource, object);
         let unknown_owner = graph.has_unknown_owner(&uid);
-        let deleting = metadata.deletion_timestamp.is_some();
+        let deleting = object.is_being_deleted();
         let waiting_owner = graph.has_waiting_owner(&uid);
         drop(graph);
-        let has = |finalizer: &str| metadata.finalizers.iter().flatten().any(|f| f == finalizer);
-        if deleting && has(ORPHAN) {
+        if deleting && object.has_finalizer(ORPHAN) {
             self.queue.add(Task::Orphan(uid));
-        } else if unknown_owner || waiting_owner || (deleting && has(FOREGROUND)) {
+        } else if unknown_owner || waiting_owner || (deleting && object.has_finalizer(FOREGROUND)) {
             self.queue.add(Task::Look(uid));
         }
         freed.into_iter().for_each(|uid| self.queue.add(Task::Look(uid)));
@@ -327,7 +340,7 @@ impl Collector {
         let request = Request::new(identity.collection())
             .get(&identity.name, &Default::default())
             .map_err(|error| doing(what())(kube::Error::BuildRequest(error)))?;
-        match self.client.request::<Metadata>(request).await {
+        match self.client.request::<Live>(request).await {
             Ok(object) => Ok(Some(object.metadata)),
             Err(error) if client::is_not_found(&error) => Ok(None),
             Err(error) => Err(doing(what())(error)),

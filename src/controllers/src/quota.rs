@@ -179,7 +179,7 @@ impl Controller {
         let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
         informer.on_change(move |change| {
             if !matches!(change, Change::Updated(..)) {
-                again(&quotas, &queue, change.object().metadata.namespace.as_deref());
+                again(&quotas, &queue, Some(change.object().namespace()).filter(|namespace| !namespace.is_empty()));
             }
         });
         objects.insert(name, informer.clone());

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -12,15 +11,39 @@ use super::{Change, Index, Object};
 
 /// What the cache needs to know of an object.
 pub trait Cached: DeserializeOwned + Clone + Send + Sync + 'static {
-    /// The object's metadata.
-    fn metadata(&self) -> &ObjectMeta;
+    /// In which form objects are asked for; as they are where `None`.
+    const ACCEPT: Option<Accept> = None;
+    /// Namespace and name; the namespace is empty for cluster-scoped kinds.
+    fn names(&self) -> (&str, &str);
+    /// Tells two objects of one name apart.
+    fn uid(&self) -> Option<&str>;
+    /// Tells two states of one object apart.
+    fn resource_version(&self) -> Option<&str>;
     /// Drops what nobody in this process reads, to save memory.
     fn slim(&mut self);
 }
 
+/// What a client accepts, in its headers of that name.
+#[derive(Debug, Clone, Copy)]
+pub struct Accept {
+    /// Of lists.
+    pub list: &'static str,
+    /// Of watches.
+    pub watch: &'static str,
+}
+
 impl<K: Object> Cached for K {
-    fn metadata(&self) -> &ObjectMeta {
-        self.meta()
+    fn names(&self) -> (&str, &str) {
+        let metadata = self.meta();
+        (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.meta().uid.as_deref()
+    }
+
+    fn resource_version(&self) -> Option<&str> {
+        self.meta().resource_version.as_deref()
     }
 
     /// managedFields are the API server's own and often larger than the rest; an update without them leaves them.
@@ -53,11 +76,6 @@ impl<K> Default for Cache<K> {
             synced: watch::Sender::new(false),
         }
     }
-}
-
-/// Namespace and name; the namespace is empty for cluster-scoped kinds.
-pub fn names(metadata: &ObjectMeta) -> (&str, &str) {
-    (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 impl<K: Cached> Cache<K> {
@@ -112,7 +130,7 @@ impl<K: Cached> Cache<K> {
     /// Takes out an object; `object` is its last state.
     pub fn remove(&self, object: K) {
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (namespace, name) = names(object.metadata());
+        let (namespace, name) = object.names();
         if self.take(namespace, name).is_some() {
             tell(&handlers, &Change::Deleted(Arc::new(object)));
         }
@@ -124,7 +142,7 @@ impl<K: Cached> Cache<K> {
         let gone: Vec<(String, String)> = {
             let mut kept: HashMap<&str, std::collections::HashSet<&str>> = HashMap::new();
             for object in &listed {
-                let (namespace, name) = names(object.metadata());
+                let (namespace, name) = object.names();
                 kept.entry(namespace).or_default().insert(name);
             }
             let objects = self.read();
@@ -148,7 +166,7 @@ impl<K: Cached> Cache<K> {
     fn put(&self, handlers: &[Handler<K>], mut object: K) {
         object.slim();
         let object = Arc::new(object);
-        let (namespace, name) = names(object.metadata());
+        let (namespace, name) = object.names();
         let old = {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
             match objects.get_mut(namespace) {
@@ -158,9 +176,9 @@ impl<K: Cached> Cache<K> {
         };
         match old {
             None => tell(handlers, &Change::Added(object)),
-            Some(old) if old.metadata().resource_version == object.metadata().resource_version => {}
+            Some(old) if old.resource_version() == object.resource_version() => {}
             // Deleted and made anew while nobody looked: two objects, not one that changed.
-            Some(old) if old.metadata().uid != object.metadata().uid => {
+            Some(old) if old.uid() != object.uid() => {
                 tell(handlers, &Change::Deleted(old));
                 tell(handlers, &Change::Added(object));
             }

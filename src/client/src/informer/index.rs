@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Change;
-use super::cache::{Cached, names};
+use super::cache::Cached;
 
 type Name = (String, String);
 type Entries<K> = HashMap<String, BTreeMap<Name, Arc<K>>>;
@@ -48,7 +48,7 @@ impl<K: Cached> Index<K> {
             Change::Deleted(old) => (Some(old), None),
         };
         let name = |object: &K| {
-            let (namespace, name) = names(object.metadata());
+            let (namespace, name) = object.names();
             (namespace.to_string(), name.to_string())
         };
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncBufReadExt, StreamExt};
+use http::HeaderValue;
+use http::header::ACCEPT;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status};
 use kube::api::{ListParams, WatchParams};
 use kube::core::Request;
@@ -134,12 +136,13 @@ impl Source {
     /// Every object, and the revision of the list.
     async fn list<K: Cached>(&self) -> Result<(Vec<K>, String), Error> {
         let mut objects = Vec::new();
+        let accept = K::ACCEPT.map(|accept| accept.list);
         let mut params = ListParams { limit: Some(PAGE_OBJECTS), ..ListParams::default() };
         if !self.field_selector.is_empty() {
             params = params.fields(&self.field_selector);
         }
         loop {
-            let page = match list::tolerant_page(&self.client, &self.path, &params).await {
+            let page = match list::tolerant_page(&self.client, &self.path, &params, accept).await {
                 Ok(page) => page,
                 // The revision of the first page is gone: what was read so far is worthless.
                 Err(kube::Error::Api(status)) if status.code == 410 && params.limit.is_some() => {
@@ -169,6 +172,9 @@ impl Source {
             Ok(mut request) => {
                 // kube-rs marks watches so, which exempts them from the client's read timeout.
                 request.extensions_mut().insert("watch");
+                if let Some(accept) = K::ACCEPT {
+                    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept.watch));
+                }
                 self.client.request_stream(request).await
             }
             Err(error) => Err(kube::Error::BuildRequest(error)),
@@ -193,11 +199,11 @@ impl Source {
             };
             match read::<K>(&line) {
                 Ok(Said::Upserted(object)) => {
-                    advance(&mut revision, object.metadata().resource_version.as_deref());
+                    advance(&mut revision, object.resource_version());
                     cache.upsert(object);
                 }
                 Ok(Said::Removed(object)) => {
-                    advance(&mut revision, object.metadata().resource_version.as_deref());
+                    advance(&mut revision, object.resource_version());
                     cache.remove(object);
                 }
                 Ok(Said::Reached(mark)) => advance(&mut revision, Some(&mark)),

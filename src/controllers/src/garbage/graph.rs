@@ -1,16 +1,19 @@
 //! Who owns what, as the informers tell it.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use client::discovery::ServerResource;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use client::informer::{Metadata, Owner};
 
 use super::plan::FOREGROUND;
 
 /// Where an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    pub resource: ServerResource,
+    pub resource: Arc<ServerResource>,
     /// Empty for cluster-scoped resources.
     pub namespace: String,
     pub name: String,
@@ -27,64 +30,77 @@ impl Identity {
     }
 }
 
+/// An object, known by its uid. There is one of every object of the cluster, so it holds no more than the informer's
+/// own.
 #[derive(Debug)]
 struct Node {
-    identity: Identity,
-    /// The uid of each owner, and whether this one holds up the owner's deletion.
-    owners: Vec<(String, bool)>,
-    /// Is being deleted after its dependents.
-    waiting: bool,
+    resource: Arc<ServerResource>,
+    object: Arc<Metadata>,
 }
+
+impl Node {
+    /// Is being deleted after its dependents.
+    fn waits(&self) -> bool {
+        self.object.is_being_deleted() && self.object.has_finalizer(FOREGROUND)
+    }
+}
+
+impl Borrow<str> for Node {
+    fn borrow(&self) -> &str {
+        self.object.uid()
+    }
+}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.object.uid().hash(state);
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.object.uid() == other.object.uid()
+    }
+}
+
+impl Eq for Node {}
 
 /// Every object, by uid, and its dependents. Objects that own nothing and are owned by nothing are among them: their
 /// presence is what tells a dependent that its owner exists.
 #[derive(Debug, Default)]
 pub struct Graph {
-    nodes: HashMap<String, Node>,
+    nodes: HashSet<Node>,
     dependents: HashMap<String, HashSet<String>>,
 }
 
 impl Graph {
     /// Takes in an object; the owners that it no longer has, or no longer holds up.
-    pub fn set(&mut self, resource: &ServerResource, metadata: &ObjectMeta) -> Vec<String> {
-        let uid = metadata.uid.clone().unwrap_or_default();
-        let references = metadata.owner_references.iter().flatten();
-        let owners: Vec<(String, bool)> =
-            references.map(|owner| (owner.uid.clone(), owner.block_owner_deletion == Some(true))).collect();
-        let foreground = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND);
-        let node = Node {
-            identity: Identity {
-                resource: resource.clone(),
-                namespace: metadata.namespace.clone().unwrap_or_default(),
-                name: metadata.name.clone().unwrap_or_default(),
-            },
-            owners: owners.clone(),
-            waiting: metadata.deletion_timestamp.is_some() && foreground,
-        };
-        let old = self.nodes.insert(uid.clone(), node);
-        let old = old.map(|old| old.owners).unwrap_or_default();
-        for (owner, _) in &old {
-            self.unlink(owner, &uid);
+    pub fn set(&mut self, resource: &Arc<ServerResource>, object: &Arc<Metadata>) -> Vec<String> {
+        let uid = object.uid();
+        let old = self.nodes.replace(Node { resource: resource.clone(), object: object.clone() });
+        let before = old.as_ref().map(|old| old.object.owners()).unwrap_or_default();
+        for owner in before {
+            self.unlink(&owner.uid, uid);
         }
-        for (owner, _) in &owners {
-            self.dependents.entry(owner.clone()).or_default().insert(uid.clone());
+        for owner in object.owners() {
+            self.dependents.entry(owner.uid.to_string()).or_default().insert(uid.to_string());
         }
-        let still = |(owner, blocked): &(String, bool)| {
-            owners.iter().any(|(other, blocks)| other == owner && (*blocks || !blocked))
+        let still = |owner: &Owner| {
+            object.owners().iter().any(|other| other.uid == owner.uid && (other.blocks || !owner.blocks))
         };
-        old.into_iter().filter(|owner| !still(owner)).map(|(owner, _)| owner).collect()
+        before.iter().filter(|owner| !still(owner)).map(|owner| owner.uid.to_string()).collect()
     }
 
     /// Takes out an object; its dependents and its owners.
     pub fn remove(&mut self, uid: &str) -> (Vec<String>, Vec<String>) {
         let dependents = self.dependents(uid);
-        let Some(node) = self.nodes.remove(uid) else { return (dependents, Vec::new()) };
-        let owners: Vec<String> = node.owners.into_iter().map(|(owner, _)| owner).collect();
-        for owner in &owners {
-            self.unlink(owner, uid);
+        let Some(node) = self.nodes.take(uid) else { return (dependents, Vec::new()) };
+        let owners = node.object.owners();
+        for owner in owners {
+            self.unlink(&owner.uid, uid);
         }
-        let waiting = owners.into_iter().filter(|owner| self.nodes.get(owner).is_some_and(|node| node.waiting));
-        (dependents, waiting.collect())
+        let waiting = owners.iter().filter(|owner| self.waits(&owner.uid));
+        (dependents, waiting.map(|owner| owner.uid.to_string()).collect())
     }
 
     fn unlink(&mut self, owner: &str, uid: &str) {
@@ -96,8 +112,20 @@ impl Graph {
         }
     }
 
+    fn owners(&self, uid: &str) -> &[Owner] {
+        self.nodes.get(uid).map(|node| node.object.owners()).unwrap_or_default()
+    }
+
+    fn waits(&self, uid: &str) -> bool {
+        self.nodes.get(uid).is_some_and(Node::waits)
+    }
+
     pub fn identity(&self, uid: &str) -> Option<Identity> {
-        self.nodes.get(uid).map(|node| node.identity.clone())
+        self.nodes.get(uid).map(|node| Identity {
+            resource: node.resource.clone(),
+            namespace: node.object.namespace().to_string(),
+            name: node.object.name().to_string(),
+        })
     }
 
     pub fn dependents(&self, uid: &str) -> Vec<String> {
@@ -106,17 +134,14 @@ impl Graph {
 
     /// Dependents that hold up the deletion of their owner.
     pub fn blocking_dependents(&self, uid: &str) -> Vec<String> {
-        let blocks = |dependent: &String| {
-            let node = self.nodes.get(dependent);
-            node.is_some_and(|node| node.owners.iter().any(|(owner, blocks)| owner == uid && *blocks))
-        };
+        let blocks = |dependent: &String| self.owners(dependent).iter().any(|owner| *owner.uid == *uid && owner.blocks);
         self.dependents(uid).into_iter().filter(blocks).collect()
     }
 
     /// Whether an object that waits for its dependents waits in the end for itself: each in the circle waits for the
     /// next, and none would ever go.
     pub fn waits_for_itself(&self, uid: &str) -> bool {
-        let waits = |uid: &String| self.nodes.get(uid).is_some_and(|node| node.waiting);
+        let waits = |uid: &String| self.waits(uid);
         let mut seen = HashSet::new();
         let mut next = vec![uid.to_string()];
         while let Some(owner) = next.pop() {
@@ -134,19 +159,16 @@ impl Graph {
 
     /// Whether the object has an owner that was not seen (yet).
     pub fn has_unknown_owner(&self, uid: &str) -> bool {
-        let node = self.nodes.get(uid);
-        node.is_some_and(|node| node.owners.iter().any(|(owner, _)| !self.nodes.contains_key(owner)))
+        self.owners(uid).iter().any(|owner| !self.nodes.contains(&*owner.uid))
     }
 
     /// Whether the object's ownership, or its own deletion, is to be looked at.
     pub fn is_in_question(&self, uid: &str) -> bool {
-        let waits = self.nodes.get(uid).is_some_and(|node| node.waiting);
-        waits || self.has_unknown_owner(uid) || self.has_waiting_owner(uid)
+        self.waits(uid) || self.has_unknown_owner(uid) || self.has_waiting_owner(uid)
     }
 
     /// Whether an owner waits for its dependents to go.
     pub fn has_waiting_owner(&self, uid: &str) -> bool {
-        let waits = |owner: &str| self.nodes.get(owner).is_some_and(|node| node.waiting);
-        self.nodes.get(uid).is_some_and(|node| node.owners.iter().any(|(owner, _)| waits(owner)))
+        self.owners(uid).iter().any(|owner| self.waits(&owner.uid))
     }
 }

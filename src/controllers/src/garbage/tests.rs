@@ -28,6 +28,12 @@ fn object(uid: &str, owners: &[(&str, bool)], finalizers: &[&str], deleting: boo
     serde_json::from_value(value).unwrap()
 }
 
+/// Takes an object into a graph as an informer would tell of it.
+fn set(graph: &mut Graph, metadata: &ObjectMeta) -> Vec<String> {
+    let seen: Metadata = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+    graph.set(&Arc::new(resource()), &Arc::new(seen))
+}
+
 #[test]
 fn what_somebody_owns_stays_and_what_nobody_owns_goes() {
     use OwnerState::{Absent, Solid, Waiting};
@@ -53,19 +59,19 @@ fn what_somebody_owns_stays_and_what_nobody_owns_goes() {
 #[test]
 fn the_graph_knows_dependents_and_who_waits_for_them() {
     let mut graph = Graph::default();
-    graph.set(&resource(), &object("child", &[("parent", true)], &[], false));
+    set(&mut graph, &object("child", &[("parent", true)], &[], false));
     assert!(graph.has_unknown_owner("child"));
-    graph.set(&resource(), &object("parent", &[], &[FOREGROUND], true));
-    graph.set(&resource(), &object("cousin", &[("parent", false)], &[], false));
+    set(&mut graph, &object("parent", &[], &[FOREGROUND], true));
+    set(&mut graph, &object("cousin", &[("parent", false)], &[], false));
     assert!(!graph.has_unknown_owner("child") && graph.has_waiting_owner("child"));
     assert!(graph.is_in_question("child") && graph.is_in_question("parent"));
-    graph.set(&resource(), &object("stranger", &[], &[], false));
+    set(&mut graph, &object("stranger", &[], &[], false));
     assert!(!graph.is_in_question("stranger"));
     assert_eq!(graph.blocking_dependents("parent"), ["child"]);
     assert_eq!(graph.dependents("parent").len(), 2);
     assert_eq!(graph.remove("child"), (vec![], vec!["parent".to_string()]), "the parent must be looked at again");
     assert!(graph.blocking_dependents("parent").is_empty());
-    assert_eq!(graph.set(&resource(), &object("cousin", &[], &[], false)), ["parent"]);
+    assert_eq!(set(&mut graph, &object("cousin", &[], &[], false)), ["parent"]);
     assert_eq!(graph.remove("parent").0, Vec::<String>::new());
 }
 
@@ -74,21 +80,21 @@ fn the_graph_knows_dependents_and_who_waits_for_them() {
 fn a_circle_of_owners_is_found_once_all_in_it_wait_and_is_opened_by_one() {
     let mut graph = Graph::default();
     let waiting = |uid, owner| object(uid, &[(owner, true)], &[FOREGROUND], true);
-    graph.set(&resource(), &waiting("a", "c"));
-    graph.set(&resource(), &waiting("b", "a"));
-    graph.set(&resource(), &object("c", &[("b", true)], &[], false));
-    graph.set(&resource(), &waiting("tail", "a"));
+    set(&mut graph, &waiting("a", "c"));
+    set(&mut graph, &waiting("b", "a"));
+    set(&mut graph, &object("c", &[("b", true)], &[], false));
+    set(&mut graph, &waiting("tail", "a"));
     let circle = |graph: &Graph| ["a", "b", "c", "tail"].map(|uid| graph.waits_for_itself(uid));
     assert_eq!(circle(&graph), [false; 4], "c is still to be deleted");
     let c = waiting("c", "b");
-    graph.set(&resource(), &c);
+    set(&mut graph, &c);
     assert_eq!(circle(&graph), [true, true, true, false]);
     let mut opened = c.clone();
     opened.owner_references = plan::unblocking(&c);
-    assert_eq!(graph.set(&resource(), &opened), ["b"], "b, which waited for c, must be looked at again");
+    assert_eq!(set(&mut graph, &opened), ["b"], "b, which waited for c, must be looked at again");
     assert_eq!(circle(&graph), [false; 4]);
     assert_eq!(plan::unblocking(&opened), None, "nothing is written twice");
-    graph.set(&resource(), &waiting("own", "own"));
+    set(&mut graph, &waiting("own", "own"));
     assert!(graph.waits_for_itself("own"));
 }
 
