@@ -13,10 +13,11 @@ use crate::storage;
 
 /// Objects that one seat reads; Kubernetes' figure.
 const OBJECTS_PER_SEAT: u64 = 100;
-/// Watchers that hear of a write by one seat; Kubernetes' figure.
-const WATCHERS_PER_SEAT: u64 = 10;
-/// How long that takes; Kubernetes' figure.
-const HEARING: Duration = Duration::from_millis(5);
+/// Watchers that hear of a write by one seat.
+const WATCHERS_PER_SEAT: u64 = 100;
+/// How long that takes: some microseconds each. Kubernetes counts a hundred times as much, by which a thousand watchers
+/// would let through some ten writes a second.
+const HEARING: Duration = Duration::from_micros(500);
 /// How old a count may be: on etcd each asks the members.
 const COUNT_FOR: Duration = Duration::from_secs(10);
 /// Counts that are kept: a namespace of a resource each.
@@ -237,10 +238,10 @@ mod tests {
     fn writes_are_as_wide_as_they_have_watchers() {
         for (watchers, expected) in [
             (0, Width::of(1)),
-            (9, Width::of(1)),
-            (10, Width { seats: 1, final_seats: 1, final_for: HEARING }),
-            (95, Width { seats: 1, final_seats: 10, final_for: HEARING }),
-            (1000, Width { seats: 1, final_seats: 10, final_for: HEARING * 10 }),
+            (99, Width::of(1)),
+            (100, Width { seats: 1, final_seats: 1, final_for: HEARING }),
+            (950, Width { seats: 1, final_seats: 10, final_for: HEARING }),
+            (10_000, Width { seats: 1, final_seats: 10, final_for: HEARING * 10 }),
         ] {
             assert_eq!(of_write(watchers, 10), expected, "{watchers}");
         }
