@@ -257,8 +257,15 @@ impl Applier<'_> {
         }
         let (walker, schema) = (&self.walker, self.schema);
         let named = |set: Set| walker.with_named_fields(set, schema);
-        let last = named(last.clone());
         let merged_set = named(walker.field_set(&merged, schema));
+        let owned_now = named(managers.union());
+        let mut unowned = merged_set.clone();
+        unowned.take(&owned_now);
+        if unowned.is_empty() {
+            // Whatever is taken away below comes back.
+            return merged;
+        }
+        let last = named(last.clone());
 
         // Without anything of last time, then with everything back that anyone owns now, then with everything back
         // that was not ours to remove.
@@ -266,7 +273,7 @@ impl Applier<'_> {
         walker.remove(&mut bare, &last, schema);
         let mut gone = merged_set.clone();
         gone.take(&named(walker.field_set(&bare, schema)));
-        gone.take(&named(managers.union()));
+        gone.take(&owned_now);
         let mut owned = merged.clone();
         walker.remove(&mut owned, &gone, schema);
         let mut gone = merged_set;
