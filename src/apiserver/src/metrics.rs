@@ -45,6 +45,16 @@ struct Histogram {
     sum_s: f64,
 }
 
+impl Histogram {
+    fn add(&mut self, seconds: f64) {
+        for (bucket, bound) in self.counts.iter_mut().zip(BUCKETS_S) {
+            *bucket += u64::from(seconds <= bound);
+        }
+        self.count += 1;
+        self.sum_s += seconds;
+    }
+}
+
 /// The figures of one server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -95,12 +105,11 @@ impl Metrics {
         if let Some(took) = took {
             let seconds = took.as_secs_f64();
             let mut latencies = lock(&self.latencies);
-            let histogram = latencies.entry(labels.clone()).or_default();
-            for (bucket, bound) in histogram.counts.iter_mut().zip(BUCKETS_S) {
-                *bucket += u64::from(seconds <= bound);
+            // Nearly all have been counted before: what is counted under is copied for the first of its kind alone.
+            match latencies.get_mut(&labels) {
+                Some(histogram) => histogram.add(seconds),
+                None => latencies.entry(labels.clone()).or_default().add(seconds),
             }
-            histogram.count += 1;
-            histogram.sum_s += seconds;
         }
         *lock(&self.requests).entry((labels, code)).or_default() += 1;
     }

@@ -70,15 +70,16 @@ pub async fn insert(
     decode::complete(target.resource, &mut object)?;
     target.resource.behaviour.prepare_create(&mut object);
     prepare::fill_status(target.resource, &mut object);
-    for attempt in 1.. {
+    if !meta::name(&object).is_empty() || meta::generate_name(&object).is_empty() {
+        return finish_insert(target, object, &facts, options).await;
+    }
+    for attempt in 1..=NAME_ATTEMPTS {
         let mut attempted = object.clone();
-        let generated = name_it(&mut attempted);
-        if generated {
-            target.resource.behaviour.name_chosen(&mut attempted);
-        }
+        name_it(&mut attempted);
+        target.resource.behaviour.name_chosen(&mut attempted);
         let written = finish_insert(target, attempted, &facts, options).await;
         match written {
-            Err(status) if generated && status.reason() == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
+            Err(status) if status.reason() == "AlreadyExists" && attempt < NAME_ATTEMPTS => {}
             written => return written,
         }
     }
@@ -125,15 +126,10 @@ fn set_system_fields(object: &mut Value, uid: &str) {
     meta::set_creation_timestamp(object, Timestamp::now());
 }
 
-/// Chooses a name where only its beginning is given; says whether it did.
-fn name_it(object: &mut Value) -> bool {
-    let base = meta::generate_name(object);
-    if !meta::name(object).is_empty() || base.is_empty() {
-        return false;
-    }
-    let name = names::generate(base, rand::random::<u32>);
+/// Chooses a name that begins as the object wants it.
+fn name_it(object: &mut Value) {
+    let name = names::generate(meta::generate_name(object), rand::random::<u32>);
     meta::set_name(object, &name);
-    true
 }
 
 async fn finish_insert(
