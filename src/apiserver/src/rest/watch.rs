@@ -4,6 +4,7 @@
 mod pace;
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::table::{self, IncludeObject};
 use serde_json::{Value, json};
 use store::{Entry, Error, Event, WatchItem};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use pace::Pace;
 
@@ -103,12 +105,15 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         pending,
         ends: now + lives,
         bookmark_due: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK_EVERY),
+        timer: Box::pin(tokio::time::sleep_until(now)),
+        stopped: Box::pin(target.context.state.shutdown.clone().cancelled_owned()),
         seen: 0,
         told: 0,
         pace: Pace::new(now),
         gather_until: None,
         _running: running,
     };
+    stream.set_timer();
     // What is wrong with the first objects is told as an answer, with those behind them as an event.
     stream.begin().await?;
     let beginning = stream.initial.beginning();
@@ -186,6 +191,11 @@ struct Stream {
     pending: VecDeque<Bytes>,
     ends: Instant,
     bookmark_due: Option<Instant>,
+    /// Of what comes first of the two. It and what follows stay as they are from one event to the next: a busy watch
+    /// would set timers all the time.
+    timer: Pin<Box<Sleep>>,
+    /// The server ends.
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The newest revision that has been looked at.
     seen: u64,
     /// The newest revision the client knows of.
@@ -220,16 +230,16 @@ impl Stream {
                 }
                 watch.next().await
             };
-            let shutdown = self.state.shutdown.clone();
-            let bookmark_due = self.bookmark_due.unwrap_or(self.ends);
             let item = tokio::select! {
                 item = next => item,
-                () = tokio::time::sleep_until(self.ends) => return self.end(),
-                () = tokio::time::sleep_until(bookmark_due), if self.bookmark_due.is_some() => {
+                () = self.timer.as_mut() => {
+                    if Instant::now() >= self.ends {
+                        return self.end();
+                    }
                     self.bookmark();
                     continue;
                 }
-                () = shutdown.cancelled() => return self.end(),
+                () = self.stopped.as_mut() => return self.end(),
                 () = self.shaper.resource.ended() => {
                     self.drain().await;
                     return self.end();
@@ -264,8 +274,9 @@ impl Stream {
             && let Some(watch) = self.watch.as_mut()
             && let Some(item) = watch.next().now_or_never()
         {
+            let before = self.pending.len();
             self.take(item).await;
-            size = self.pending.iter().map(Bytes::len).sum();
+            size += self.pending.iter().skip(before).map(Bytes::len).sum::<usize>();
         }
     }
 
@@ -301,11 +312,17 @@ impl Stream {
 
     fn bookmark(&mut self) {
         self.bookmark_due = Some(Instant::now() + BOOKMARK_EVERY);
+        self.set_timer();
         if self.seen > self.told {
             self.told = self.seen;
             let line = self.shaper.bookmark(self.seen, false);
             self.pending.push_back(line);
         }
+    }
+
+    fn set_timer(&mut self) {
+        let first = self.bookmark_due.map_or(self.ends, |due| due.min(self.ends));
+        self.timer.as_mut().reset(first);
     }
 
     /// Ends the watch; a client that asked for bookmarks hears how far it got.
@@ -321,7 +338,8 @@ impl Stream {
         if self.pending.len() == 1 {
             return self.pending.pop_front().unwrap_or_default();
         }
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let size = self.pending.iter().map(Bytes::len).sum::<usize>();
+        let mut chunk = Vec::with_capacity(size.min(CHUNK_BYTES));
         while let Some(line) = self.pending.pop_front() {
             chunk.extend_from_slice(&line);
             if chunk.len() >= CHUNK_BYTES {
