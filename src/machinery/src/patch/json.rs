@@ -1,5 +1,7 @@
 //! JSON patch (RFC 6902), with the bounds and messages of the API server.
 
+mod leniency;
+
 use json_patch::{PatchErrorKind, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
@@ -26,19 +28,13 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
-    let operations: Vec<PatchOperation> =
-        serde::Deserialize::deserialize(patch).map_err(|error| Error::Malformed(error.to_string()))?;
+    let operations = leniency::operations(patch)?;
     let mut patched = object.clone();
     let mut taken = Taken::default();
-    for operation in &operations {
+    for operation in operations {
+        let Some(operation) = leniency::meant(operation, &patched) else { continue };
+        let operation = &operation;
         taken.check(operation, &patched)?;
-        if let PatchOperation::Test(test) = operation
-            && test.value.is_null()
-            && test.path.resolve(&patched).is_err()
-        {
-            // Kubernetes takes what is missing for null.
-            continue;
-        }
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation))
             .map_err(|error| failure(operation, &error.kind))?;
     }

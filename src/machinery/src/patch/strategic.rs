@@ -4,7 +4,6 @@
 //! | --- | --- |
 //! | `$patch: replace` | this object, or in a list element the whole list, is replaced |
 //! | `$patch: delete` | this object, or the list element with this merge key, is removed |
-//! | `$patch: merge` | what happens anyway |
 //! | `$retainKeys: [..]` | every other field is removed |
 //! | `$setElementOrder/FIELD: [..]` | the order of the list FIELD afterwards |
 //! | `$deleteFromPrimitiveList/FIELD: [..]` | values that leave the list FIELD |
@@ -44,7 +43,6 @@ fn rejected<T>(message: impl Into<String>) -> Result<T, Error> {
 }
 
 enum Directive {
-    Merge,
     Replace,
     Delete,
 }
@@ -52,7 +50,6 @@ enum Directive {
 fn directive(patch: &Map<String, Value>) -> Result<Option<Directive>, Error> {
     match patch.get(DIRECTIVE) {
         None => Ok(None),
-        Some(Value::String(name)) if name == "merge" => Ok(Some(Directive::Merge)),
         Some(Value::String(name)) if name == "replace" => Ok(Some(Directive::Replace)),
         Some(Value::String(name)) if name == "delete" => Ok(Some(Directive::Delete)),
         Some(other) => rejected(format!("unknown patch type: {other} in map: {}", Value::Object(patch.clone()))),
@@ -89,6 +86,20 @@ impl<'a> Merger<'a> {
         }
     }
 
+    /// A list whose order a patch states.
+    fn ordered(&self, schema: &'a Schema, name: &str) -> Result<Field<'a>, Error> {
+        let field = self.field(schema, name);
+        if let Type::Object { fields, .. } = &self.definitions.resolve(schema).type_ {
+            if !fields.contains_key(name) {
+                return rejected(format!("unable to find api field for the json field {name:?}"));
+            }
+            if !matches!(self.definitions.resolve(field.schema).type_, Type::List { .. }) {
+                return rejected(format!("expected slice or array type for {name:?}"));
+            }
+        }
+        Ok(field)
+    }
+
     fn object(
         &self,
         original: &mut Map<String, Value>,
@@ -105,9 +116,6 @@ impl<'a> Merger<'a> {
             Some(Directive::Delete) => {
                 original.clear();
                 return Ok(());
-            }
-            Some(Directive::Merge) => {
-                patch.remove(DIRECTIVE);
             }
             None => {}
         }
@@ -172,8 +180,11 @@ impl<'a> Merger<'a> {
             let Some(Value::Array(wanted)) = patch.remove(&format!("{ELEMENT_ORDER}{name}")) else {
                 return rejected("invalid patch format of setElementOrder list");
             };
-            let field = self.field(schema, &name);
+            let field = self.ordered(schema, &name)?;
             let key = field.strategy.merge_key.as_deref();
+            if let Some(key) = key {
+                wanted.iter().try_for_each(|element| order::key_of(element, key).map(|_| ()))?;
+            }
             let changes = match patch.remove(&name) {
                 None => None,
                 Some(Value::Array(changes)) => Some(changes),
@@ -265,7 +276,6 @@ fn directives_of_elements(
         match directive(fields)? {
             None => rest.push(element),
             Some(Directive::Replace) => replaces = true,
-            Some(Directive::Merge) => return rejected("merging lists cannot yet be specified in the patch"),
             Some(Directive::Delete) => {
                 order::key_of(&element, key)?;
                 deleted.push(element);
@@ -284,7 +294,7 @@ fn directives_of_elements(
 
 fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), Error> {
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let malformed = || Error::Rejected("invalid patch format of retainKeys".to_string());
+    let malformed = || Error::Malformed("invalid patch format of retainKeys".to_string());
     let kept = kept.as_array().ok_or_else(malformed)?;
     let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
     let is_kept = |name: &str| kept.contains(name);

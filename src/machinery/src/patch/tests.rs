@@ -39,7 +39,19 @@ fn json_patch_does_all_or_nothing() {
 fn json_patch_errors_say_which_kind_they_are() {
     let apply = |patch| json(&mut json!({"a": 1}), &patch).unwrap_err();
     assert!(matches!(apply(json!({})), Error::Malformed(_)));
-    assert!(matches!(apply(json!([{"op": "jump", "path": "/a"}])), Error::Malformed(_)));
+    assert!(matches!(apply(json!([1])), Error::Malformed(_)));
+    for wrong in [
+        json!({"op": "jump", "path": "/a"}),
+        json!({"op": "add"}),
+        json!({"path": "/a"}),
+        json!({"op": "move", "path": "/a"}),
+        json!({"op": "test", "path": "/missing/deeper", "value": null}),
+        json!({"op": "replace", "path": "/missing/deeper", "value": 1}),
+        json!({"op": "move", "from": "/missing", "path": "/b"}),
+    ] {
+        let error = apply(json!([wrong]));
+        assert!(matches!(error, Error::Rejected(_) | Error::TestFailed(_)), "{wrong}: {error:?}");
+    }
     assert_eq!(
         apply(json!([{"op": "test", "path": "/a", "value": 2}])),
         Error::TestFailed("testing value /a failed: test failed".to_string())
@@ -49,6 +61,34 @@ fn json_patch_errors_say_which_kind_they_are() {
     // Each doubles the object: 2^60 bytes without a bound.
     let bomb: Vec<Value> = (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
     assert!(matches!(apply(Value::Array(bomb)), Error::TooLarge(_)));
+}
+
+#[test]
+fn json_patch_is_as_lenient_as_the_api_server() {
+    let cases = [
+        ("replace makes a field", json!({"op": "replace", "path": "/m", "value": 1}), json!({"l": [1, 2, 3], "m": 1})),
+        ("no value is null", json!({"op": "add", "path": "/m"}), json!({"l": [1, 2, 3], "m": null})),
+        (
+            "a copy of nothing is null",
+            json!({"op": "copy", "from": "/n", "path": "/m"}),
+            json!({"l": [1, 2, 3], "m": null}),
+        ),
+        ("nothing equals null", json!({"op": "test", "path": "/n"}), json!({"l": [1, 2, 3]})),
+        ("-1 is behind the last", json!({"op": "add", "path": "/l/-1", "value": 4}), json!({"l": [1, 2, 3, 4]})),
+        ("-4 is before the first", json!({"op": "add", "path": "/l/-4", "value": 0}), json!({"l": [0, 1, 2, 3]})),
+        ("-1 is the last", json!({"op": "remove", "path": "/l/-1"}), json!({"l": [1, 2]})),
+        ("the last is tested", json!({"op": "test", "path": "/l/-1", "value": 3}), json!({"l": [1, 2, 3]})),
+        ("leading zeros", json!({"op": "replace", "path": "/l/01", "value": 9}), json!({"l": [1, 9, 3]})),
+        ("names are not places", json!({"op": "add", "path": "/-1", "value": 4}), json!({"l": [1, 2, 3], "-1": 4})),
+    ];
+    for (rule, operation, expected) in cases {
+        let mut object = json!({"l": [1, 2, 3]});
+        json(&mut object, &json!([operation])).unwrap_or_else(|error| panic!("{rule}: {error}"));
+        assert_eq!(object, expected, "{rule}");
+    }
+    for beyond in ["/l/-4", "/l/4"] {
+        assert!(json(&mut json!({"l": [1, 2, 3]}), &json!([{"op": "remove", "path": beyond}])).is_err(), "{beyond}");
+    }
 }
 
 #[test]
@@ -136,10 +176,10 @@ fn strategic_merge_patch_by_example() {
             json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]}),
         ),
         (
-            "new elements come last",
+            "new elements come first",
             json!({"containers": two}),
             json!({"containers": [{"name": "c", "env": [{"name": "x", "value": null}]}]}),
-            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}, {"name": "c", "env": [{"name": "x"}]}]}),
+            json!({"containers": [{"name": "c", "env": [{"name": "x"}]}, {"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}),
         ),
         (
             "an element is deleted",
@@ -172,10 +212,10 @@ fn strategic_merge_patch_by_example() {
             json!({"replicas": 1}),
         ),
         (
-            "an object is merged when it is said to be",
-            json!({"strategy": {"type": "Recreate"}}),
-            json!({"strategy": {"$patch": "merge", "rollingUpdate": {}}}),
-            json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}}),
+            "new elements stand where the patch has them among others that it names",
+            json!({"containers": two}),
+            json!({"containers": [{"name": "b"}, {"name": "c"}]}),
+            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}, {"name": "c"}]}),
         ),
         (
             "keys are retained",
@@ -199,7 +239,7 @@ fn strategic_merge_patch_by_example() {
             "what only the server has keeps its place",
             json!({"containers": [{"name": "a"}, {"name": "sidecar"}, {"name": "b"}]}),
             json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "c"}, {"name": "b"}], "containers": [{"name": "c"}]}),
-            json!({"containers": [{"name": "a"}, {"name": "sidecar"}, {"name": "c"}, {"name": "b"}]}),
+            json!({"containers": [{"name": "a"}, {"name": "c"}, {"name": "sidecar"}, {"name": "b"}]}),
         ),
         (
             "an order for a list that comes with it",
@@ -225,6 +265,11 @@ fn strategic_merge_of_scalar_lists() {
     let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
     let patched = |patch: Value| strategic_of(finalizers(json!(["a", "b"])), json!({"metadata": patch}));
     assert_eq!(patched(json!({"finalizers": ["b", "c"]})), Ok(finalizers(json!(["a", "b", "c"]))));
+    assert_eq!(patched(json!({"finalizers": ["c", "d"]})), Ok(finalizers(json!(["c", "d", "a", "b"]))));
+    assert_eq!(
+        patched(json!({"$setElementOrder/finalizers": ["c", "a"], "finalizers": ["c"]})),
+        Ok(finalizers(json!(["c", "a", "b"])))
+    );
     assert_eq!(patched(json!({"$deleteFromPrimitiveList/finalizers": ["a"]})), Ok(finalizers(json!(["b"]))));
     assert_eq!(
         patched(
@@ -239,6 +284,10 @@ fn strategic_merge_refuses_what_makes_no_sense() {
     let cases = [
         (json!({"containers": [{"image": "x"}]}), "does not contain declared merge key: name"),
         (json!({"strategy": {"$patch": "explode"}}), "unknown patch type: \"explode\""),
+        (json!({"strategy": {"$patch": "merge", "type": "y"}}), "unknown patch type: \"merge\""),
+        (json!({"$setElementOrder/containers": [{"x": 1}]}), "does not contain declared merge key: name"),
+        (json!({"$setElementOrder/zz": [{"name": "a"}]}), "unable to find api field"),
+        (json!({"$setElementOrder/strategy": ["a"]}), "expected slice or array type"),
         (json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}), "invalid patch format of retainKeys"),
         (json!({"$setElementOrder/containers": 1}), "invalid patch format of setElementOrder list"),
         (

@@ -89,9 +89,10 @@ pub(super) fn arrange(
     let mut named = named.into_iter().peekable();
     for other in others {
         let other_at = before.find(&other);
-        // What the server had before this one stays before it; what is new comes after all the server has.
+        // Only what the server had after this one comes after it: what is new goes before all that the patch leaves
+        // alone.
         while let Some(element) = named.next_if(
-            |element| matches!((before.find(element), other_at), (Some(element), Some(other)) if element < other),
+            |element| !matches!((before.find(element), other_at), (Some(element), Some(other)) if other < element),
         ) {
             arranged.push(element);
         }
