@@ -17,6 +17,14 @@ pub const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
 
 /// Finalizers that need no domain.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+/// Groups of kinds that take finalizers without a domain.
+const FREE_GROUPS: [&str; 5] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+];
 
 /// Everything that is wrong with a new object.
 pub fn validate_create(resource: &Resource, object: &Value) -> FieldErrors {
@@ -24,7 +32,7 @@ pub fn validate_create(resource: &Resource, object: &Value) -> FieldErrors {
         // A review is answered, not kept: it needs no name.
         return kind_errors(resource, object, None);
     }
-    let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
+    let mut errors = validate_meta(resource, object);
     errors.extend(kind_errors(resource, object, None));
     errors.extend(resource.behaviour.validate_new(object));
     errors
@@ -45,7 +53,7 @@ fn kind_errors(resource: &Resource, object: &Value, old: Option<&Value>) -> Fiel
 
 /// Everything that is wrong with a change of an object.
 pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> FieldErrors {
-    let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
+    let mut errors = validate_meta(resource, object);
     errors.extend(validate_object_meta_update(object, old));
     errors.extend(kind_errors(resource, object, Some(old)));
     errors.extend(resource.behaviour.validate_update(object, old));
@@ -54,10 +62,61 @@ pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Fiel
 
 /// Everything that is wrong with a change through a subresource (`status`, `finalize`, …).
 pub fn validate_subresource_update(resource: &Resource, subresource: &str, object: &Value, old: &Value) -> FieldErrors {
-    let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
+    let mut errors = validate_meta(resource, object);
     errors.extend(validate_object_meta_update(object, old));
     errors.extend(resource.behaviour.validate_subresource_update(subresource, object, old));
     errors
+}
+
+fn validate_meta(resource: &Resource, object: &Value) -> FieldErrors {
+    let mut errors = validate_object_meta(object, resource.namespaced, resource.name_rule);
+    if !takes_any_finalizer(resource) {
+        errors.extend(validate_finalizers_are_known(object));
+    }
+    errors
+}
+
+/// Kinds whose finalizers need no domain: custom ones, and those whose rules came from outside of the core.
+fn takes_any_finalizer(resource: &Resource) -> bool {
+    resource.custom().is_some()
+        || FREE_GROUPS.contains(&resource.group_version.group.as_str())
+        || matches!(
+            (&*resource.group_version.group, &*resource.plural),
+            ("", "events") | ("policy", "poddisruptionbudgets")
+        )
+}
+
+fn is_free(finalizer: &str) -> bool {
+    !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
+}
+
+/// What clients are told of new finalizers of custom objects, which are taken all the same.
+pub fn finalizer_warnings(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<String> {
+    if resource.custom().is_none() {
+        return Vec::new();
+    }
+    let was_there = |finalizer: &str| old.is_some_and(|old| meta::finalizers(old).any(|found| found == finalizer));
+    meta::finalizers(object)
+        .filter(|finalizer| is_free(finalizer) && !was_there(finalizer))
+        .map(|finalizer| {
+            format!(
+                "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name including a path (/) to \
+                 avoid accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
+}
+
+fn validate_finalizers_are_known(object: &Value) -> FieldErrors {
+    let path = Path::new("metadata").child("finalizers");
+    meta::finalizers(object)
+        .enumerate()
+        .filter(|(_, finalizer)| is_free(finalizer))
+        .map(|(index, finalizer)| {
+            let wrong = "name is neither a standard finalizer name nor is it fully qualified";
+            FieldError::invalid(&path.index(index), finalizer, wrong)
+        })
+        .collect()
 }
 
 /// The rules of an object's `metadata`; `name_rule` is its kind's rule for names.
@@ -170,10 +229,6 @@ fn validate_finalizers(object: &Value, path: &Path) -> FieldErrors {
     let finalizers: Vec<&str> = meta::finalizers(object).collect();
     for finalizer in &finalizers {
         invalid(path, finalizer, names::qualified_name(finalizer), &mut errors);
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
-            let wrong = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(path, *finalizer, wrong));
-        }
     }
     if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
         let wrong = "finalizers orphan and foregroundDeletion cannot be both set";

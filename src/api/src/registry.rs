@@ -281,7 +281,7 @@ fn core_group() -> Vec<Resource> {
             .update_creates()
             .short(&["ep"])
             .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-        stored::<core::Event>(&kinds::event::CoreEvent).update_creates().short(&["ev"]),
+        stored::<core::Event>(&kinds::event::CoreEvent).update_creates().named(names::path_segment).short(&["ev"]),
         stored::<core::LimitRange>(&kinds::limit_range::LIMIT_RANGE).update_creates().short(&["limits"]),
         stored::<core::Namespace>(&kinds::namespace::Namespace)
             .short(&["ns"])
@@ -395,6 +395,7 @@ fn policy_and_network_groups() -> Vec<Resource> {
     vec![
         stored::<policy::PodDisruptionBudget>(&kinds::pod_disruption_budget::POD_DISRUPTION_BUDGET)
             .update_needs_version()
+            .named(names::path_segment)
             .short(&["pdb"])
             .with(POD_DISRUPTION_BUDGET),
         stored::<networking::IngressClass>(&kinds::networks::INGRESS_CLASS),
@@ -423,6 +424,7 @@ fn identity_groups() -> Vec<Resource> {
         stored::<rbac::RoleBinding>(&kinds::rbac::BINDING).update_creates().named(names::path_segment),
         stored::<rbac::Role>(&kinds::rbac::ROLE).update_creates().named(names::path_segment),
         stored::<certificates::CertificateSigningRequest>(&kinds::certificates::SigningRequest)
+            .named(names::path_segment)
             .short(&["csr"])
             .with(CSR),
         stored::<certificates::ClusterTrustBundle>(&kinds::certificates::CLUSTER_TRUST_BUNDLE)
@@ -452,7 +454,7 @@ fn storage_groups() -> Vec<Resource> {
 
 fn remaining_groups() -> Vec<Resource> {
     vec![
-        stored::<node::RuntimeClass>(&kinds::runtime_class::RUNTIME_CLASS).update_needs_version(),
+        stored::<node::RuntimeClass>(&kinds::runtime_class::RUNTIME_CLASS).update_creates().update_needs_version(),
         stored::<flowcontrol::FlowSchema>(&kinds::flow_control::FLOW_SCHEMA).with(FLOW_SCHEMA),
         stored::<flowcontrol::PriorityLevelConfiguration>(&kinds::flow_control::PRIORITY_LEVEL).with(PRIORITY_LEVEL),
         stored::<dra::DeviceClass>(&kinds::resource_claims::DEVICE_CLASS),

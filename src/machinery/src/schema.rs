@@ -42,6 +42,8 @@ pub struct Schema {
     pub nullable: bool,
     /// The only values allowed; empty means any.
     pub enum_: Vec<Value>,
+    /// `false`, `0` and an empty text, list or map say nothing: the field is as good as missing.
+    pub unset_if_empty: bool,
     /// How strategic merge patches treat this list or map.
     pub patch: PatchStrategy,
     /// `x-kubernetes-preserve-unknown-fields`: fields that no schema names are kept.

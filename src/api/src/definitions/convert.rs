@@ -91,6 +91,7 @@ fn fields(owner: &str, properties: Option<Value>) -> BTreeMap<String, Arc<Schema
         if let Some(facts) = facts::of(owner, &name) {
             apply(&mut schema, facts);
         }
+        schema.unset_if_empty = facts::is_unset_if_empty(owner, &name);
         Some((name, Arc::new(schema)))
     };
     properties.into_iter().filter_map(convert).collect()

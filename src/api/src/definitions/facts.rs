@@ -26,8 +26,24 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| read(include_str!("facts.txt"))
 
 /// The facts of a field of a type; of the type itself with `-`.
 pub(super) fn of(type_name: &str, field: &str) -> Option<&'static Facts> {
+    TABLE.get(short(type_name))?.get(field)
+}
+
+/// By type, fields whose zero value is the same as no field.
+static UNSET: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let lines = include_str!("unset.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).map(|(name, fields)| (name, fields.split(' ').collect())).collect()
+});
+
+/// Whether the zero value of a type's field is the same as no field.
+pub(super) fn is_unset_if_empty(type_name: &str, field: &str) -> bool {
+    UNSET.get(short(type_name)).is_some_and(|fields| fields.contains(&field))
+}
+
+/// The name of a type in the tables.
+fn short(type_name: &str) -> &str {
     let name = type_name.strip_prefix("io.k8s.").unwrap_or(type_name);
-    TABLE.get(name.strip_prefix("api.").unwrap_or(name))?.get(field)
+    name.strip_prefix("api.").unwrap_or(name)
 }
 
 fn read(text: &'static str) -> Table {
@@ -59,6 +75,11 @@ fn add(mut facts: Facts, word: &'static str) -> Facts {
         _ => unreachable!("the table of facts has the unknown word {word:?}"),
     }
     facts
+}
+
+#[cfg(test)]
+pub(super) fn unset_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    UNSET.iter().flat_map(|(type_name, fields)| fields.iter().map(|field| (*type_name, *field)))
 }
 
 #[cfg(test)]

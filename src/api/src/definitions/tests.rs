@@ -50,6 +50,12 @@ fn every_fact_names_a_field_that_exists() {
     for body in crate::registry().bodies() {
         all.extend(body.definitions().0.clone());
     }
+    let without = |(type_name, field): &(&str, &str)| {
+        let named = [format!("io.k8s.api.{type_name}"), format!("io.k8s.{type_name}")];
+        let schema = named.iter().find_map(|name| all.get(name.as_str()));
+        !matches!(schema.map(|schema| &schema.type_), Some(Type::Object { fields, .. }) if fields.contains_key(*field))
+    };
+    assert_eq!(facts::unset_keys().filter(without).collect::<Vec<_>>(), Vec::new());
     for (type_name, field) in facts::keys() {
         let long = [format!("io.k8s.api.{type_name}"), format!("io.k8s.{type_name}")];
         let found = long.iter().find_map(|name| all.get(name.as_str()));

@@ -21,6 +21,15 @@ pub static CONTROLLER_REVISION: Simple = Simple {
     cells: |object, now| {
         vec![name(object), controller(object).into(), read::int(object, "revision").into(), age(object, now)]
     },
+    validate: |object| {
+        let mut errors = FieldErrors::new();
+        let root = At::root(object);
+        if !root.at("data").is_set() {
+            root.at("data").required(&mut errors, "data is mandatory");
+        }
+        root.at("revision").non_negative(&mut errors);
+        errors
+    },
     validate_update: |object, old| {
         let mut errors = FieldErrors::new();
         At::root(object).at("data").immutable(&mut errors, read::at(old, "data"));

@@ -40,6 +40,8 @@ pub static DEPLOYMENT: Simple = Simple {
         ]
     },
     has_generation: true,
+    // Its replica sets have them too.
+    counts_annotations: true,
     reset_in_status: Reset::Fields(&[&["spec"], &["metadata", "labels"]]),
     default,
     validate,

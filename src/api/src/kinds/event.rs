@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use machinery::field::{FieldError, FieldErrors};
+use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::meta;
 use serde_json::Value;
 
@@ -104,16 +104,7 @@ impl Kind for CoreEvent {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
-        let involved = At::root(object).at("involvedObject.namespace");
-        let namespace = meta::namespace(object);
-        let home = if involved.text().is_empty() { CLUSTER_EVENTS } else { involved.text() };
-        // Events of cluster-scoped objects may also live in kube-system, where older clients put them.
-        let is_cluster_wide = involved.text().is_empty() && namespace == "kube-system";
-        if namespace != home && !is_cluster_wide {
-            errors.push(FieldError::invalid(&involved.path, involved.text(), "does not match event.namespace"));
-        }
-        errors
+        at_home(object, "involvedObject")
     }
 
     fn fields(&self) -> &'static [&'static str] {
@@ -142,7 +133,7 @@ impl Kind for Event {
     }
 
     fn validate(&self, object: &Value) -> FieldErrors {
-        let mut errors = FieldErrors::new();
+        let mut errors = at_home(object, "regarding");
         let root = At::root(object);
         if !root.at("eventTime").is_set() {
             root.at("eventTime").required(&mut errors, "");
@@ -185,6 +176,20 @@ impl Kind for Event {
     fn to_served(&self, object: Value) -> Value {
         rename(object, "events.k8s.io/v1", RENAMED)
     }
+}
+
+/// An event lives in the namespace of what it is about; `about` is the field's name.
+fn at_home(object: &Value, about: &str) -> FieldErrors {
+    let involved = read::text(read::at(object, about), "namespace");
+    let namespace = meta::namespace(object);
+    let home = if involved.is_empty() { CLUSTER_EVENTS } else { involved };
+    // Events of cluster-scoped objects may also live in kube-system, where older clients put them.
+    let is_cluster_wide = involved.is_empty() && namespace == "kube-system";
+    if namespace == home || is_cluster_wide {
+        return FieldErrors::new();
+    }
+    let path = Path::new("involvedObject").child("namespace");
+    vec![FieldError::invalid(&path, involved, "does not match event.namespace")]
 }
 
 fn rename<'a>(mut object: Value, api_version: &str, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {

@@ -53,7 +53,13 @@ impl Kind for Namespace {
     fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
         match subresource {
             "finalize" => strategy::keep(object, old, "status"),
-            _ => self.prepare_status_update(object, old),
+            _ => {
+                self.prepare_status_update(object, old);
+                if read::text(object, "status.phase").is_empty() {
+                    fill(object, "status", json!({}));
+                    set(&mut object["status"], "phase", "Active");
+                }
+            }
         }
     }
 

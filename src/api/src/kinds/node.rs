@@ -10,7 +10,7 @@ use machinery::names;
 use serde_json::Value;
 
 use crate::check::At;
-use crate::edit::fill;
+use crate::edit::{fill, set};
 use crate::read;
 use crate::resource::Column;
 use crate::resource::Kind;
@@ -86,7 +86,18 @@ fn address(object: &Value, type_: &str) -> String {
 
 impl Kind for Node {
     /// What a node can give is what it has, unless it says otherwise.
+    ///
+    /// The first of its ranges is its range: who sets one of the two fields sets both.
     fn default(&self, object: &mut Value) {
+        if let Some(spec) = object.get_mut("spec") {
+            let own = read::text(spec, "podCIDR").to_string();
+            let first = read::texts(spec, "podCIDRs").next().map(str::to_string);
+            match first {
+                Some(first) if own.is_empty() => set(spec, "podCIDR", first),
+                first if !own.is_empty() && first.as_ref() != Some(&own) => set(spec, "podCIDRs", vec![own]),
+                _ => {}
+            }
+        }
         let capacity = read::at(object, "status.capacity").clone();
         if let Some(status) = object.get_mut("status").filter(|_| !capacity.is_null()) {
             fill(status, "allocatable", capacity);
@@ -132,7 +143,7 @@ impl Kind for Node {
 
     fn validate_update(&self, object: &Value, old: &Value) -> FieldErrors {
         let mut errors = FieldErrors::new();
-        for (field, name) in [("podCIDR", "podCIDR"), ("podCIDRs", "podCIDRs"), ("providerID", "providerID")] {
+        for (field, name) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
             let new = At::root(object).at("spec").at(field);
             let old = read::at(read::at(old, "spec"), field);
             if !read::same(old, &Value::Null) && !read::same(new.value, old) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::simple::Simple;
 use crate::check::{At, label_selector};
-use crate::edit::{fill, items_at};
+use crate::edit::items_at;
 use crate::read;
 use crate::table::{age, age_column, name, name_column, text, wide};
 
@@ -63,8 +63,10 @@ fn subjects(object: &Value, kind: &str) -> Value {
 }
 
 fn default_binding(object: &mut Value) {
-    if let Some(role) = object.get_mut("roleRef") {
-        fill(role, "apiGroup", GROUP);
+    if let Some(role) = object.get_mut("roleRef")
+        && read::text(role, "apiGroup").is_empty()
+    {
+        crate::edit::set(role, "apiGroup", GROUP);
     }
     for subject in items_at(object, "subjects") {
         if matches!(read::text(subject, "kind"), "User" | "Group") && read::text(subject, "apiGroup").is_empty() {
@@ -75,6 +77,11 @@ fn default_binding(object: &mut Value) {
 
 fn validate_cluster_role(object: &Value) -> FieldErrors {
     let mut errors = validate_rules(object, false);
+    let aggregation = At::root(object).at("aggregationRule");
+    if aggregation.is_set() && read::list(aggregation.value, "clusterRoleSelectors").is_empty() {
+        let wrong = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        aggregation.at("clusterRoleSelectors").required(&mut errors, wrong);
+    }
     for selector in At::root(object).at("aggregationRule").items("clusterRoleSelectors") {
         label_selector(&selector, &mut errors);
     }

@@ -27,7 +27,13 @@ fn validate(object: &Value) -> FieldErrors {
     let scheduling = root.at("scheduling");
     let labels = scheduling.at("nodeSelector");
     errors.extend(crate::metadata::validate_labels(labels.value, &labels.path));
-    scheduling.items("tolerations").for_each(|found| affinity::validate_toleration(&found, &mut errors));
+    let tolerations: Vec<At<'_>> = scheduling.items("tolerations").collect();
+    for (index, found) in tolerations.iter().enumerate() {
+        affinity::validate_toleration(found, &mut errors);
+        if tolerations[..index].iter().any(|earlier| read::same(earlier.value, found.value)) {
+            found.duplicate(&mut errors);
+        }
+    }
     errors
 }
 

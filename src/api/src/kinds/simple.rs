@@ -7,8 +7,8 @@ use machinery::meta;
 use serde_json::Value;
 
 use crate::resource::{Column, Kind};
-use crate::strategy;
 use crate::table::{age, age_column, column, name, name_column};
+use crate::{read, strategy};
 
 /// A kind as data. Begin with [`Simple::PLAIN`] or [`Simple::CREATED_AT`] and say what differs.
 pub struct Simple {
@@ -20,6 +20,8 @@ pub struct Simple {
     pub fields: &'static [&'static str],
     /// Whether generations are counted.
     pub has_generation: bool,
+    /// Whether a change of the annotations counts as one: a controller hands them on.
+    pub counts_annotations: bool,
     /// What writes to `status` do not change.
     pub reset_in_status: Reset<'static>,
     /// Defaults that depend on other fields.
@@ -48,6 +50,7 @@ impl Simple {
         cells: |object, now| vec![name(object), age(object, now)],
         fields: &[],
         has_generation: false,
+        counts_annotations: false,
         reset_in_status: Reset::Fields(&[&["spec"]]),
         default: |_| {},
         prepare_create: None,
@@ -80,6 +83,17 @@ impl Kind for Simple {
         strategy::create(object, self.has_generation);
         if let Some(prepare) = self.prepare_create {
             prepare(object);
+        }
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        strategy::update(object, old, self.has_generation);
+        let annotations = |object: &Value| read::at(object, "metadata.annotations").clone();
+        if self.counts_annotations
+            && meta::generation(object) == meta::generation(old)
+            && !read::same(&annotations(object), &annotations(old))
+        {
+            meta::set_generation(object, meta::generation(old) + 1);
         }
     }
 

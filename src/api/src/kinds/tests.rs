@@ -9,6 +9,7 @@ mod extension;
 mod fairness;
 mod faults;
 mod pods;
+mod reference;
 mod status;
 mod workloads;
 

@@ -4,6 +4,7 @@
 use api::resource::Resource;
 use machinery::field::FieldErrors;
 use machinery::meta;
+use machinery::schema::{self, Type};
 use serde_json::{Map, Value};
 
 use super::target::Target;
@@ -41,14 +42,18 @@ pub fn for_update(target: &Target<'_>, object: &mut Value, old: &Value) {
     fill_status(target.resource, object);
 }
 
-/// A built-in kind that has a status has one from the beginning, if an empty one: clients of typed languages look into
-/// it without asking whether it is there.
+/// A built-in kind that has a status has one from the beginning, with every number and flag in it that has to be there:
+/// clients of typed languages look into it without asking, and some refuse an object without them.
 pub fn fill_status(resource: &Resource, object: &mut Value) {
     if resource.custom().is_some() || resource.subresource("status").is_none() {
         return;
     }
-    if let Some(fields) = object.as_object_mut() {
-        fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
+    let (definitions, Some(fields)) = (resource.definitions(), object.as_object_mut()) else { return };
+    let status = fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
+    if let Type::Object { fields, .. } = &definitions.resolve(resource.schema()).type_
+        && let Some(schema) = fields.get("status")
+    {
+        schema::default(status, schema, definitions);
     }
 }
 

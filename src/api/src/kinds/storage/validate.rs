@@ -11,6 +11,7 @@ use crate::kinds::storage_class::parameters;
 use crate::podspec::volumes::driver_name;
 use crate::read;
 
+const LIFECYCLE_MODES: [&str; 2] = ["Ephemeral", "Persistent"];
 const NODE_ID_BYTES_MAX: usize = 192;
 const TOKEN_SECONDS_MIN: i64 = 600;
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
@@ -26,6 +27,10 @@ pub(super) fn validate_driver(object: &Value) -> FieldErrors {
     }
     if !spec.at("storageCapacity").is_set() {
         spec.at("storageCapacity").required(&mut errors, "");
+    }
+    let modes = spec.at("volumeLifecycleModes");
+    for mode in spec.items("volumeLifecycleModes").filter(|mode| !LIFECYCLE_MODES.contains(&mode.text())) {
+        errors.push(FieldError::not_supported(&modes.path, mode.text(), &LIFECYCLE_MODES));
     }
     let mut seen = HashSet::new();
     for request in spec.items("tokenRequests") {

@@ -123,7 +123,7 @@ fn quotas() {
     assert_eq!(
         update("resourcequotas", json!({"spec": {"scopes": ["BestEffort"]}}), |object| object["spec"]["scopes"] =
             json!([])),
-        ["spec.scopes: Invalid value: []: field is immutable"]
+        ["spec.scopes: Invalid value: null: field is immutable"]
     );
 }
 
