@@ -7,6 +7,7 @@ pub mod limit_ranger;
 pub mod mutating_policy;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
+pub mod node_taints;
 pub mod owner_references;
 pub mod pod_certificates;
 pub mod pod_security;

@@ -15,6 +15,7 @@ use crate::admission::limit_ranger::LimitRanger;
 use crate::admission::mutating_policy::MutatingPolicies;
 use crate::admission::namespace_lifecycle::NamespaceLifecycle;
 use crate::admission::node_restriction::NodeRestriction;
+use crate::admission::node_taints::TaintNodesByCondition;
 use crate::admission::owner_references::OwnerReferences;
 use crate::admission::pod_certificates::PodCertificates;
 use crate::admission::pod_security::PodSecurity;
@@ -229,6 +230,7 @@ fn admission(
         Arc::new(LimitRanger(live.clone())),
         Arc::new(ServiceAccount(live.clone())),
         Arc::new(NodeRestriction(live.clone())),
+        Arc::new(TaintNodesByCondition),
         Arc::new(Priority(live.clone())),
         Arc::new(DefaultTolerationSeconds),
         Arc::new(DefaultClass::storage(live.clone())),
