@@ -14,6 +14,7 @@ mod initial;
 pub mod list;
 pub mod managed;
 pub mod options;
+mod owners;
 pub mod paging;
 pub mod patch;
 pub mod pods;

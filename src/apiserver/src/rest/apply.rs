@@ -38,9 +38,12 @@ pub async fn apply(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -
             changed => return changed.map(|written| (StatusCode::OK, written)),
         }
         if !meta::uid(&patch).is_empty() {
-            let why = "uid mismatch: the provided object specified uid, and no existing object was found";
+            let uid = meta::uid(&patch);
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Status::conflict(&target.group_resource(), target.name, why));
         }
+        check_name(target, &patch)?;
         let object = merged(target, None, &patch, options, force)?;
         authorize_as(target.context, "create").await?;
         match create::insert(target, object, options, managed::By::Recorded).await {
@@ -104,8 +107,13 @@ fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Va
     }
     decode::prune(resource, &mut patch);
     decode::check_types(resource, &mut patch)?;
-    check_name(target, &mut patch)?;
-    create::set_place(target, &mut patch)?;
+    // Of an object that is there the name is known.
+    if !meta::name(&patch).is_empty() {
+        check_name(target, &patch)?;
+    }
+    if target.namespace.is_empty() || !meta::namespace(&patch).is_empty() {
+        create::set_place(target, &mut patch)?;
+    }
     Ok(patch)
 }
 
@@ -155,5 +163,6 @@ fn merged(
     let applied = ssa::apply(live, patch, &operation, force, resource.schema(), resource.definitions());
     let mut object = applied.map_err(refusal)?;
     decode::complete(resource, &mut object)?;
+    create::set_place(target, &mut object)?;
     Ok(object)
 }

@@ -8,7 +8,7 @@ use store::Entry;
 use super::delete::{self, Admitted, Deleted};
 use super::list::{self, find};
 use super::options::DeleteOptions;
-use super::paging::{At, Page};
+use super::paging::Page;
 use super::select::Selection;
 use super::target::Target;
 use crate::answer;
@@ -28,15 +28,16 @@ pub async fn delete(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let selection = Selection::read(target)?;
     let admitted = request.extensions().get::<Admitted>().copied();
     let options = delete::read_options(target, request).await?;
-    let found = find(target, &selection, &Page { at: At::Newest, limit: None, after: None }).await?;
+    // Whoever asks for a page deletes a page.
+    let page = Page::read(&target.context.query)?;
+    let found = find(target, &selection, &page).await?;
     let name_of = |entry: &Entry| storage::place(target.resource, &entry.key).1.to_string();
     let names: Vec<String> = found.entries.iter().map(name_of).collect();
     let mut deleted = Vec::with_capacity(names.len());
     for some in names.chunks(AT_A_TIME) {
         deleted.extend(try_join_all(some.iter().map(|name| one(target, name, &options, admitted))).await?);
     }
-    let metadata = json!({"resourceVersion": found.revision.to_string()});
-    let list = list::shaped(target, form, metadata, deleted.into_iter().flatten().collect())?;
+    let list = list::shaped(target, form, list::metadata(&found), deleted.into_iter().flatten().collect())?;
     answer::value(target.context, StatusCode::OK, format, &list)
 }
 

@@ -10,7 +10,7 @@ use store::{Error, Precondition};
 use super::options::WriteOptions;
 use super::target::{Facts, Target};
 use super::update::Written;
-use super::{decode, finish, managed, prepare};
+use super::{decode, finish, managed, owners, prepare};
 use crate::body::{self, Body};
 use crate::plugin::Operation;
 use crate::services;
@@ -29,7 +29,8 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let options = WriteOptions::read(target.context, "CreateOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
-    let object = decode::object(target, decoded, options.validation)?;
+    let mut object = decode::object(target, decoded, options.validation)?;
+    owners::keep_once(target, &mut object, owners::When::AsSent);
     target.context.audit.about(&object);
     let written = insert(target, object, &options, managed::By::Update).await?;
     finish::written(target, StatusCode::CREATED, &written).await
@@ -65,6 +66,7 @@ pub async fn insert(
     set_system_fields(&mut object, &uid);
     managed::track(target, None, &mut object, &options.manager, by);
     target.admit(&facts, &mut object).await?;
+    owners::keep_once(target, &mut object, owners::When::AfterAdmission);
     // Of what the server says of an object nothing comes from a webhook or a policy either.
     set_system_fields(&mut object, &uid);
     decode::complete(target.resource, &mut object)?;
@@ -146,7 +148,9 @@ async fn finish_insert(
     if !errors.is_empty() {
         return Err(target.invalid(&name, &errors));
     }
-    resource.behaviour.warnings(&object).into_iter().for_each(|warning| target.context.warnings.add(warning));
+    let finalizers = api::metadata::finalizer_warnings(resource, &object, None);
+    let warnings = resource.behaviour.warnings(&object).into_iter().chain(finalizers);
+    warnings.for_each(|warning| target.context.warnings.add(warning));
     let facts = Facts { name: &name, ..*facts };
     target.validate_admission(&facts, Some(&object)).await?;
     let holds = target.hold(&facts, &object).await?;

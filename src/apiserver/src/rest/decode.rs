@@ -120,10 +120,22 @@ pub fn set_type_to(api_version: &str, kind: &str, object: &mut Value) -> Result<
     }
     object["apiVersion"] = api_version.into();
     object["kind"] = kind.into();
-    if !object["metadata"].is_object() {
-        object["metadata"] = Value::Object(Map::new());
-    }
-    Ok(())
+    let found = match &object["metadata"] {
+        Value::Object(_) => return Ok(()),
+        Value::Null => {
+            object["metadata"] = Value::Object(Map::new());
+            return Ok(());
+        }
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    };
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    Err(Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {found} into Go struct field \
+         {kind}.metadata of type v1.ObjectMeta"
+    )))
 }
 
 /// Drops unknown fields (answering their paths), checks types, and fills in every default.

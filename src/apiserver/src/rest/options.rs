@@ -1,7 +1,7 @@
 //! What a write asks for besides its object: dry run, field manager, field validation, force; read from the query,
 //! and of deletions also from the body.
 
-use machinery::field::{FieldError, FieldErrors, Path};
+use machinery::field::{FieldError, FieldErrors, Path, Reason};
 use serde_json::{Map, Value, json};
 
 use crate::handler::Context;
@@ -9,7 +9,7 @@ use crate::request::Query;
 use crate::status::{Result, Status};
 
 /// Longer names of managers are refused, as Kubernetes does.
-const MANAGER_CHARS_MAX: usize = 128;
+const MANAGER_BYTES_MAX: usize = 128;
 
 /// What to do about fields that no schema names and fields that are there twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,13 @@ impl WriteOptions {
         let given = query.text("fieldManager");
         if let Some(manager) = given {
             let path = Path::new("fieldManager");
-            if manager.chars().count() > MANAGER_CHARS_MAX {
-                errors.push(FieldError::invalid(
-                    &path,
-                    manager,
-                    format!("may not be more than {MANAGER_CHARS_MAX} bytes"),
-                ));
+            if manager.len() > MANAGER_BYTES_MAX {
+                errors.push(FieldError {
+                    path,
+                    reason: Reason::TooLong,
+                    value: Value::Null,
+                    detail: format!("may not be more than {MANAGER_BYTES_MAX} bytes"),
+                });
             } else if manager.chars().any(char::is_control) {
                 errors.push(FieldError::invalid(&path, manager, "should only contain printable characters"));
             }
@@ -93,7 +94,7 @@ impl WriteOptions {
 /// The program's name in its User-Agent: `kubectl/v1.32 (linux/amd64)` is `kubectl`.
 fn manager_from_agent(context: &Context) -> String {
     let agent = context.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name: String = agent.split('/').next().unwrap_or_default().chars().take(MANAGER_CHARS_MAX).collect();
+    let name: String = agent.split('/').next().unwrap_or_default().chars().take(MANAGER_BYTES_MAX).collect();
     if !name.is_empty() {
         return name;
     }

@@ -86,6 +86,17 @@ pub fn resource_version(text: &str) -> Result<Option<u64>> {
     }
 }
 
+/// A number of the query, where there is one.
+fn number(query: &Query, name: &str) -> Result<Option<i64>> {
+    match query.get(name).unwrap_or_default() {
+        "" => Ok(None),
+        text => {
+            let wrong = || Status::bad_request(format!("{name}={text} is not a number"));
+            text.parse().map(Some).map_err(|_| wrong())
+        }
+    }
+}
+
 impl Page {
     /// Reads the query of a list.
     ///
@@ -96,10 +107,9 @@ impl Page {
         let matching = query.get("resourceVersionMatch").unwrap_or_default();
         let token = query.get("continue").unwrap_or_default();
         check_match(version, matching, token)?;
-        let limit = match query.get("limit").unwrap_or_default() {
-            "" | "0" => None,
-            text => Some(text.parse().map_err(|_| Status::bad_request(format!("limit={text} is not a number")))?),
-        };
+        number(query, "timeoutSeconds")?;
+        // Nothing and less than nothing are all.
+        let limit = number(query, "limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         if !token.is_empty() {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));

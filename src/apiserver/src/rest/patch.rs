@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use machinery::field::{FieldError, Path};
 use machinery::{meta, patch, strict};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::apply;
 use super::options::{FieldValidation, WriteOptions};
@@ -70,11 +71,11 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     if options.force.is_some() {
         return Err(Status::bad_request("force may only be set for apply patches"));
     }
-    let patch = read(target, &bytes, options.validation)?;
+    let patch = read(target, form, &bytes, options.validation)?;
     let pins = names_version(form, &patch);
     let written: Written = transact(target, &options, |old| {
         let mut object = patched(target, form, &patch, old)?;
-        finish_patched(target, &mut object, options.validation)?;
+        finish_patched(target, &patch, &mut object, options.validation)?;
         Ok(Changed { object, pinned: pins, by: managed::By::Update, view: None })
     })
     .await?;
@@ -85,12 +86,16 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
 ///
 /// # Errors
 /// 400.
-pub fn read(target: &Target<'_>, bytes: &Bytes, validation: FieldValidation) -> Result<Value> {
+pub fn read(target: &Target<'_>, form: Form, bytes: &Bytes, validation: FieldValidation) -> Result<Value> {
     let decoded = strict::decode_json(bytes, bytes.len())
-        .or_else(|error| strict::decode_yaml(bytes, bytes.len()).map_err(|_| error))
         .map_err(|error| Status::bad_request(format!("error decoding patch: {}", stdx::error::chain(&error))))?;
-    decode::report(target, &target.resource.kind, decoded.messages().collect(), validation)?;
-    Ok(decoded.value)
+    let whose = if decoded.value.is_array() { "json patch " } else { "" };
+    let found = decoded.messages().map(|message| format!("{whose}{message}")).collect();
+    decode::report(target, &target.resource.kind, found, validation)?;
+    match decoded.value {
+        Value::Null if form == Form::Strategic => Ok(Value::Object(Map::new())),
+        value => Ok(value),
+    }
 }
 
 /// The patch names the version it is for; a conflict is then the client's to solve.
@@ -131,13 +136,25 @@ pub fn refusal(error: patch::Error) -> Status {
     }
 }
 
+/// The patch makes something of the object that is none of its kind: the patch is what is wrong.
+fn unfit(patch: &Value, status: Status) -> Status {
+    let why = status.message();
+    let wrong = FieldError::invalid(&Path::new("patch"), patch.to_string(), why);
+    Status::invalid("", "", "", &vec![wrong])
+}
+
 /// Makes a complete object of what a patch left.
 ///
 /// # Errors
-/// 400 and 422.
-pub fn finish_patched(target: &Target<'_>, object: &mut Value, validation: FieldValidation) -> Result<()> {
-    decode::set_type(target.resource, object)?;
-    let unknown = decode::complete(target.resource, object)?;
+/// 400 for another name, 422 for what is no object of the kind any more.
+pub fn finish_patched(
+    target: &Target<'_>,
+    patch: &Value,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<()> {
+    let completed = decode::set_type(target.resource, object).and_then(|()| decode::complete(target.resource, object));
+    let unknown = completed.map_err(|status| unfit(patch, status))?;
     let found = unknown.iter().map(|path| strict::unknown_field(path)).collect();
     decode::report(target, &target.resource.kind, found, validation)?;
     check_name(target, object)?;

@@ -145,7 +145,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     if options.force.is_some() {
         return Err(Status::bad_request("force may only be set for apply patches"));
     }
-    let patch = patch::read(target, &bytes, options.validation)?;
+    let patch = patch::read(target, form, &bytes, options.validation)?;
     change(target, &options, patch::names_version(form, &patch), |current| {
         let mut scale = current.clone();
         let outcome = match form {
@@ -176,7 +176,7 @@ fn complete(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) 
     schema::decode(&mut scale, body.schema(), body.definitions()).map_err(|error| {
         Status::bad_request(format!("{KIND} in version \"v1\" cannot be handled as a {KIND}: {error}"))
     })?;
-    check_name(target, &mut scale)?;
+    check_name(target, &scale)?;
     create::set_place(target, &mut scale)?;
     Ok(scale)
 }

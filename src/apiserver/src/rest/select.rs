@@ -21,6 +21,14 @@ pub struct Selection {
     deep: bool,
 }
 
+/// The refusal of a field: of kinds that can be selected by no field of their own it says which there are.
+fn unknown_field(resource: &Resource, field: &str) -> String {
+    if resource.custom().is_none() && resource.behaviour.fields().is_empty() {
+        return format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+    }
+    format!("field label not supported: {field}")
+}
+
 impl Selection {
     /// Reads the selectors of a request.
     ///
@@ -28,8 +36,8 @@ impl Selection {
     /// 400 for what cannot be parsed and for fields that the resource does not select by.
     pub fn read(target: &Target<'_>) -> Result<Self> {
         let info = &target.context.info;
-        let labels = LabelSelector::parse(&info.label_selector)
-            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels =
+            LabelSelector::parse(&info.label_selector).map_err(|error| Status::bad_request(error.to_string()))?;
         let fields =
             FieldSelector::parse(&info.field_selector).map_err(|error| Status::bad_request(error.to_string()))?;
         let mut deep = false;
@@ -39,7 +47,7 @@ impl Selection {
                 "metadata.namespace" if target.resource.namespaced => {}
                 field if target.resource.behaviour.field(&Value::Null, field).is_some() => deep = true,
                 field => {
-                    return Err(Status::bad_request(format!("field label not supported: {field}")));
+                    return Err(Status::bad_request(unknown_field(target.resource, field)));
                 }
             }
         }

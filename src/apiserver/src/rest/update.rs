@@ -13,7 +13,7 @@ use store::{Entry, Error, Precondition};
 
 use super::options::WriteOptions;
 use super::target::{Facts, Holds, Target};
-use super::{create, decode, delete, finish, managed, prepare};
+use super::{create, decode, delete, finish, managed, owners, prepare};
 use crate::body::{self, Body};
 use crate::handler::authorize::authorize_as;
 use crate::plugin::Operation;
@@ -79,15 +79,12 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let mut object = decode::object(target, decoded, options.validation)?;
-    if meta::name(&object).is_empty() {
-        let name = target.name;
-        let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
-        return Err(Status::bad_request(why));
-    }
-    check_name(target, &mut object)?;
+    check_name(target, &object)?;
     create::set_place(target, &mut object)?;
+    owners::keep_once(target, &mut object, owners::When::AsSent);
     let pinned = !matches!(meta::resource_version(&object), "" | "0");
-    let changed = transact(target, &options, |_| {
+    let changed = transact(target, &options, |old| {
+        check_uid(target, old, &object)?;
         if !pinned && target.resource.update_needs_version {
             let path = Path::new("metadata").child("resourceVersion");
             let wrong = FieldError::invalid(&path, 0, "must be specified for an update");
@@ -119,17 +116,26 @@ async fn make(target: &Target<'_>, mut object: Value, options: &WriteOptions) ->
 /// The object has the name of the URL.
 ///
 /// # Errors
-/// 400 where it has another.
-pub fn check_name(target: &Target<'_>, object: &mut Value) -> Result<()> {
+/// 400 where it has another or none.
+pub fn check_name(target: &Target<'_>, object: &Value) -> Result<()> {
+    let wanted = target.name;
     match meta::name(object) {
-        "" => meta::set_name(object, target.name),
-        name if name == target.name => {}
-        name => {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({name}) does not match the name on the URL ({})",
-                target.name
-            )));
-        }
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name == wanted => Ok(()),
+        name => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        ))),
+    }
+}
+
+/// An object that is put in the place of another is the same one.
+fn check_uid(target: &Target<'_>, old: &Value, object: &Value) -> Result<()> {
+    let (uid, current) = (meta::uid(object), meta::uid(old));
+    if !uid.is_empty() && uid != current {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+        return Err(Status::conflict(&target.group_resource(), target.name, why));
     }
     Ok(())
 }
@@ -194,6 +200,7 @@ async fn step(
             (view.put)(&mut object, &part)?;
         }
     }
+    owners::keep_once(target, &mut object, owners::When::AfterAdmission);
     decode::complete(target.resource, &mut object)?;
     prepare::for_update(target, &mut object, old);
     let promise = services::before_update(target, &mut object, old, options.dry_run).await?;
@@ -201,8 +208,9 @@ async fn step(
     if !errors.is_empty() {
         return Err(target.invalid(target.name, &errors));
     }
-    let warnings = target.resource.behaviour.warnings(&object);
-    warnings.into_iter().for_each(|warning| target.context.warnings.add(warning));
+    let finalizers = api::metadata::finalizer_warnings(target.resource, &object, Some(old));
+    let warnings = target.resource.behaviour.warnings(&object).into_iter().chain(finalizers);
+    warnings.for_each(|warning| target.context.warnings.add(warning));
     let part = view.map(|view| (view.of)(&object));
     target.validate_admission(&facts, Some(part.as_ref().unwrap_or(&object))).await?;
     if delete::is_released(target.resource, &object) {
@@ -214,6 +222,7 @@ async fn step(
         None => target.hold(&facts, &object).await?,
     };
     if options.dry_run {
+        meta::set_resource_version(&mut object, meta::resource_version(old));
         return Ok(Some(Written::Dry(object)));
     }
     let bytes = target.to_bytes(&object).await?;
@@ -233,11 +242,6 @@ async fn step(
 }
 
 fn check_version(target: &Target<'_>, old: &Value, object: &Value, pinned: bool) -> Result<()> {
-    let (uid, current) = (meta::uid(object), meta::uid(old));
-    if !uid.is_empty() && uid != current {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
-        return Err(Status::conflict(&target.group_resource(), target.name, why));
-    }
     let version = meta::resource_version(object);
     if pinned && version != meta::resource_version(old) {
         return Err(Status::modified(&target.group_resource(), target.name));

@@ -13,6 +13,7 @@ mod member;
 mod ownership;
 mod protobuf;
 mod raw;
+mod reference;
 mod rules;
 mod runtime;
 mod scales;
