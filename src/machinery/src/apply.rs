@@ -86,7 +86,7 @@ pub fn apply(
     if !patch.is_object() {
         return Err(Error::Invalid("an apply patch must be an object".to_string()));
     }
-    if !meta::managed_fields(patch).is_empty() {
+    if patch["metadata"]["managedFields"].is_array() {
         return Err(Error::Invalid("metadata.managedFields must be nil".to_string()));
     }
     let walker = Walker { definitions };
