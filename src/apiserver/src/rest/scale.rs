@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::options::{FieldValidation, WriteOptions};
 use super::target::Target;
-use super::update::{Changed, View, Written, check_name, transact};
+use super::update::{Changed, View, Written, check_name, check_uid, transact};
 use super::{apply, create, decode, managed, patch, shape};
 use crate::accept::{self, Form};
 use crate::answer;
@@ -125,7 +125,11 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
     let scale = complete(target, decoded, options.validation)?;
     let pinned = !matches!(meta::resource_version(&scale), "" | "0");
-    change(target, &options, pinned, |current| tracked(current, scale.clone(), &options)).await
+    change(target, &options, pinned, |current| {
+        check_uid(target, current, &scale)?;
+        tracked(current, scale.clone(), &options)
+    })
+    .await
 }
 
 /// Answers a patch of the Scale.

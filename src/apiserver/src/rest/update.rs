@@ -131,7 +131,10 @@ pub fn check_name(target: &Target<'_>, object: &Value) -> Result<()> {
 }
 
 /// An object that is put in the place of another is the same one.
-fn check_uid(target: &Target<'_>, old: &Value, object: &Value) -> Result<()> {
+///
+/// # Errors
+/// 409 where it has another uid.
+pub fn check_uid(target: &Target<'_>, old: &Value, object: &Value) -> Result<()> {
     let (uid, current) = (meta::uid(object), meta::uid(old));
     if !uid.is_empty() && uid != current {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
