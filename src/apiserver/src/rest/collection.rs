@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::Entry;
 
 use super::delete::{self, Admitted, Deleted};
