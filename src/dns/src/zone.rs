@@ -77,10 +77,9 @@ pub fn resolve(view: &dyn View, labels: &[&str]) -> Answer {
             let found = ports_of(view, &service, namespace, name, Some(port), protocol);
             (!found.is_empty()).then_some(found)
         }
-        [dashed, namespace, "pod"] => {
-            let address = dashed_address(dashed)?;
-            view.has_namespace(namespace).then(|| vec![Data::Address(address)])
-        }
+        // A namespace is known by its services, and pods are where there are none: whether the namespace is there is
+        // asked no more than whether the pod is.
+        [dashed, _, "pod"] => Some(vec![Data::Address(dashed_address(dashed)?)]),
         _ => None,
     }
 }
