@@ -34,9 +34,6 @@ impl Kind for Service {
                 set(port, "targetPort", own);
             }
         }
-        if read::text(spec, "sessionAffinity") == "None" {
-            remove(spec, "sessionAffinityConfig");
-        }
         if read::text(spec, "sessionAffinity") == "ClientIP" {
             fill(spec, "sessionAffinityConfig", json!({}));
             fill(&mut spec["sessionAffinityConfig"], "clientIP", json!({}));
