@@ -117,8 +117,10 @@ fn format_of(clause: &Clause, protobuf: bool) -> Option<Format> {
 /// 406 where nothing the client accepts is offered.
 pub fn negotiate(headers: &HeaderMap, protobuf: bool) -> Result<(Format, Form)> {
     for clause in clauses(headers) {
-        let Some(format) = format_of(&clause, protobuf) else { continue };
         let meta = clause.parameter("g") == "meta.k8s.io" && matches!(clause.parameter("v"), "v1" | "v1beta1");
+        // Every object's metadata has the form, whatever the rest of it has.
+        let only_metadata = meta && clause.parameter("as").starts_with("PartialObjectMetadata");
+        let Some(format) = format_of(&clause, protobuf || only_metadata) else { continue };
         match clause.parameter("as") {
             "" => return Ok((format, Form::Object)),
             // A Table is for people, and has no protobuf form.
@@ -138,6 +140,15 @@ pub fn negotiate_format(headers: &HeaderMap, protobuf: bool) -> Result<Format> {
     let clauses = clauses(headers);
     let plain = clauses.iter().filter(|clause| clause.parameter("as").is_empty());
     plain.filter_map(|clause| format_of(clause, protobuf)).next().ok_or_else(not_acceptable)
+}
+
+/// What a failure looks like: protobuf for those who want it first, JSON for everybody else. A clause that asks for a
+/// Table or for metadata says nothing of failures.
+pub fn of_failures(headers: &HeaderMap) -> Format {
+    match negotiate_format(headers, true) {
+        Ok(Format::Protobuf) => Format::Protobuf,
+        _ => Format::Json,
+    }
 }
 
 fn not_acceptable() -> Status {
@@ -171,6 +182,7 @@ mod tests {
             ("application/vnd.kubernetes.protobuf", false, None),
             ("*/*", true, Some((Format::Json, Form::Object))),
             (metadata, true, Some((Format::Protobuf, Form::Metadata))),
+            (metadata, false, Some((Format::Protobuf, Form::Metadata))),
             (table, true, Some((Format::Json, Form::Object))),
         ] {
             assert_eq!(asked(value, protobuf), expected, "{value}");

@@ -1,7 +1,8 @@
 //! Writing answers: JSON, YAML or protobuf, pretty where asked for, compressed where it pays.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use crate::accept::Format;
@@ -38,4 +39,16 @@ pub fn json(context: &Context, code: StatusCode, format: Format, bytes: Bytes) -
     }
     let decoded: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
     value(context, code, format, &decoded)
+}
+
+/// A failure that was written as JSON, for a client that reads protobuf; every other answer as it is.
+pub fn failure_in_protobuf(mut response: Response<Body>) -> Response<Body> {
+    let Some(status) = response.extensions().get::<Status>() else { return response };
+    // Where it had no such form it stays JSON, as its media type says.
+    if let Ok(bytes) = protobuf::encode(&status.to_value()) {
+        *response.body_mut() = body::full(bytes);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Format::Protobuf.media_type()));
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
 }

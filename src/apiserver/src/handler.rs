@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
+use crate::accept::{self, Format};
+use crate::answer;
 use crate::audit::record::Begun;
 use crate::audit::{Trail, Unidentified};
 use crate::body::{self, Body, Unhurried};
@@ -81,6 +83,8 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
         audit: Trail::default(),
         _watching: None,
     };
+    // Of what is no resource, failures are JSON.
+    let failing = info.is_resource.then(|| accept::of_failures(request.headers()));
     let audit = OnceLock::new();
     let limits =
         deadline::check_head(&request).and_then(|()| (!long_running).then(|| deadline::of(&query)).transpose());
@@ -95,6 +99,9 @@ async fn answer(state: Arc<State>, caller: Caller, request: Request<Body>) -> Re
     let mut response = answered.unwrap_or_else(|status| body::failure(&status));
     if is_carried {
         response.extensions_mut().insert(Unhurried);
+    }
+    if failing == Some(Format::Protobuf) {
+        response = answer::failure_in_protobuf(response);
     }
     if let Some(audit) = audit.into_inner() {
         response = audit.answered(response).await;

@@ -2,11 +2,13 @@
 //! turned into the JSON that it stands for by the kind's schema and a table of field numbers, and an object into its
 //! message by the same; nothing else of the server knows of it.
 //!
-//! Go writes every field that is no pointer, zero or not, so a zero means "not set" except in the fields where the
-//! type is a pointer; those are listed in `wire`.
+//! Go writes every field that is no pointer, zero or not, so a zero means "not set" except where the type is a pointer
+//! or Go's JSON has the zero too. The table marks those with a star, so that a body becomes the JSON that the same
+//! client would have sent.
 
 mod encode;
 mod roots;
+mod unions;
 mod wire;
 
 pub use encode::{encode, speaks, watch_event};
@@ -33,21 +35,25 @@ struct Known {
     name: &'static str,
     /// The message whose fields stand in the parent's place in JSON: `volumesource` of a Volume.
     inlined: Option<&'static str>,
+    /// A zero on the wire is a zero in JSON: of a pointer, or of a field that Go's JSON always has.
+    zero_counts: bool,
 }
 
-/// Field numbers by message; names are in lower case.
+/// Field numbers by message; names are in lower case. A test in Go (`tests/clients/go`) holds the table beside Go's types.
 static FIELDS: LazyLock<HashMap<&'static str, HashMap<u32, Known>>> = LazyLock::new(|| {
     include_str!("protobuf/fields.txt")
         .lines()
         .filter_map(|line| {
-            let (message, fields) = line.split_once(' ')?;
-            let fields = fields.split(' ').filter_map(|field| {
+            let mut parts = line.split(' ');
+            let message = parts.next()?;
+            let fields = parts.filter_map(|field| {
                 let (name, number) = field.split_once('=')?;
                 let (number, inlined) = match number.split_once('@') {
                     Some((number, message)) => (number, Some(message)),
                     None => (number, None),
                 };
-                Some((number.parse().ok()?, Known { name, inlined }))
+                let zero_counts = number.ends_with('*');
+                Some((number.trim_end_matches('*').parse().ok()?, Known { name, inlined, zero_counts }))
             });
             Some((message, fields.collect()))
         })
@@ -127,7 +133,7 @@ impl Decoder<'_> {
             let Some(known) = numbers.get(&number) else { continue };
             let same = |name: &&String| wire::is_same_name(name, known.name);
             match (fields.keys().find(same), known.inlined, &field) {
-                (Some(json), _, _) => self.field(json, &fields[json], field, object, depth)?,
+                (Some(json), _, _) => self.field((json, known.zero_counts), &fields[json], field, object, depth)?,
                 (None, Some(inlined), Field::Bytes(bytes)) => {
                     self.message(inlined, schema, bytes, object, depth + 1)?;
                 }
@@ -139,7 +145,7 @@ impl Decoder<'_> {
 
     fn field(
         &self,
-        name: &str,
+        (name, zero_counts): (&str, bool),
         schema: &Schema,
         field: Field<'_>,
         object: &mut Map<String, Value>,
@@ -166,7 +172,7 @@ impl Decoder<'_> {
             }
             (_, field) => {
                 let value = self.value(name, schema, field, depth)?;
-                if !wire::means_not_set(name, &value) {
+                if !wire::means_not_set(zero_counts, &value) {
                     object.insert(name.to_string(), value);
                 }
             }
@@ -211,6 +217,7 @@ impl Decoder<'_> {
                 }
                 Ok(Value::Array(list))
             }
+            (Type::Any, Field::Bytes(bytes)) if unions::is_one(own_name) => self.union(own_name, bytes, depth),
             (Type::Any | Type::Map { .. }, Field::Bytes(bytes)) => wire::raw(bytes),
             (type_, field) => wire::scalar(name, own_name, type_, field),
         }

@@ -37,13 +37,17 @@ async fn objects_and_lists_are_answered_in_protobuf_where_asked_for() {
     let (_, media_type, list) = ask(&server, MAPS, BOTH).await;
     assert_eq!(media_type, PROTOBUF);
     assert!(holds(&list, "ConfigMapList") && holds(&list, "blue"));
-    // Who names nothing, a kind without the form, and failures are answered in JSON.
+    // Who names nothing gets JSON.
     assert_eq!(ask(&server, MAPS, "*/*").await.1, "application/json");
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    assert_eq!(ask(&server, definitions, BOTH).await.1, "application/json");
-    assert_eq!(ask(&server, definitions, PROTOBUF).await.0, 406);
-    let (code, media_type, _) = ask(&server, &format!("{MAPS}/nothing"), BOTH).await;
-    assert_eq!((code, media_type.as_str()), (404, "application/json"));
+    assert_eq!(ask(&server, definitions, BOTH).await.1, PROTOBUF);
+    // A failure is told as its client wants objects.
+    let (code, media_type, failure) = ask(&server, &format!("{MAPS}/nothing"), BOTH).await;
+    assert_eq!((code, media_type.as_str()), (404, PROTOBUF));
+    assert!(failure.starts_with(b"k8s\0") && holds(&failure, "Status") && holds(&failure, "NotFound"));
+    assert_eq!(ask(&server, &format!("{MAPS}/nothing"), "application/json").await.1, "application/json");
+    let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    assert_eq!(ask(&server, &format!("{MAPS}/nothing"), metadata).await.1, "application/json");
     server.stop().await;
 }
 

@@ -15,10 +15,8 @@ use machinery::{meta, table};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::Value;
 
-use super::{DEPTH_MAX, FIELDS, MAGIC, Outcome, message_name, roots};
+use super::{DEPTH_MAX, FIELDS, MAGIC, Outcome, message_name, roots, unions};
 
-/// Kinds whose messages have parts that are not fields of their JSON.
-const UNSUPPORTED: [&str; 1] = ["CustomResourceDefinition"];
 /// What `metadata` of a list and an object are.
 const METADATA: u32 = 1;
 const ITEMS: u32 = 2;
@@ -48,9 +46,7 @@ static NUMBERS: LazyLock<HashMap<&'static str, Numbers>> = LazyLock::new(|| {
 
 /// Whether objects of the resource can be answered in protobuf.
 pub fn speaks(resource: &Resource) -> bool {
-    resource.custom().is_none()
-        && NUMBERS.contains_key(message_name(&resource.schema_name).as_str())
-        && !UNSUPPORTED.contains(&&*resource.kind)
+    resource.custom().is_none() && NUMBERS.contains_key(message_name(&resource.schema_name).as_str())
 }
 
 /// An object, a list of objects, their metadata, or a Status, in the envelope that says what it is.
@@ -92,13 +88,13 @@ pub fn watch_event(type_: &str, object: &Value) -> Outcome<Vec<u8>> {
     Ok([&length.to_be_bytes()[..], &event].concat())
 }
 
-fn put(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(super) fn put(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     encode_key(number, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
+pub(super) fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
     encode_key(number, WireType::Varint, out);
     encode_varint(value, out);
 }
@@ -126,7 +122,7 @@ fn partial(value: &Value) -> Outcome<Vec<u8>> {
     if meta::kind(value).ends_with("List") { list(value, one) } else { one(value) }
 }
 
-struct Encoder<'a> {
+pub(super) struct Encoder<'a> {
     definitions: &'a Definitions,
 }
 
@@ -175,7 +171,10 @@ impl Encoder<'_> {
                 for (key, value) in map {
                     let mut entry = Vec::new();
                     put(&mut entry, 1, key.as_bytes());
-                    self.value(2, values, value, &mut entry, depth)?;
+                    // A time that was never is null in JSON and empty here.
+                    if !value.is_null() {
+                        self.value(2, values, value, &mut entry, depth)?;
+                    }
                     put(out, number, &entry);
                 }
                 Ok(())
@@ -185,7 +184,14 @@ impl Encoder<'_> {
     }
 
     /// One value of a field, a list or a map.
-    fn value(&self, number: u32, schema: &Schema, value: &Value, out: &mut Vec<u8>, depth: usize) -> Outcome<()> {
+    pub(super) fn value(
+        &self,
+        number: u32,
+        schema: &Schema,
+        value: &Value,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Outcome<()> {
         let own_name = match &schema.type_ {
             Type::Reference(name) => name.as_ref(),
             _ => "",
@@ -204,6 +210,9 @@ impl Encoder<'_> {
                 let mut inner = Vec::new();
                 list.iter().try_for_each(|item| self.value(1, items, item, &mut inner, depth + 1))?;
                 put(out, number, &inner);
+            }
+            (Type::Any, value) if unions::is_one(own_name) => {
+                put(out, number, &self.union(own_name, value, depth)?);
             }
             (Type::Any | Type::Map { .. }, value) => {
                 let mut raw = Vec::new();
@@ -238,14 +247,13 @@ fn scalar(number: u32, type_name: &str, type_: &Type, value: &Value, out: &mut V
             out.extend_from_slice(&value.as_f64().ok_or_else(wrong)?.to_le_bytes());
         }
         (Type::IntOrString, value) if !type_name.ends_with(".Quantity") => {
+            let text = value.as_str();
+            let whole = if text.is_some() { 0 } else { value.as_i64().ok_or_else(wrong)? };
             let mut inner = Vec::new();
-            match value {
-                Value::String(text) => {
-                    put_number(&mut inner, 1, 1);
-                    put(&mut inner, 3, text.as_bytes());
-                }
-                value => put_number(&mut inner, 2, value.as_i64().ok_or_else(wrong)? as u64),
-            }
+            // All three, as Go does.
+            put_number(&mut inner, 1, u64::from(text.is_some()));
+            put_number(&mut inner, 2, whole as u64);
+            put(&mut inner, 3, text.unwrap_or_default().as_bytes());
             put(out, number, &inner);
         }
         (Type::String { .. } | Type::IntOrString, Value::String(text)) => {

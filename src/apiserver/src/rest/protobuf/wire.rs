@@ -8,85 +8,6 @@ use machinery::schema::Type;
 use machinery::strict;
 use serde_json::{Number, Value};
 
-/// Fields whose type in Go is a pointer: a zero in them is a zero.
-const ZERO_COUNTS: [&str; 75] = [
-    "activeDeadlineSeconds",
-    "allocateLoadBalancerNodePorts",
-    "allowPrivilegeEscalation",
-    "allowVolumeExpansion",
-    "attachRequired",
-    "automountServiceAccountToken",
-    "averageUtilization",
-    "backoffLimit",
-    "backoffLimitPerIndex",
-    "blockOwnerDeletion",
-    "bool",
-    "completions",
-    "controller",
-    "defaultMode",
-    "deletionGracePeriodSeconds",
-    "enableServiceLinks",
-    "expirationSeconds",
-    "failedJobsHistoryLimit",
-    "fsGroup",
-    "gracePeriodSeconds",
-    "hostUsers",
-    "ignoreStoreReadErrorWithClusterBreakingPotential",
-    "immutable",
-    "int",
-    "leaseDurationSeconds",
-    "leaseTransitions",
-    "lendablePercent",
-    "lun",
-    "manualSelector",
-    "maxFailedIndexes",
-    "maxSkew",
-    "maxSurge",
-    "maxUnavailable",
-    "minAvailable",
-    "minDomains",
-    "minReplicas",
-    "mode",
-    "nominalConcurrencyShares",
-    "optional",
-    "orphanDependents",
-    "parallelism",
-    "partition",
-    "podInfoOnMount",
-    "preserveUnknownFields",
-    "priority",
-    "privileged",
-    "progressDeadlineSeconds",
-    "readOnlyRootFilesystem",
-    "ready",
-    "replicas",
-    "requiresRepublish",
-    "revisionHistoryLimit",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seLinuxMount",
-    "serving",
-    "setHostnameAsFQDN",
-    "shareProcessNamespace",
-    "started",
-    "startingDeadlineSeconds",
-    "stabilizationWindowSeconds",
-    "storageCapacity",
-    "storageClassName",
-    "succeededCount",
-    "successfulJobsHistoryLimit",
-    "suspend",
-    "terminating",
-    "terminationGracePeriodSeconds",
-    "tolerationSeconds",
-    "ttlSecondsAfterFinished",
-    "value",
-    "volumeMode",
-    "hostProcess",
-    "suspended",
-];
-
 /// One field as it stands on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Field<'a> {
@@ -173,8 +94,8 @@ pub fn is_same_name(json: &str, lower: &str) -> bool {
 }
 
 /// A zero that Go wrote because it writes every field.
-pub fn means_not_set(name: &str, value: &Value) -> bool {
-    if ZERO_COUNTS.contains(&name) {
+pub fn means_not_set(zero_counts: bool, value: &Value) -> bool {
+    if zero_counts {
         return value.is_null();
     }
     match value {
