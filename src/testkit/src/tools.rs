@@ -29,14 +29,28 @@ pub fn repository() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
+/// `$RKCTL_TOOLS`, else `target/tools`.
+fn folder() -> PathBuf {
+    std::env::var_os("RKCTL_TOOLS").map_or_else(|| repository().join("target/tools"), PathBuf::from)
+}
+
 /// The program of a kubectl version: `$RKCTL_TOOLS`, else `target/tools`, has it.
 ///
 /// # Panics
 /// Where it is missing, with what fetches it.
 pub fn kubectl(version: KubectlVersion) -> PathBuf {
-    let folder = std::env::var_os("RKCTL_TOOLS").map_or_else(|| repository().join("target/tools"), PathBuf::from);
-    let program = folder.join(version.name());
+    let program = folder().join(version.name());
     assert!(program.is_file(), "{} is missing: run src/xtask/tools.sh", program.display());
+    program
+}
+
+/// The program that `$RKCTL_TOOLS`, else `target/tools`, has of the tests in Go.
+///
+/// # Panics
+/// Where it is missing, with what makes it.
+pub fn go() -> PathBuf {
+    let program = folder().join("go/clients.test");
+    assert!(program.is_file(), "{} is missing: run src/xtask/tools.sh go", program.display());
     program
 }
 

@@ -32,13 +32,13 @@ fn rows(page: &str) -> Vec<Row> {
     page.lines().filter_map(cells).filter(of_table).map(row).collect()
 }
 
-/// The name of the test that a line declares: a function of Rust or Python, or `test("…")` of JavaScript.
+/// The name of the test that a line declares: a function of Rust, Python or Go, or `test("…")` of JavaScript.
 fn declared(line: &str) -> Option<String> {
     let line = line.trim();
     if let Some(rest) = line.strip_prefix("test(\"") {
         return rest.split('"').next().map(str::to_string);
     }
-    let words = ["pub ", "async ", "fn ", "def "];
+    let words = ["pub ", "async ", "fn ", "def ", "func "];
     let rest = words.iter().fold(line, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
     let is_function = rest.len() < line.len();
     let name: String = rest.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
