@@ -78,7 +78,13 @@ fn initialized(spec: &PodSpec, status: &PodStatus, done: bool, phase: &str) -> P
     if done || spec.init_containers.as_ref().is_none_or(Vec::is_empty) {
         return plain("Initialized", true);
     }
-    let unfinished = |status: &&ContainerStatus| !status.ready && status.started != Some(true);
+    // One that goes beside the others has had its turn when it is started, any other when it has ended well.
+    let sidecars: Vec<&str> =
+        spec.init_containers.iter().flatten().filter(|c| is_sidecar(c)).map(|c| &*c.name).collect();
+    let unfinished = |status: &&ContainerStatus| match sidecars.contains(&&*status.name) {
+        true => status.started != Some(true),
+        false => !status.ready,
+    };
     let names = names(status.init_container_statuses.iter().flatten().filter(unfinished));
     because(
         "Initialized",

@@ -123,6 +123,12 @@ fn waiting_reasons() {
     };
     assert_eq!(first(&waiting), "PodInitializing");
     assert_eq!(first(&status(&with_init, vec![instance("i", Phase::Created, 0)], &memory)), "PodInitializing");
+    // One that runs is not complete.
+    let runs = instance("i", Phase::Running, 0);
+    memory.started.insert(runs.id.clone());
+    let running = status(&with_init, vec![runs], &memory);
+    let initialized = running.conditions.iter().flatten().find(|found| found.type_ == "Initialized").unwrap();
+    assert_eq!(initialized.message.as_deref(), Some("containers with incomplete status: [i]"));
     memory.fail("a", Waiting::new("ErrImagePull", "gone"), now());
     assert_eq!(reason(&status(&plain, vec![], &memory)), "ErrImagePull");
     memory.succeed("a");
