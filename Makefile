@@ -1,7 +1,7 @@
 # The ways in. `make up` and `make test` work on a fresh Debian 12 with Rust; everything else they need they install.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build up down test check conformance crash fuzz fmt lint unit e2e e2e-vm bench clean
+.PHONY: help setup build up down test check conformance crash fuzz fmt lint unit e2e e2e-vm e2e-go bench clean
 
 TARGET := x86_64-unknown-linux-gnu
 RKCTL := target/$(TARGET)/release/rkctl
@@ -41,7 +41,7 @@ check: ## The fast loop: format, lints, unit tests of what has changed
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@cargo test --workspace --lib --bins --locked --quiet
 
-test: ## Format, lints, unit, integration, end to end in labs of their own (all but e2e-vm and crash)
+test: ## Format, lints, unit, integration, end to end in labs of their own (all but e2e-vm, e2e-go, conformance and crash)
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/test.sh
 
@@ -55,6 +55,12 @@ fuzz: ## Feed the decoders with made-up bytes (FUZZ=cel SECONDS=600 one of them 
 e2e: ## The end-to-end drills alone; DRILLS=services chooses
 	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
 	@src/xtask/e2e.sh $(DRILLS)
+
+# What the client is built from comes from Debian's newest packages, which change from day to day.
+e2e-go: ## The drills with Kubernetes' own Go client, which is fetched (60 MB) and compiled
+	@src/xtask/setup.sh $(PACKAGES) $(PACKAGES_TEST)
+	@src/xtask/tools.sh go
+	@src/xtask/e2e.sh go::
 
 # With the release binary: software that emulates a processor is slow enough.
 e2e-vm: setup build ## The drills on a virtual machine (control groups v2, swap), which take some minutes

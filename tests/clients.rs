@@ -1,6 +1,5 @@
-//! Clients in other languages, against the whole cluster: Python's `kubernetes`, JavaScript's
-//! `@kubernetes/client-node` and Go's client-go. A drill is a file of tests in `tests/clients/`, each test of which it
-//! runs; of Go it is those tests of one program whose names a pattern matches.
+//! Clients in other languages, against the whole cluster: Python's `kubernetes` and JavaScript's
+//! `@kubernetes/client-node`. A drill is a file of tests in `tests/clients/`, each test of which it runs.
 //!
 //! Most of them do what the official conformance suite does, and say which of its lines they cover
 //! (docs/conformance.md).
@@ -34,15 +33,6 @@ drills![
     javascript_objects,
     javascript_streams,
     javascript_watches,
-    go_both_encodings,
-    go_subresources,
-    go_watches,
-    go_informers_that_watch_lists,
-    go_failures,
-    go_applied,
-    go_discovery,
-    go_definitions,
-    go_streams,
 ];
 
 /// A file of tests takes a quarter of this.
@@ -52,7 +42,7 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// Runs a program with the cluster and the scene's namespace; it must succeed.
 #[track_caller]
-fn passes(scene: &Scene, folder: &str, mut program: Command) {
+pub fn passes(scene: &Scene, folder: &str, mut program: Command) {
     program.current_dir(repository().join("tests/clients").join(folder));
     program.env("KUBECONFIG", scene.cluster.kubeconfig()).env("NAMESPACE", &scene.namespace);
     program.env("KUBECTL", tools::kubectl(KubectlVersion::V1_32));
@@ -75,14 +65,6 @@ fn javascript(scene: &Scene, subject: &str) {
     let file = tools::javascript().join(format!("{subject}.test.mjs"));
     program.args(["--test", "--test-reporter=spec"]).arg(file);
     passes(scene, "javascript", program);
-}
-
-/// Runs the tests in Go whose names match a pattern, each in JSON and in protobuf.
-#[track_caller]
-pub fn go(scene: &Scene, pattern: &str, features: &[(&str, &str)]) {
-    let mut program = Command::new(tools::go());
-    program.args(["-test.v", "-test.run", pattern]).envs(features.iter().copied());
-    passes(scene, "go", program);
 }
 
 fn python_accounts(scene: &Scene) {
@@ -167,40 +149,4 @@ fn javascript_streams(scene: &Scene) {
 
 fn javascript_watches(scene: &Scene) {
     javascript(scene, "watches");
-}
-
-fn go_both_encodings(scene: &Scene) {
-    go(scene, "InBoth$", &[]);
-}
-
-fn go_subresources(scene: &Scene) {
-    go(scene, "^Test(Scale|Pods|Tokens|Access|ABudget|Approvals|Namespaces)", &[]);
-}
-
-fn go_watches(scene: &Scene) {
-    go(scene, "^Test(Informers|AWatch|ARetry|LongLists)", &[("KUBE_FEATURE_WatchListClient", "false")]);
-}
-
-fn go_informers_that_watch_lists(scene: &Scene) {
-    go(scene, "^TestInformers", &[("KUBE_FEATURE_WatchListClient", "true")]);
-}
-
-fn go_failures(scene: &Scene) {
-    go(scene, "^Test(Failures|WhatHasNoRoom|Encodings|AClient)", &[]);
-}
-
-fn go_applied(scene: &Scene) {
-    go(scene, "^Test(Apply|Patches|Conflicts|OneLeads)", &[]);
-}
-
-fn go_discovery(scene: &Scene) {
-    go(scene, "^Test(Discovery|Names|Schemas|TheTable)", &[]);
-}
-
-fn go_definitions(scene: &Scene) {
-    go(scene, "^Test(Definitions|BuiltIn)", &[]);
-}
-
-fn go_streams(scene: &Scene) {
-    go(scene, "^Test(Commands|AProgram|Ports|Logs)", &[]);
 }

@@ -9,7 +9,6 @@ use testkit::eventually;
 use crate::harness::{PATIENCE, Scene, busybox_pod, condition, deployment, drills, get_many, service};
 
 drills![
-    old_revisions_expire_for_go,
     killed_agents_lose_no_pod,
     a_killed_server_loses_nothing,
     a_rebooted_worker_comes_back_with_its_pods,
@@ -35,11 +34,6 @@ fn containers(pods: &[Value]) -> Vec<(String, String, u64)> {
         .collect();
     found.sort();
     found
-}
-
-/// Alone, since it pushes what happened before out of the server's memory, and lists that others read in pieces with it.
-fn old_revisions_expire_for_go(scene: &Scene) {
-    crate::clients::go(scene, "^TestRevisions", &[]);
 }
 
 fn main_pid(scene: &Scene, host: &str, unit: &str) -> String {

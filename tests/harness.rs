@@ -37,6 +37,9 @@ pub struct Drill {
 pub struct Stage {
     /// What the lab's name ends with, so that stages that are kept are told apart.
     pub suffix: &'static str,
+    /// What a filter begins with that means its drills; without such a filter they are left out. `None` where they
+    /// are among those that are always meant.
+    pub named: Option<&'static str>,
     /// What its hosts are.
     pub place: Place,
     /// What is done to the hosts before `rkctl up` sees them; done again where a lab was kept.
@@ -56,7 +59,7 @@ pub enum Place {
         /// Debian packages that the hosts have beyond those of every lab.
         packages: &'static [&'static str],
     },
-    /// One virtual machine. Since that takes minutes, its drills are run only where the command line names them.
+    /// One virtual machine.
     Machine,
 }
 

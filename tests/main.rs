@@ -3,7 +3,8 @@
 //!
 //! `RKCTL` names the binary; without it the one that cargo built is taken. `RKCTL_E2E_LAB=NAME` uses (or makes) the
 //! lab NAME (NAME-walls for firewalls) and leaves it and its cluster standing, for whoever writes drills.
-//! The drills of `machine` want a virtual machine and are run only where they are named: `make e2e-vm`.
+//! The drills of `machine` want a virtual machine, those of `go` a client that is fetched and compiled first; both are
+//! run only where they are named: `make e2e-vm`, `make e2e-go`.
 
 mod absent;
 mod access;
@@ -17,6 +18,7 @@ mod dns;
 mod faults;
 mod firewall;
 mod gitops;
+mod go;
 mod harness;
 mod ingress;
 mod kubeconfig;
@@ -45,6 +47,7 @@ use harness::{Place, Stage};
 const STAGES: &[Stage] = &[
     Stage {
         suffix: "",
+        named: None,
         place: Place::Lab { spare: &[harness::SPARE], packages: &[] },
         prepare: |_| (),
         side_by_side: &[
@@ -82,6 +85,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         suffix: "-walls",
+        named: None,
         place: Place::Lab { spare: &[], packages: &["firewalld", "ufw"] },
         prepare: firewall::raise,
         side_by_side: &[],
@@ -89,10 +93,19 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         suffix: "-machine",
+        named: Some("machine::"),
         place: Place::Machine,
         prepare: machine::is_what_it_should_be,
         side_by_side: &[],
         alone: &[machine::DRILLS],
+    },
+    Stage {
+        suffix: "-go",
+        named: Some("go::"),
+        place: Place::Lab { spare: &[], packages: &[] },
+        prepare: |_| (),
+        side_by_side: &[go::DRILLS],
+        alone: &[go::ALONE],
     },
 ];
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages named as arguments where they are missing, and kubectl into target/tools; with npm among
-# them, what the tests in JavaScript and Go need, too.
+# them, what the tests in JavaScript need, too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,10 +11,10 @@ installed() {
 }
 
 missing=()
-clients=()
+javascript=
 for package in "$@"; do
     installed "$package" || missing+=("$package")
-    [[ $package != npm ]] || clients=(javascript go)
+    [[ $package != npm ]] || javascript=javascript
 done
 if ((${#missing[@]})); then
     if ((EUID != 0)); then
@@ -26,4 +26,4 @@ if ((${#missing[@]})); then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 command -v cargo >/dev/null || { echo "setup: cargo is missing; install Rust 1.95 or later" >&2; exit 1; }
-src/xtask/tools.sh "${clients[@]}"
+src/xtask/tools.sh $javascript

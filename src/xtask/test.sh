@@ -17,7 +17,7 @@ part() {
 fuzz_targets() {
     cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
     CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} \
-        cargo check --manifest-path tests/fuzz/Cargo.toml --bins --all-features
+        cargo check --manifest-path tests/fuzz/Cargo.toml --bins --all-features --locked
 }
 
 part "format" cargo fmt --all --check

@@ -21,8 +21,6 @@ use super::{Drill, Place, Stage, shutdown};
 /// Drills at a time where they leave each other alone: the whole machine has two cores.
 const PARALLEL: usize = 2;
 const USAGE: u8 = 2;
-/// What the names of a virtual machine's drills begin with.
-const MACHINE: &str = "machine";
 /// As cargo names the target in `.cargo/config.toml`.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -30,12 +28,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub fn main(stages: &[Stage]) -> ExitCode {
     let arguments = Arguments::from_args();
     let chosen = |stage: &&Stage| {
-        let named = match stage.place {
-            Place::Lab { .. } => true,
-            // Words such as `reboot` mean the labs' drills.
-            Place::Machine => arguments.filter.as_ref().is_some_and(|filter| filter.starts_with(MACHINE)),
-        };
-        named && stage.drills().any(|drill| is_chosen(&arguments, short(drill)))
+        // Words such as `reboot` mean the drills that are always run.
+        let is_named = |named| arguments.filter.as_ref().is_some_and(|filter| filter.starts_with(named));
+        stage.named.is_none_or(is_named) && stage.drills().any(|drill| is_chosen(&arguments, short(drill)))
     };
     let chosen: Vec<&Stage> = stages.iter().filter(chosen).collect();
     if arguments.list || chosen.is_empty() {
