@@ -17,6 +17,7 @@ pub mod quota;
 pub mod runtime_class;
 pub mod service_account;
 pub mod signers;
+pub mod storage_in_use;
 pub mod tolerations;
 pub mod trust_bundles;
 pub mod validating_policy;

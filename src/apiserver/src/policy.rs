@@ -24,6 +24,7 @@ use crate::admission::quota::ResourceQuota;
 use crate::admission::runtime_class::RuntimeClass;
 use crate::admission::service_account::ServiceAccount;
 use crate::admission::signers::Signers;
+use crate::admission::storage_in_use::StorageObjectInUseProtection;
 use crate::admission::tolerations::DefaultTolerationSeconds;
 use crate::admission::trust_bundles::TrustBundles;
 use crate::admission::validating_policy::ValidatingPolicies;
@@ -234,6 +235,7 @@ fn admission(
         Arc::new(Priority(live.clone())),
         Arc::new(DefaultTolerationSeconds),
         Arc::new(DefaultClass::storage(live.clone())),
+        Arc::new(StorageObjectInUseProtection),
         Arc::new(DefaultClass::ingress(live.clone())),
         Arc::new(RuntimeClass(live.clone())),
         Arc::new(PodSecurity(live.clone())),

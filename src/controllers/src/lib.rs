@@ -36,6 +36,7 @@ pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
 pub mod storage_migration;
+pub mod storage_protection;
 pub mod trust_bundles;
 
 pub use common::error::Error;
@@ -136,6 +137,12 @@ pub const CONTROLLERS: &[Controller] = &[
         Box::pin(pod_certificates::run(shared))
     }),
     ("pod-gc", "pod-garbage-collector", |shared| Box::pin(pod_gc::run(shared))),
+    ("persistentvolume-protection", "pv-protection-controller", |shared| {
+        Box::pin(storage_protection::run_volumes(shared))
+    }),
+    ("persistentvolumeclaim-protection", "pvc-protection-controller", |shared| {
+        Box::pin(storage_protection::run_claims(shared))
+    }),
     ("replicaset", "replicaset-controller", |shared| {
         Box::pin(replicaset::run::<k8s_openapi::api::apps::v1::ReplicaSet>(shared))
     }),

@@ -11,5 +11,6 @@ mod nodes;
 mod quotas;
 mod services;
 mod stateful;
+mod storage;
 mod support;
 mod workloads;
