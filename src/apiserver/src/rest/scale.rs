@@ -123,7 +123,7 @@ pub async fn update(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     let options = WriteOptions::read(target.context, "UpdateOptions")?;
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     let decoded = decode::body(&target.context.headers, &bytes, bytes.len())?;
-    let scale = complete(target, decoded, options.validation)?;
+    let scale = complete(target, decoded, options.validation, false)?;
     let pinned = !matches!(meta::resource_version(&scale), "" | "0");
     change(target, &options, pinned, |current| {
         check_uid(target, current, &scale)?;
@@ -142,7 +142,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
     let bytes: Bytes = body::read(request.into_body(), target.state().config.limits.body_bytes).await?;
     if form == patch::Form::Apply {
         apply::check_manager(&options)?;
-        let patch = complete(target, apply::parse(&bytes)?, options.validation)?;
+        let patch = complete(target, apply::parse(&bytes)?, options.validation, true)?;
         let pinned = !meta::resource_version(&patch).is_empty();
         return change(target, &options, pinned, |current| applied(current, &patch, &options)).await;
     }
@@ -159,7 +159,7 @@ pub async fn patch(target: &Target<'_>, request: Request<Body>) -> Result<Respon
         };
         outcome.map_err(patch::refusal)?;
         let decoded = Decoded { value: scale, duplicates: Vec::new() };
-        tracked(current, complete(target, decoded, options.validation)?, &options)
+        tracked(current, complete(target, decoded, options.validation, false)?, &options)
     })
     .await
 }
@@ -169,7 +169,7 @@ fn body_kind() -> Result<&'static registry::Body> {
 }
 
 /// A Scale of the right kind and name with fields of the right types.
-fn complete(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) -> Result<Value> {
+fn complete(target: &Target<'_>, decoded: Decoded, validation: FieldValidation, is_apply: bool) -> Result<Value> {
     let mut found: Vec<String> = decoded.messages().collect();
     let mut scale = decoded.value;
     decode::set_type_to(API_VERSION, KIND, &mut scale)?;
@@ -180,7 +180,10 @@ fn complete(target: &Target<'_>, decoded: Decoded, validation: FieldValidation) 
     schema::decode(&mut scale, body.schema(), body.definitions()).map_err(|error| {
         Status::bad_request(format!("{KIND} in version \"v1\" cannot be handled as a {KIND}: {error}"))
     })?;
-    check_name(target, &scale)?;
+    // Of an object that is there the name is known: an apply may leave it out.
+    if !(is_apply && meta::name(&scale).is_empty()) {
+        check_name(target, &scale)?;
+    }
     create::set_place(target, &mut scale)?;
     Ok(scale)
 }

@@ -40,6 +40,27 @@ async fn a_scale_is_shown_with_its_columns() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_of_a_scale_needs_no_name_and_an_update_does() {
+    let server = start().await;
+    server.create(DEPLOYMENTS, web()).await;
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 4}});
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    let body = || serde_json::to_vec(&scale).expect("JSON");
+    let apply = http::Request::patch(format!("{path}?fieldManager=me&force=true"))
+        .header("content-type", "application/apply-patch+yaml");
+    let (status, _, answer) = server.request(apply.body(body()).expect("a request")).await;
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!((status, &answer["spec"]["replicas"]), (200, &json!(4)), "{answer}");
+    assert_eq!(answer["metadata"]["name"], "web");
+    let update = http::Request::put(&path).header("content-type", "application/json");
+    let (status, _, answer) = server.request(update.body(body()).expect("a request")).await;
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["message"].as_str().is_some_and(|message| message.ends_with("name must be provided")), "{answer}");
+    server.stop().await;
+}
+
 /// Writes down what it is asked, makes twelve of eleven replicas and refuses thirteen.
 #[derive(Default)]
 struct Watcher(Mutex<Vec<String>>);
