@@ -2,6 +2,7 @@
 //! connection: a client that does not read holds nothing but its place in the store's ring.
 
 mod pace;
+mod shaper;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,29 +16,25 @@ use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use machinery::field::{FieldError, FieldErrors, Path};
-use machinery::table::{self, IncludeObject};
-use serde_json::{Value, json};
-use store::{Entry, Error, Event, WatchItem};
+use store::{Error, WatchItem};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use pace::Pace;
+use shaper::Shaper;
 
 use super::initial::{First, Initial};
 use super::list;
 use super::paging::{At, Page, resource_version};
-use super::protobuf;
 use super::select::Selection;
 use super::shape;
 use super::target::Target;
-use crate::accept::{Form, Format};
+use crate::accept::Format;
 use crate::body::Body;
 use crate::body::{BoxError, JSON, PROTOBUF};
 use crate::convert;
-use crate::convert::shared::Shared;
 use crate::handler::LongRunning;
 use crate::request::Query;
-use crate::served::Held;
 use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
@@ -348,149 +345,6 @@ impl Stream {
         }
         Bytes::from(chunk)
     }
-}
-
-/// Turns changes of the store into lines of the stream.
-struct Shaper {
-    resource: Held,
-    selection: Selection,
-    format: Format,
-    form: Form,
-    include: IncludeObject,
-    /// Of a Table only the first event has column definitions.
-    columns_sent: bool,
-}
-
-impl Shaper {
-    /// The line of a change; `None` where it is about no object that is meant. An object that comes to match is
-    /// ADDED, and one that no longer does DELETED.
-    fn event(&mut self, event: &Event) -> Result<Option<Bytes>> {
-        let matching = |entry: &Option<Arc<Entry>>| match entry {
-            Some(entry) => self.selection.matches(&self.resource, entry),
-            None => Ok(false),
-        };
-        let (type_, entry) = match (matching(&event.previous)?, matching(&event.current)?) {
-            (false, false) => return Ok(None),
-            (false, true) => ("ADDED", &event.current),
-            (true, true) => ("MODIFIED", &event.current),
-            // The last state that matched, at the revision at which it ceased to.
-            (true, false) => ("DELETED", &event.previous),
-        };
-        match entry {
-            Some(entry) => self.line(type_, entry, event.revision).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The same where a webhook converts objects, which may change what selectors ask for.
-    async fn converted_event(&mut self, state: &Arc<State>, event: &Event) -> Result<Option<Bytes>> {
-        let mut converted = [None, None];
-        for (entry, converted) in [&event.previous, &event.current].into_iter().zip(&mut converted) {
-            if let Some(entry) = entry {
-                *converted = Some(Shared::to_served(state, &self.resource, entry, event.revision).await?);
-            }
-        }
-        let [previous, current] = converted;
-        let is_meant = |object: &Option<Value>| {
-            object.as_ref().is_some_and(|object| self.selection.matches_object(&self.resource, object))
-        };
-        let (type_, object) = match (is_meant(&previous), is_meant(&current)) {
-            (false, false) => return Ok(None),
-            (false, true) => ("ADDED", current),
-            (true, true) => ("MODIFIED", current),
-            (true, false) => ("DELETED", previous),
-        };
-        object.map(|object| self.shown(type_, object)).transpose()
-    }
-
-    fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
-        if self.format == Format::Json && self.resource.storage.is_none() && self.form != Form::Table {
-            let mut line = Vec::with_capacity(entry.value.len() + 128);
-            line.extend_from_slice(b"{\"type\":\"");
-            line.extend_from_slice(type_.as_bytes());
-            line.extend_from_slice(b"\",\"object\":");
-            let is_written = match self.form {
-                Form::Metadata => storage::splice_metadata(&mut line, &entry.value, revision),
-                _ => {
-                    storage::splice(&mut line, &entry.value, revision);
-                    true
-                }
-            };
-            if is_written {
-                line.extend_from_slice(b"}\n");
-                return Ok(Bytes::from(line));
-            }
-        }
-        let mut object = storage::decode_at(&entry.value, revision)?;
-        if self.resource.storage.is_some() {
-            object = self.resource.behaviour.to_served(object);
-        }
-        self.shown(type_, object)
-    }
-
-    /// The event of an object that is as the resource has it.
-    fn shown(&mut self, type_: &str, object: Value) -> Result<Bytes> {
-        let shaped = match self.form {
-            Form::Object => object,
-            Form::Metadata => table::partial_object_metadata(&object),
-            Form::Table => {
-                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                let row = shape::row(&self.resource, object, self.include);
-                self.table(metadata, vec![row])
-            }
-        };
-        self.write(type_, &shaped)
-    }
-
-    /// An event in the client's format.
-    fn write(&self, type_: &str, object: &Value) -> Result<Bytes> {
-        match self.format {
-            Format::Protobuf => protobuf::watch_event(type_, object).map(Bytes::from).map_err(Status::internal),
-            Format::Json | Format::Yaml => Ok(line(type_, object)),
-        }
-    }
-
-    /// The event that ends a watch.
-    fn error(&self, status: &Status) -> Bytes {
-        let status = status.to_value();
-        self.write("ERROR", &status).unwrap_or_else(|_| line("ERROR", &status))
-    }
-
-    fn table(&mut self, metadata: Value, rows: Vec<Value>) -> Value {
-        let columns = match std::mem::replace(&mut self.columns_sent, true) {
-            true => Vec::new(),
-            false => shape::columns(&self.resource),
-        };
-        table::table(metadata, columns, rows)
-    }
-
-    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string()});
-        if initial_events_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let (api_version, kind) = match self.form {
-            Form::Object => (self.resource.group_version.to_string(), self.resource.kind.as_ref()),
-            Form::Metadata => (table::API_VERSION.to_string(), "PartialObjectMetadata"),
-            Form::Table => {
-                let mut object = json!({"kind": self.resource.kind, "metadata": metadata});
-                object["apiVersion"] = self.resource.group_version.to_string().into();
-                let row = table::row(Vec::new(), object, IncludeObject::Metadata);
-                let table = self.table(json!({"resourceVersion": revision.to_string()}), vec![row]);
-                return self.told("BOOKMARK", &table);
-            }
-        };
-        self.told("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
-    }
-
-    /// An event, or why it cannot be written.
-    fn told(&self, type_: &str, object: &Value) -> Bytes {
-        self.write(type_, object).unwrap_or_else(|status| self.error(&status))
-    }
-}
-
-fn line(type_: &str, object: &Value) -> Bytes {
-    crate::body::json_line(&json!({"type": type_, "object": object}))
 }
 
 #[cfg(test)]

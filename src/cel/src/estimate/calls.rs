@@ -26,7 +26,7 @@ impl<'c> Estimator<'c> {
         let target = target.map(|target| self.arg_of(target));
         let args: Vec<Arg<'_>> = args.iter().map(|arg| self.arg_of(arg)).collect();
         let (cost, size) = self
-            .library(function, overload, target.as_ref(), &args)
+            .of_library(function, overload, target.as_ref(), &args)
             .or_else(|| self.standard(overload, target.as_ref(), &args))
             .unwrap_or((Range::fixed(1), None));
         (cost.plus(arguments), size)
@@ -97,7 +97,13 @@ impl<'c> Estimator<'c> {
     }
 
     /// Kubernetes' libraries and the extensions of CEL.
-    fn library(&self, function: &str, overload: &str, target: Option<&Arg<'_>>, args: &[Arg<'_>]) -> Option<Estimate> {
+    fn of_library(
+        &self,
+        function: &str,
+        overload: &str,
+        target: Option<&Arg<'_>>,
+        args: &[Arg<'_>],
+    ) -> Option<Estimate> {
         let one = Some((Range::fixed(1), None));
         match (function, target, args) {
             ("check", ..) => Some((Range::fixed(AUTHORIZATION), None)),
