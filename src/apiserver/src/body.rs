@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+use crate::processor;
 use crate::status::{Result, Status};
 
 /// Why a body ended early.
@@ -138,7 +139,7 @@ pub async fn in_pieces(
     for piece in pieces {
         // Writing to memory cannot fail.
         let _ = encoder.write_all(&piece);
-        tokio::task::yield_now().await;
+        processor::pause().await;
     }
     packed(StatusCode::OK, media_type, encoder.finish().unwrap_or_default())
 }

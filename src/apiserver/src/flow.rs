@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::follow::Followed;
+use crate::processor;
 use crate::request::{Query, RequestInfo, User};
 use crate::served::Served;
 use crate::status::{Result, Status};
@@ -201,17 +202,24 @@ impl Flow {
             // Kubernetes' catch-all schema leaves nobody out, and cannot be changed or deleted for long.
             return Admission { marks: None, seat: Err(refused()) };
         };
+        // A hash says nothing of other flows, and is hard to meet with: it is made with a key of this process.
+        let flow = self.hasher.hash_one((&schema.name, schema.flow(asked.user, asked.info)));
+        processor::charge((!self.lock().dispatcher.is_exempt(&schema.level)).then_some(flow));
         let marks = Some(Marks { schema: schema.uid.clone(), level: schema.level_uid.clone() });
-        Admission { marks, seat: self.seat(schema, asked, wait_limit).await }
+        Admission { marks, seat: self.seat((schema, flow), asked, wait_limit).await }
     }
 
-    async fn seat(self: &Arc<Self>, schema: &Schema, asked: &Asked<'_>, wait_limit: Duration) -> Result<Seat> {
+    async fn seat(
+        self: &Arc<Self>,
+        (schema, hash): (&Schema, u64),
+        asked: &Asked<'_>,
+        wait_limit: Duration,
+    ) -> Result<Seat> {
         let seats_max = self.lock().dispatcher.width_limit(&schema.level);
         let width = self.estimator.width(asked.store, asked.served, (asked.info, asked.query), seats_max).await;
         let is_write = !matches!(asked.info.verb.as_str(), "get" | "list" | "watch");
         let watchers = (is_write && asked.info.is_resource).then(|| self.estimator.watchers_of(asked.info));
         let flow = schema.flow(asked.user, asked.info);
-        let hash = self.hasher.hash_one((&schema.name, flow));
         let pair: Pair = (schema.level.clone(), schema.name.clone());
         let arrived = self.now();
         let mut seat = Seat {

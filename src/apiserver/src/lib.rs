@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 pub mod plugin;
 pub mod policy;
+mod processor;
 mod recent;
 pub mod request;
 mod reread;

@@ -113,9 +113,11 @@ impl Server {
                 Ok((stream, peer)) => {
                     let Some(place) = accepting.places.take(peer.ip(), permit) else { continue };
                     let (state, tls, closing) = (self.state.clone(), self.tls.clone(), accepting.closing.clone());
-                    accepting.tasks.spawn(async move {
-                        connection::serve(&state, &tls, stream, (peer, place), &closing).await;
-                    });
+                    let account = self.state.processor.account(peer.ip());
+                    let paying = account.clone();
+                    accepting.tasks.spawn(self.state.processor.share(account, async move {
+                        connection::serve(&state, &tls, stream, (peer, place, paying), &closing).await;
+                    }));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: let some close.

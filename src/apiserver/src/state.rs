@@ -17,6 +17,7 @@ use crate::health::Health;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugin::Plugins;
+use crate::processor::Processor;
 use crate::services::Allocator;
 use crate::stream::Connector;
 use crate::webhook::Caller;
@@ -53,6 +54,8 @@ pub struct State {
     pub conversions: Shared,
     /// Which requests are served now, and which wait.
     pub flow: Arc<Flow>,
+    /// Whose work is done next.
+    pub processor: Arc<Processor>,
 }
 
 impl State {
@@ -84,6 +87,15 @@ impl State {
             caller,
             conversions: Shared::default(),
             flow,
+            processor: Processor::new(threads()),
         })
+    }
+}
+
+/// How many threads work for the server.
+fn threads() -> usize {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.metrics().num_workers(),
+        Err(_) => 1,
     }
 }

@@ -89,6 +89,11 @@ impl Dispatcher {
         &self.levels
     }
 
+    /// Whether a level's requests are never asked to wait.
+    pub fn is_exempt(&self, level: &str) -> bool {
+        self.levels.get(level).is_some_and(Level::is_exempt)
+    }
+
     /// Takes a configuration in. Levels that are gone stay until they are empty.
     pub fn configure(&mut self, now: Duration, configs: &[(Arc<str>, LevelConfig)]) {
         let claims: Vec<Claim> = configs.iter().map(|(_, config)| config.claim).collect();

@@ -22,11 +22,14 @@ use crate::accept::{Form, Format};
 use crate::answer;
 use crate::body::{self, Body};
 use crate::convert;
+use crate::processor;
 use crate::status::{Result, Status};
 use crate::storage;
 
 /// How many keys are read at a time while a selector picks few of many.
 const CHUNK: usize = 500;
+/// After so many objects others get their turn, where this took long.
+const LOOKS_EVERY: usize = 64;
 
 /// What a list found.
 pub struct Found {
@@ -133,6 +136,9 @@ pub async fn find(target: &Target<'_>, selection: &Selection, page: &Page) -> Re
             false => Vec::new().into_iter(),
         };
         for (at, entry) in range.entries.into_iter().enumerate() {
+            if at % LOOKS_EVERY == LOOKS_EVERY - 1 {
+                processor::pause().await;
+            }
             after = Some(entry.key.clone());
             match (&mut found.converted, converted.next()) {
                 (Some(all), Some(object)) if selection.matches_object(target.resource, &object) => {

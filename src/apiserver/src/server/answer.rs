@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::pace::Pace;
 use crate::body::{Body, BoxError, Unhurried};
 use crate::flow::sending::Held;
+use crate::processor;
 
 /// One piece: what the HTTP library holds of a stream whose client has closed its window.
 const PIECE_BYTES: usize = 64 << 10;
@@ -186,6 +187,7 @@ impl http_body::Body for Answer {
             let rest = std::mem::take(&mut self.rest);
             return Poll::Ready(Some(Ok(Frame::data(self.hand(rest)))));
         }
+        ready!(processor::poll_pause(cx));
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| match frame?.into_data() {
             Ok(data) => Ok(Frame::data(self.hand(data))),

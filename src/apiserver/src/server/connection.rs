@@ -21,6 +21,7 @@ use crate::body::BoxError;
 use crate::config::Limits;
 use crate::handler::{self, Caller};
 use crate::plugin::Connection;
+use crate::processor::Account;
 use crate::state::State;
 use crate::tls::Material;
 
@@ -50,7 +51,7 @@ pub async fn serve(
     state: &Arc<State>,
     tls: &Material,
     stream: TcpStream,
-    (peer, place): (SocketAddr, Place),
+    (peer, place, account): (SocketAddr, Place, Arc<Account>),
     closing: &CancellationToken,
 ) {
     // Watch events are small and must not wait for more.
@@ -77,7 +78,7 @@ pub async fn serve(
     let caller = Caller::Connection(Arc::new(connection));
     let (load, pace) = (Load::new(), Pace::new());
     let limits = &state.config.limits;
-    let streams = Streams { state: state.clone(), load: load.clone() };
+    let streams = Streams { state: state.clone(), load: load.clone(), account };
     let (own, own_pace) = (load.clone(), pace.clone());
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (state, caller, open) = (state.clone(), caller.clone(), Open::begin(&own));
@@ -122,6 +123,7 @@ pub async fn serve(
 struct Streams {
     state: Arc<State>,
     load: Arc<Load>,
+    account: Arc<Account>,
 }
 
 impl<F> Executor<F> for Streams
@@ -130,13 +132,14 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, work: F) {
-        let Self { state, load } = self.clone();
-        tokio::spawn(async move {
+        let Self { state, load, account } = self.clone();
+        let processor = state.processor.clone();
+        tokio::spawn(processor.share(account.of_stream(), async move {
             if pace::keeping(work, state.config.limits.taken_within).await.is_none() {
                 state.metrics.stalled.fetch_add(1, Ordering::Relaxed);
                 load.stalled();
             }
-        });
+        }));
     }
 }
 

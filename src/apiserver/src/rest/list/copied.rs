@@ -9,6 +9,7 @@ use store::Entry;
 
 use super::Found;
 use crate::body::PIECE_BYTES;
+use crate::processor;
 use crate::rest::target::Target;
 use crate::storage;
 
@@ -87,7 +88,7 @@ pub async fn metadata(found: &Found) -> Option<Vec<u8>> {
         turn_bytes += entry.value.len();
         if turn_bytes >= TURN_BYTES {
             turn_bytes = 0;
-            tokio::task::yield_now().await;
+            processor::pause().await;
         }
     }
     out.extend_from_slice(TAIL);

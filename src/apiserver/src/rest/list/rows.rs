@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Found;
 use crate::body::PIECE_BYTES;
+use crate::processor;
 use crate::rest::shape;
 use crate::rest::target::Target;
 use crate::status::{Result, Status};
@@ -37,7 +38,7 @@ pub async fn table(target: &Target<'_>, found: &Found) -> Result<(Slices, u64)> 
         turn_bytes += entry.value.len();
         if turn_bytes >= TURN_BYTES {
             turn_bytes = 0;
-            tokio::task::yield_now().await;
+            processor::pause().await;
         }
     }
     out.extend_from_slice(TAIL);
