@@ -1,8 +1,8 @@
 //! Which form of an answer a client wants: the `Accept` header with Kubernetes' parameters
 //! (`application/json;as=Table;v=v1;g=meta.k8s.io`).
 
-use http::HeaderMap;
 use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
 
 use crate::body::{JSON, PROTOBUF, YAML};
 use crate::status::{Result, Status};
@@ -111,11 +111,24 @@ fn format_of(clause: &Clause, protobuf: bool) -> Option<Format> {
     }
 }
 
+/// Whether JSON is what is wanted first, where that is told without reading much: most clients say one of three things.
+fn wants_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter();
+    match (values.next().map(HeaderValue::as_bytes), values.next()) {
+        (None, _) => true,
+        (Some(value), None) => matches!(value, b"application/json" | b"application/json, */*" | b"*/*"),
+        _ => false,
+    }
+}
+
 /// What the answer to a request for objects looks like; `protobuf` where these objects have that form.
 ///
 /// # Errors
 /// 406 where nothing the client accepts is offered.
 pub fn negotiate(headers: &HeaderMap, protobuf: bool) -> Result<(Format, Form)> {
+    if wants_json(headers) {
+        return Ok((Format::Json, Form::Object));
+    }
     for clause in clauses(headers) {
         let meta = clause.parameter("g") == "meta.k8s.io" && matches!(clause.parameter("v"), "v1" | "v1beta1");
         // Every object's metadata has the form, whatever the rest of it has.
@@ -137,6 +150,9 @@ pub fn negotiate(headers: &HeaderMap, protobuf: bool) -> Result<(Format, Form)> 
 /// # Errors
 /// 406 where the client accepts none.
 pub fn negotiate_format(headers: &HeaderMap, protobuf: bool) -> Result<Format> {
+    if wants_json(headers) {
+        return Ok(Format::Json);
+    }
     let clauses = clauses(headers);
     let plain = clauses.iter().filter(|clause| clause.parameter("as").is_empty());
     plain.filter_map(|clause| format_of(clause, protobuf)).next().ok_or_else(not_acceptable)

@@ -86,7 +86,9 @@ async fn through(
     let wanted = version.to_string();
     let places: Vec<usize> = (0..objects.len()).filter(|at| meta::api_version(&objects[*at]) != wanted).collect();
     let sent: Vec<Value> = places.iter().map(|at| std::mem::take(&mut objects[*at])).collect();
-    for (at, converted) in places.into_iter().zip(review::convert(caller, conversion, &wanted, sent).await?) {
+    // Kept apart: all that it takes to ask a webhook would else be part of every request that reads or writes.
+    let made = Box::pin(review::convert(caller, conversion, &wanted, sent)).await?;
+    for (at, converted) in places.into_iter().zip(made) {
         objects[at] = converted;
     }
     Ok(objects)

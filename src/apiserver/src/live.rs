@@ -29,12 +29,19 @@ impl Live {
     /// # Errors
     /// 500 where the store fails.
     pub async fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
+        self.entry(group, resource, namespace, name).await?.as_ref().map(decode).transpose()
+    }
+
+    /// An object as it is stored, for those who want little of it.
+    ///
+    /// # Errors
+    /// 500 where the store fails.
+    pub async fn entry(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Result<Option<Entry>> {
         if name.is_empty() || name.contains('/') {
             return Ok(None);
         }
         let key = prefix(group, resource, namespace) + name;
-        let entry = self.0.get(&key).await.map_err(failure)?;
-        entry.as_ref().map(decode).transpose()
+        self.0.get(&key).await.map_err(failure)
     }
 
     /// The objects of a resource, of one namespace or (empty) of all, in order of their keys.

@@ -238,29 +238,33 @@ impl Watcher {
 #[async_trait::async_trait]
 impl Watch for Watcher {
     async fn next(&mut self) -> Result<WatchItem, Error> {
-        if let Some(event) = self.replay.pop_front() {
-            return Ok(self.event(event));
-        }
         loop {
-            // Read before the queue: an event up to this revision is in the queue by now or was taken out of it.
-            let delivered = self.delivered.load(Ordering::Acquire);
-            match self.receiver.try_recv() {
-                Ok(event) => return Ok(self.event(event)),
-                Err(mpsc::error::TryRecvError::Disconnected) => {
-                    let closed = self.delivered.load(Ordering::Acquire) == CLOSED;
-                    return Err(if closed { Error::Closed } else { Error::Slow });
-                }
-                Err(mpsc::error::TryRecvError::Empty) => {}
-            }
-            let due = tokio::time::Instant::now() >= self.next_progress;
-            if (self.owed || due) && delivered != CLOSED {
-                return Ok(self.progress(delivered));
+            if let Some(item) = self.try_next()? {
+                return Ok(item);
             }
             let next = tokio::time::timeout_at(self.next_progress, self.receiver.recv()).await;
             if let Ok(Some(event)) = next {
                 return Ok(self.event(event));
             }
         }
+    }
+
+    fn try_next(&mut self) -> Result<Option<WatchItem>, Error> {
+        if let Some(event) = self.replay.pop_front() {
+            return Ok(Some(self.event(event)));
+        }
+        // Read before the queue: an event up to this revision is in the queue by now or was taken out of it.
+        let delivered = self.delivered.load(Ordering::Acquire);
+        match self.receiver.try_recv() {
+            Ok(event) => return Ok(Some(self.event(event))),
+            Err(mpsc::error::TryRecvError::Disconnected) => {
+                let closed = self.delivered.load(Ordering::Acquire) == CLOSED;
+                return Err(if closed { Error::Closed } else { Error::Slow });
+            }
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        let is_due = self.owed || tokio::time::Instant::now() >= self.next_progress;
+        Ok((is_due && delivered != CLOSED).then(|| self.progress(delivered)))
     }
 }
 

@@ -148,6 +148,12 @@ pub trait Watch: Send {
     /// # Errors
     /// [`Error::Slow`] and [`Error::Closed`] end the watch.
     async fn next(&mut self) -> Result<WatchItem, Error>;
+
+    /// The next item where it is there already.
+    ///
+    /// # Errors
+    /// See [`Watch::next`].
+    fn try_next(&mut self) -> Result<Option<WatchItem>, Error>;
 }
 
 /// The store.

@@ -1,12 +1,15 @@
 //! NamespaceLifecycle: nothing is made in a namespace that is not there or is going, and the namespaces that a
 //! cluster cannot do without stay.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use machinery::gvk::GroupResource;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{forbidden, is, name_of};
-use crate::live::{Live, text};
+use crate::live::Live;
 use crate::plugin::{Admission, Admit, Operation};
 use crate::status::{Result, Status};
 
@@ -45,9 +48,10 @@ impl NamespaceLifecycle {
             return Ok(());
         }
         let namespaces = GroupResource { group: String::new(), resource: "namespaces".to_string() };
-        let found = self.0.get("", "namespaces", "", request.namespace).await?;
+        let found = self.0.entry("", "namespaces", "", request.namespace).await?;
         let found = found.ok_or_else(|| Status::not_found(&namespaces, request.namespace))?;
-        if text(&found, "/metadata/deletionTimestamp").is_empty() && text(&found, "/status/phase") != "Terminating" {
+        let seen: Seen<'_> = serde_json::from_slice(&found.value).map_err(Status::internal)?;
+        if !seen.is_going() {
             return Ok(());
         }
         let name = name_of(request, object);
@@ -56,6 +60,34 @@ impl NamespaceLifecycle {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let message = format!("namespace {namespace} is being terminated");
         Err(forbidden(request, object, why).with_cause("NamespaceTerminating", &message, "metadata.namespace"))
+    }
+}
+
+/// What is looked at of a namespace, for each object that is made.
+#[derive(Deserialize)]
+struct Seen<'a> {
+    #[serde(borrow)]
+    metadata: SeenMetadata<'a>,
+    #[serde(borrow, default)]
+    status: SeenStatus<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SeenMetadata<'a> {
+    #[serde(borrow)]
+    deletion_timestamp: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+struct SeenStatus<'a> {
+    #[serde(borrow)]
+    phase: Option<Cow<'a, str>>,
+}
+
+impl Seen<'_> {
+    fn is_going(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() || self.status.phase.as_deref() == Some("Terminating")
     }
 }
 

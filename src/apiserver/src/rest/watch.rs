@@ -4,13 +4,11 @@
 mod pace;
 mod shaper;
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::stream;
 use http::{HeaderValue, Response};
 use http_body::Frame;
@@ -78,11 +76,11 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     let start = read_start(query)?;
     let resource = target.context.served.hold(target.resource).ok_or_else(Status::no_such_resource)?;
     let shaper = Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
-    let mut pending = VecDeque::new();
+    let mut pending = Vec::new();
     let (watch, initial) = match begin(target, &shaper, start).await {
         Ok((watch, initial)) => (Some(watch), initial),
         Err(status) if status.code() == 410 => {
-            pending.push_back(shaper.error(&status));
+            shaper.error(&status, &mut pending);
             (None, Initial::none())
         }
         Err(status) => return Err(status),
@@ -100,6 +98,7 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         shaper,
         initial,
         pending,
+        last_bytes: 0,
         ends: now + lives,
         bookmark_due: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK_EVERY),
         timer: Box::pin(tokio::time::sleep_until(now)),
@@ -185,7 +184,10 @@ struct Stream {
     watch: Option<Box<dyn store::Watch>>,
     shaper: Shaper,
     initial: Initial,
-    pending: VecDeque<Bytes>,
+    /// Events that are to be sent together.
+    pending: Vec<u8>,
+    /// How long the last such piece was.
+    last_bytes: usize,
     ends: Instant,
     bookmark_due: Option<Instant>,
     /// Of what comes first of the two. It and what follows stay as they are from one event to the next: a busy watch
@@ -210,7 +212,7 @@ impl Stream {
             if self.pending.is_empty()
                 && let Err(status) = self.begin().await
             {
-                self.pending.push_back(self.shaper.error(&status));
+                self.shaper.error(&status, &mut self.pending);
                 (self.watch, self.initial) = (None, Initial::none());
             }
             if !self.pending.is_empty() {
@@ -242,6 +244,9 @@ impl Stream {
                     return self.end();
                 }
             };
+            if gather_until.is_some() {
+                self.pending.reserve(self.last_bytes.min(CHUNK_BYTES));
+            }
             self.take(item).await;
             self.drain().await;
         }
@@ -249,31 +254,27 @@ impl Stream {
 
     /// Takes in as many of the first objects as one chunk has; the next are made when the client has taken these.
     async fn begin(&mut self) -> Result<()> {
-        let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
-        while size < CHUNK_BYTES
+        while self.pending.len() < CHUNK_BYTES
             && let Some(next) = self.initial.next(&self.state.caller, &self.shaper.resource).await?
         {
-            let line = match next {
-                First::Stored(entry) => self.shaper.line("ADDED", &entry, entry.mod_revision)?,
-                First::Converted(object) => self.shaper.shown("ADDED", object)?,
-                First::Mark(revision) => self.shaper.bookmark(revision, true),
-            };
-            size += line.len();
-            self.pending.push_back(line);
+            match next {
+                First::Stored(entry) => {
+                    self.shaper.line("ADDED", &entry, entry.mod_revision, &mut self.pending)?;
+                }
+                First::Converted(object) => self.shaper.shown("ADDED", object, &mut self.pending)?,
+                First::Mark(revision) => self.shaper.bookmark(revision, true, &mut self.pending),
+            }
         }
         Ok(())
     }
 
     /// Takes what is ready into the same chunk.
     async fn drain(&mut self) {
-        let mut size = self.pending.iter().map(Bytes::len).sum::<usize>();
-        while size < CHUNK_BYTES
+        while self.pending.len() < CHUNK_BYTES
             && let Some(watch) = self.watch.as_mut()
-            && let Some(item) = watch.next().now_or_never()
+            && let Some(item) = watch.try_next().transpose()
         {
-            let before = self.pending.len();
             self.take(item).await;
-            size += self.pending.iter().skip(before).map(Bytes::len).sum::<usize>();
         }
     }
 
@@ -283,18 +284,17 @@ impl Stream {
             Ok(WatchItem::Event(event)) => {
                 self.seen = self.seen.max(event.revision);
                 let shaped = match convert::webhook(&self.shaper.resource) {
-                    Some(_) => self.shaper.converted_event(&self.state, &event).await,
-                    None => self.shaper.event(&event),
+                    Some(_) => Box::pin(self.shaper.converted_event(&self.state, &event, &mut self.pending)).await,
+                    None => self.shaper.event(&event, &mut self.pending),
                 };
                 match shaped {
-                    Ok(Some(line)) => {
+                    Ok(true) => {
                         self.told = event.revision;
                         self.state.metrics.watch_event();
-                        self.pending.push_back(line);
                     }
-                    Ok(None) => {}
+                    Ok(false) => {}
                     Err(status) => {
-                        self.pending.push_back(self.shaper.error(&status));
+                        self.shaper.error(&status, &mut self.pending);
                         self.watch = None;
                     }
                 }
@@ -312,8 +312,7 @@ impl Stream {
         self.set_timer();
         if self.seen > self.told {
             self.told = self.seen;
-            let line = self.shaper.bookmark(self.seen, false);
-            self.pending.push_back(line);
+            self.shaper.bookmark(self.seen, false, &mut self.pending);
         }
     }
 
@@ -331,19 +330,10 @@ impl Stream {
         (!self.pending.is_empty()).then(|| self.take_pending())
     }
 
+    /// The piece that was gathered. The next one of a busy watch is likely to be as long.
     fn take_pending(&mut self) -> Bytes {
-        if self.pending.len() == 1 {
-            return self.pending.pop_front().unwrap_or_default();
-        }
-        let size = self.pending.iter().map(Bytes::len).sum::<usize>();
-        let mut chunk = Vec::with_capacity(size.min(CHUNK_BYTES));
-        while let Some(line) = self.pending.pop_front() {
-            chunk.extend_from_slice(&line);
-            if chunk.len() >= CHUNK_BYTES {
-                break;
-            }
-        }
-        Bytes::from(chunk)
+        self.last_bytes = self.pending.len();
+        Bytes::from(std::mem::take(&mut self.pending))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A watch that is always busy is written to this often.
-const EVERY: Duration = Duration::from_millis(10);
+const EVERY: Duration = Duration::from_millis(20);
 /// So many writes come before any is held back.
 const BURST: u32 = 32;
 

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use machinery::table::{self, IncludeObject};
 use serde_json::{Value, json};
 use store::{Entry, Event};
@@ -18,6 +17,8 @@ use crate::status::{Result, Status};
 use crate::storage;
 
 const DELETED: &str = "DELETED";
+/// What an event has beside its object.
+const LINE_OVERHEAD_BYTES: usize = 128;
 
 /// Turns changes of the store into lines of the stream.
 pub(super) struct Shaper {
@@ -31,23 +32,27 @@ pub(super) struct Shaper {
 }
 
 impl Shaper {
-    /// The line of a change; `None` where it is about no object that is meant. An object that comes to match is
+    /// Appends the line of a change; `false` where it is about no object that is meant. An object that comes to match is
     /// ADDED, and one that no longer does DELETED.
-    pub(super) fn event(&mut self, event: &Event) -> Result<Option<Bytes>> {
+    pub(super) fn event(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool> {
         let matching = |entry: &Option<Arc<Entry>>| match entry {
             Some(entry) => self.selection.matches(&self.resource, entry),
             None => Ok(false),
         };
-        let Some(type_) = type_of(matching(&event.previous)?, matching(&event.current)?) else { return Ok(None) };
+        let Some(type_) = type_of(matching(&event.previous)?, matching(&event.current)?) else { return Ok(false) };
         let entry = if type_ == DELETED { &event.previous } else { &event.current };
-        match entry {
-            Some(entry) => self.line(type_, entry, event.revision).map(Some),
-            None => Ok(None),
-        }
+        let Some(entry) = entry else { return Ok(false) };
+        self.line(type_, entry, event.revision, out)?;
+        Ok(true)
     }
 
     /// The same where a webhook converts objects, which may change what selectors ask for.
-    pub(super) async fn converted_event(&mut self, state: &Arc<State>, event: &Event) -> Result<Option<Bytes>> {
+    pub(super) async fn converted_event(
+        &mut self,
+        state: &Arc<State>,
+        event: &Event,
+        out: &mut Vec<u8>,
+    ) -> Result<bool> {
         let mut converted = [None, None];
         for (entry, converted) in [&event.previous, &event.current].into_iter().zip(&mut converted) {
             if let Some(entry) = entry {
@@ -58,38 +63,43 @@ impl Shaper {
         let is_meant = |object: &Option<Value>| {
             object.as_ref().is_some_and(|object| self.selection.matches_object(&self.resource, object))
         };
-        let Some(type_) = type_of(is_meant(&previous), is_meant(&current)) else { return Ok(None) };
+        let Some(type_) = type_of(is_meant(&previous), is_meant(&current)) else { return Ok(false) };
         let object = if type_ == DELETED { previous } else { current };
-        object.map(|object| self.shown(type_, object)).transpose()
+        let Some(object) = object else { return Ok(false) };
+        self.shown(type_, object, out)?;
+        Ok(true)
     }
 
-    pub(super) fn line(&mut self, type_: &str, entry: &Entry, revision: u64) -> Result<Bytes> {
+    /// Appends the event of a stored object; nothing where that fails.
+    pub(super) fn line(&mut self, type_: &str, entry: &Entry, revision: u64, line: &mut Vec<u8>) -> Result<()> {
         if self.format == Format::Json && self.resource.storage.is_none() && self.form != Form::Table {
-            let mut line = Vec::with_capacity(entry.value.len() + 128);
+            let before = line.len();
+            line.reserve(entry.value.len() + LINE_OVERHEAD_BYTES);
             line.extend_from_slice(b"{\"type\":\"");
             line.extend_from_slice(type_.as_bytes());
             line.extend_from_slice(b"\",\"object\":");
             let is_written = match self.form {
-                Form::Metadata => storage::splice_metadata(&mut line, &entry.value, revision),
+                Form::Metadata => storage::splice_metadata(line, &entry.value, revision),
                 _ => {
-                    storage::splice(&mut line, &entry.value, revision);
+                    storage::splice(line, &entry.value, revision);
                     true
                 }
             };
             if is_written {
                 line.extend_from_slice(b"}\n");
-                return Ok(Bytes::from(line));
+                return Ok(());
             }
+            line.truncate(before);
         }
         let mut object = storage::decode_at(&entry.value, revision)?;
         if self.resource.storage.is_some() {
             object = self.resource.behaviour.to_served(object);
         }
-        self.shown(type_, object)
+        self.shown(type_, object, line)
     }
 
-    /// The event of an object that is as the resource has it.
-    pub(super) fn shown(&mut self, type_: &str, object: Value) -> Result<Bytes> {
+    /// Appends the event of an object that is as the resource has it.
+    pub(super) fn shown(&mut self, type_: &str, object: Value, out: &mut Vec<u8>) -> Result<()> {
         let shaped = match self.form {
             Form::Object => object,
             Form::Metadata => table::partial_object_metadata(&object),
@@ -99,21 +109,26 @@ impl Shaper {
                 self.table(metadata, vec![row])
             }
         };
-        self.write(type_, &shaped)
+        self.write(type_, &shaped, out)
     }
 
-    /// An event in the client's format.
-    fn write(&self, type_: &str, object: &Value) -> Result<Bytes> {
+    /// Appends an event in the client's format.
+    fn write(&self, type_: &str, object: &Value, out: &mut Vec<u8>) -> Result<()> {
         match self.format {
-            Format::Protobuf => protobuf::watch_event(type_, object).map(Bytes::from).map_err(Status::internal),
-            Format::Json | Format::Yaml => Ok(line(type_, object)),
+            Format::Protobuf => {
+                out.extend_from_slice(&protobuf::watch_event(type_, object).map_err(Status::internal)?);
+            }
+            Format::Json | Format::Yaml => write_line(type_, object, out),
         }
+        Ok(())
     }
 
-    /// The event that ends a watch.
-    pub(super) fn error(&self, status: &Status) -> Bytes {
+    /// Appends the event that ends a watch.
+    pub(super) fn error(&self, status: &Status, out: &mut Vec<u8>) {
         let status = status.to_value();
-        self.write("ERROR", &status).unwrap_or_else(|_| line("ERROR", &status))
+        if self.write("ERROR", &status, out).is_err() {
+            write_line("ERROR", &status, out);
+        }
     }
 
     fn table(&mut self, metadata: Value, rows: Vec<Value>) -> Value {
@@ -124,7 +139,8 @@ impl Shaper {
         table::table(metadata, columns, rows)
     }
 
-    pub(super) fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
+    /// Appends a bookmark.
+    pub(super) fn bookmark(&mut self, revision: u64, initial_events_end: bool, out: &mut Vec<u8>) {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -137,15 +153,17 @@ impl Shaper {
                 object["apiVersion"] = self.resource.group_version.to_string().into();
                 let row = table::row(Vec::new(), object, IncludeObject::Metadata);
                 let table = self.table(json!({"resourceVersion": revision.to_string()}), vec![row]);
-                return self.told("BOOKMARK", &table);
+                return self.tell("BOOKMARK", &table, out);
             }
         };
-        self.told("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
+        self.tell("BOOKMARK", &json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}), out);
     }
 
-    /// An event, or why it cannot be written.
-    fn told(&self, type_: &str, object: &Value) -> Bytes {
-        self.write(type_, object).unwrap_or_else(|status| self.error(&status))
+    /// Appends an event, or why it cannot be written.
+    fn tell(&self, type_: &str, object: &Value, out: &mut Vec<u8>) {
+        if let Err(status) = self.write(type_, object, out) {
+            self.error(&status, out);
+        }
     }
 }
 
@@ -160,6 +178,6 @@ fn type_of(was: bool, is: bool) -> Option<&'static str> {
     }
 }
 
-fn line(type_: &str, object: &Value) -> Bytes {
-    crate::body::json_line(&json!({"type": type_, "object": object}))
+fn write_line(type_: &str, object: &Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(&crate::body::json_line(&json!({"type": type_, "object": object})));
 }
