@@ -10,6 +10,13 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// `by` after `at`; the first or the last moment that there is where it would be beyond. How long something takes is
+/// often for users to say, who may say any number of seconds: the sum of two times panics then.
+pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    let end = if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+    at.checked_add(by).unwrap_or(end)
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -40,5 +47,20 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_later_than_the_last() {
+        let at = Timestamp::UNIX_EPOCH;
+        assert_eq!(later(at, SignedDuration::from_secs(5)).as_second(), 5);
+        assert_eq!(later(at, SignedDuration::from_secs(-5)).as_second(), -5);
+        assert_eq!(later(at, SignedDuration::MAX), Timestamp::MAX);
+        assert_eq!(later(Timestamp::MAX, SignedDuration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(later(at, SignedDuration::MIN), Timestamp::MIN);
     }
 }

@@ -11,7 +11,7 @@ pub fn scaled(value: Option<&IntOrString>, default: &IntOrString, total: i32, ro
                 return 0;
             };
             let product = percent.max(0).saturating_mul(i64::from(total.max(0)));
-            let share = if round_up { (product + 99) / 100 } else { product / 100 };
+            let share = if round_up { product.saturating_add(99) / 100 } else { product / 100 };
             i32::try_from(share).unwrap_or(i32::MAX)
         }
     }
@@ -36,6 +36,7 @@ mod tests {
             (percent(0), 4, true, 0),
             (percent(100), 7, false, 7),
             (IntOrString::String("x".into()), 7, false, 0),
+            (IntOrString::String(format!("{}%", i64::MAX)), 7, true, i32::MAX),
         ] {
             assert_eq!(scaled(Some(&value), &IntOrString::Int(1), total, round_up), expected, "{value:?} of {total}");
         }

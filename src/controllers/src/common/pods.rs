@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use stdx::clock::later;
 
 /// The phase; empty where the pod has no status yet.
 pub fn phase(pod: &Pod) -> &str {
@@ -47,7 +48,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// When the pod has been ready for `min_ready_seconds`; `None` where it is not ready.
 pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
-    ready_since(pod).map(|since| since + SignedDuration::from_secs(i64::from(min_ready_seconds)))
+    ready_since(pod).map(|since| later(since, SignedDuration::from_secs(i64::from(min_ready_seconds))))
 }
 
 /// Has been ready for long enough.
@@ -147,5 +148,14 @@ mod tests {
         let names: Vec<_> = order.iter().map(|pod| pod.metadata.name.as_deref().unwrap()).collect();
         let expected = ["unassigned", "pending", "unready", "crowded-young", "crowded", "long-ready", "dear"];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_pod_that_is_ready_from_the_last_moment_on_is_never_available() {
+        let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": "9999-12-30T21:59:00Z"});
+        let pod = json!({"metadata": {"name": "p"}, "status": {"conditions": [condition]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        assert_eq!(available_at(&pod, i32::MAX), Some(Timestamp::MAX));
+        assert!(!is_available(&pod, i32::MAX, Timestamp::now()));
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
+use stdx::clock::later;
 
 use super::nodes::{Verdict, verdict};
 use super::{HASH_LABEL, by_name, by_node};
@@ -125,7 +126,7 @@ fn place(observed: &Observed<'_>, spot: &Spot, roll: &Roll, plan: &mut Plan) {
     }
     // A pod that has ended makes room for one that runs, but not so soon that a node that refuses it is flooded.
     for pod in failed {
-        match pod.metadata.creation_timestamp.as_ref().map(|created| created.0 + ENDED_PAUSE) {
+        match pod.metadata.creation_timestamp.as_ref().map(|created| later(created.0, ENDED_PAUSE)) {
             Some(at) if at > observed.now => again(plan, at),
             _ => plan.delete.push(pod),
         }

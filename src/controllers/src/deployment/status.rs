@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use stdx::clock::later;
 
 use super::model::{Goal, Member};
 
@@ -149,7 +150,7 @@ fn judge(facts: &Facts<'_>, old: &DeploymentStatus, status: &mut DeploymentStatu
         return None;
     }
     let since = find(status, "Progressing")?.last_update_time.as_ref()?.0;
-    Some(since + SignedDuration::from_secs(seconds) + SignedDuration::from_secs(1))
+    Some(later(since, SignedDuration::from_secs(seconds + 1)))
 }
 
 fn progressing(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
@@ -168,7 +169,7 @@ fn timed_out(current: Option<&DeploymentCondition>, seconds: i64, now: Timestamp
         Some(TIMED_OUT) => true,
         _ => {
             let since = current.last_update_time.as_ref().map_or(now, |time| time.0);
-            since + SignedDuration::from_secs(seconds) < now
+            later(since, SignedDuration::from_secs(seconds)) < now
         }
     }
 }

@@ -289,3 +289,16 @@ fn the_deadline_is_looked_at_when_it_passes() {
     let observed = Observed { deployment: &world.deployment, sets: &world.sets, old_pods_run: false, now: world.now };
     assert_eq!(plan(&observed).again_in, Some(Duration::from_secs(601)));
 }
+
+#[test]
+fn a_roll_out_that_moves_on_at_the_end_of_time_is_not_late() {
+    let mut world = World::new(json!({"progressDeadlineSeconds": i32::MAX - 1}));
+    world.look(false);
+    let status = world.deployment.status.as_mut().unwrap();
+    for condition in status.conditions.iter_mut().flatten() {
+        let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::MAX);
+        condition.last_update_time = Some(time);
+    }
+    world.look(false);
+    assert_eq!(world.condition("Progressing").0, "True");
+}

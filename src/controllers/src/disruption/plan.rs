@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use stdx::clock::later;
 
 use crate::common::intstr::scaled;
 use crate::common::pods;
@@ -59,7 +60,7 @@ pub fn plan(budget: &PodDisruptionBudget, covered: &[Arc<Pod>], scale: i32, now:
     for pod in covered.iter().filter(|pod| !pods::is_terminating(pod)) {
         let name = pod.metadata.name.clone().unwrap_or_default();
         let Some(since) = known.get(&name) else { continue };
-        let due = since.0 + DELETION_WITHIN;
+        let due = later(since.0, DELETION_WITHIN);
         if due < now {
             overdue.push(pod.clone());
             continue;
@@ -139,5 +140,5 @@ pub fn stale_at(pod: &Pod) -> Option<Timestamp> {
     };
     let marked = conditions.iter().find(stale)?;
     let since = marked.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    Some(since + STALE_AFTER)
+    Some(later(since, STALE_AFTER))
 }

@@ -112,6 +112,25 @@ fn the_mark_of_a_disruption_that_did_not_come_gets_stale() {
 }
 
 #[test]
+fn times_that_users_made_up_are_as_good_as_others() {
+    // Statuses are written by whoever may, with any time.
+    let last = "9999-12-30T21:59:00Z";
+    let mut far = pod("p0", true, false);
+    let conditions = &mut Arc::make_mut(&mut far).status.as_mut().unwrap().conditions;
+    conditions.as_mut().unwrap().push(
+        serde_json::from_value(json!({"type": "DisruptionTarget", "status": "True", "lastTransitionTime": last}))
+            .unwrap(),
+    );
+    assert_eq!(stale_at(&far), Some(Timestamp::MAX));
+    let budget = budget(
+        json!({"maxUnavailable": 1}),
+        json!({"disruptionsAllowed": 0, "currentHealthy": 0,
+        "desiredHealthy": 0, "expectedPods": 0, "disruptedPods": {"p0": last}}),
+    );
+    assert_eq!(plan(&budget, &[far], 1, now()).again_at, Some(Timestamp::MAX));
+}
+
+#[test]
 fn a_budget_covers_by_its_selector() {
     let web = pod("p", true, false);
     for (selector, covered) in [

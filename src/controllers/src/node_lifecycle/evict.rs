@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use stdx::clock::later;
 
 use crate::common::nodes::{taints, tolerates};
 
@@ -35,7 +36,7 @@ pub fn plan(node: &Node, pod: &Pod) -> Eviction {
             from
         } else {
             match covering().filter_map(|toleration| toleration.toleration_seconds).min() {
-                Some(seconds) => from + SignedDuration::from_secs(seconds.max(0)),
+                Some(seconds) => later(from, SignedDuration::from_secs(seconds.max(0))),
                 None => continue,
             }
         };

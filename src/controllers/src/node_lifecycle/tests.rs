@@ -96,6 +96,8 @@ fn pods_leave_as_they_tolerate() {
     assert_eq!(evict::plan(&node, &pod(tolerate(json!(300)), early)), Eviction::At(later));
     let after = Eviction::At(added + SignedDuration::from_secs(360));
     assert_eq!(evict::plan(&node, &pod(tolerate(json!(300)), "2026-01-01T00:01:00Z")), after, "came after the taint");
+    // Any number of seconds may be tolerated.
+    assert_eq!(evict::plan(&node, &pod(tolerate(json!(i64::MAX)), early)), Eviction::At(Timestamp::MAX));
     assert!(evict::repels(&node));
 }
 
