@@ -175,10 +175,30 @@ pub fn spliced_bytes(bytes: &[u8], revision: u64) -> usize {
 pub fn splice(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
     let Some(at) = metadata_starts(bytes) else { return out.extend_from_slice(bytes) };
     out.extend_from_slice(&bytes[..at]);
+    splice_behind(out, &bytes[at..], revision);
+}
+
+/// Appends the revision and what comes behind the brace that metadata begin with.
+fn splice_behind(out: &mut Vec<u8>, behind: &[u8], revision: u64) {
     out.extend_from_slice(RESOURCE_VERSION);
     out.extend_from_slice(revision.to_string().as_bytes());
-    out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
-    out.extend_from_slice(&bytes[at..]);
+    out.extend_from_slice(if behind.first() == Some(&b'}') { b"\"" } else { b"\"," });
+    out.extend_from_slice(behind);
+}
+
+/// How many bytes [`splice_item`] appends.
+pub fn spliced_item_bytes(bytes: &[u8], revision: u64) -> usize {
+    // Everything before the metadata goes but for the brace.
+    let type_bytes = metadata_starts(bytes).map_or(0, |at| at - METADATA.len() - 1);
+    spliced_bytes(bytes, revision) - type_bytes
+}
+
+/// As [`splice`] without `apiVersion` and `kind`, as items of lists are.
+pub fn splice_item(out: &mut Vec<u8>, bytes: &[u8], revision: u64) {
+    let Some(at) = metadata_starts(bytes) else { return out.extend_from_slice(bytes) };
+    out.push(b'{');
+    out.extend_from_slice(METADATA);
+    splice_behind(out, &bytes[at..], revision);
 }
 
 /// Appends the PartialObjectMetadata of stored bytes with `revision` as resourceVersion, without decoding either; answers
@@ -385,6 +405,19 @@ mod tests {
         splice(&mut out, &encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": {}})), 3);
         let value: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(value["metadata"]["resourceVersion"], "3");
+    }
+
+    #[test]
+    fn items_are_spliced_without_their_type() {
+        for metadata in [json!({}), json!({"name": "x", "labels": {"kind": "\"metadata\":{"}})] {
+            let bytes = encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "data": {"kind": "b"}}));
+            let mut spliced = Vec::new();
+            splice_item(&mut spliced, &bytes, 10);
+            assert_eq!(spliced.len(), spliced_item_bytes(&bytes, 10));
+            let mut expected = decode_at(&bytes, 10).expect("an object");
+            meta::remove_type(&mut expected);
+            assert_eq!(serde_json::from_slice::<Value>(&spliced).expect("JSON"), expected);
+        }
     }
 
     #[test]

@@ -33,6 +33,14 @@ pub fn kind(object: &Value) -> &str {
     text_at(object, &["kind"])
 }
 
+/// Takes `apiVersion` and `kind` out.
+pub fn remove_type(object: &mut Value) {
+    if let Value::Object(fields) = object {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+}
+
 /// `metadata.name`.
 pub fn name(object: &Value) -> &str {
     metadata_text(object, "name")

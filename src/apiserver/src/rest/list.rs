@@ -6,9 +6,10 @@ mod rows;
 
 use std::sync::Arc;
 
+use api::resource::Resource;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use machinery::table;
+use machinery::{meta, table};
 use serde_json::{Map, Value, json};
 use store::{Entry, Error, RangeOptions};
 
@@ -192,19 +193,30 @@ pub fn metadata(found: &Found) -> Value {
     Value::Object(metadata)
 }
 
+/// Whether the items of a list say what they are: of a custom resource, whose lists Kubernetes makes of untyped objects.
+/// Of other kinds the list's own kind tells.
+fn has_typed_items(resource: &Resource) -> bool {
+    resource.custom().is_some()
+}
+
 /// A list of objects in the form the client wants.
 ///
 /// # Errors
 /// 400 for a Table with options that are unknown.
-pub fn shaped(target: &Target<'_>, form: Form, metadata: Value, objects: Vec<Value>) -> Result<Value> {
+pub fn shaped(target: &Target<'_>, form: Form, metadata: Value, mut objects: Vec<Value>) -> Result<Value> {
     let resource = target.resource;
     Ok(match form {
-        Form::Object => json!({
-            "kind": format!("{}List", resource.kind),
-            "apiVersion": resource.group_version.to_string(),
-            "metadata": metadata,
-            "items": objects,
-        }),
+        Form::Object => {
+            if !has_typed_items(resource) {
+                objects.iter_mut().for_each(meta::remove_type);
+            }
+            json!({
+                "kind": format!("{}List", resource.kind),
+                "apiVersion": resource.group_version.to_string(),
+                "metadata": metadata,
+                "items": objects,
+            })
+        }
         Form::Metadata => table::partial_object_metadata_list(metadata, &objects),
         Form::Table => {
             let include = shape::include(target)?;

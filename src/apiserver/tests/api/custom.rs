@@ -98,6 +98,9 @@ async fn objects_are_made_listed_changed_and_deleted() {
     server.kubectl(&["patch", "ct", "one", "--type=merge", "-p", r#"{"spec":{"image":"b"}}"#]).await;
     let shown = "jsonpath={.spec.image} {.spec.replicas} {.metadata.generation}";
     assert_eq!(server.kubectl(&["get", "ct", "one", "-o", shown]).await, "b 1 2");
+    // Items of lists keep their kind, which those of built-in kinds leave to the list.
+    let (_, list) = server.get("/apis/stable.example.com/v1/namespaces/default/crontabs").await;
+    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("CronTabList"), &json!("CronTab")));
     server.kubectl(&["label", "crontab", "one", "a=b"]).await;
     assert_eq!(server.kubectl(&["get", "ct", "one", "-o", shown]).await, "b 1 2");
     assert!(server.kubectl(&["describe", "ct", "one"]).await.contains("Cron Spec"));

@@ -71,6 +71,40 @@ async fn lists_come_in_pages_at_one_version() {
     server.stop().await;
 }
 
+/// As Kubernetes has it: the list's kind says what the items are. What can stand alone says it itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_lists_do_not_say_what_they_are() {
+    let server = start().await;
+    server.create(CONFIG_MAPS, config_map("a", json!({"a": "b"}))).await;
+    let first = |list: &Value| {
+        let (item, kind) = (&list["items"][0], &list["kind"]);
+        (kind.clone(), item.get("apiVersion").cloned(), item.get("kind").cloned(), item["metadata"]["name"].clone())
+    };
+    let untyped = (json!("ConfigMapList"), None, None, json!("a"));
+    for query in ["labelSelector=a", "labelSelector=a&pretty=true", "labelSelector=a&limit=1"] {
+        let (_, list) = server.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        assert_eq!(first(&list), untyped, "{query}: {list}");
+        assert!(list["items"][0]["metadata"]["resourceVersion"].is_string(), "{list}");
+    }
+    let (_, components) = server.get("/api/v1/componentstatuses").await;
+    assert_eq!(components["items"][0].get("kind"), None, "{components}");
+    let shaped = |form: &str| {
+        let accept = format!("application/json;as={form};g=meta.k8s.io;v=v1");
+        let path = format!("{CONFIG_MAPS}?labelSelector=a&includeObject=Object");
+        let request = http::Request::get(path).header("accept", accept).body(Vec::new()).expect("a request");
+        let answer = server.request(request);
+        async move { serde_json::from_slice::<Value>(&answer.await.2).expect("JSON") }
+    };
+    let metadata = shaped("PartialObjectMetadataList").await;
+    assert_eq!(metadata["items"][0]["kind"], "PartialObjectMetadata");
+    assert_eq!(shaped("Table").await["rows"][0]["object"]["kind"], "ConfigMap");
+    let event = server.watch(&format!("{CONFIG_MAPS}?watch=1&labelSelector=a"), "application/json").await.next().await;
+    assert_eq!(event.expect("an event")["object"]["kind"], "ConfigMap");
+    let (_, deleted) = server.json("DELETE", &format!("{CONFIG_MAPS}?labelSelector=a"), "", "").await;
+    assert_eq!(first(&deleted), untyped, "{deleted}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn component_statuses_are_asked_for() {
     const PATH: &str = "/api/v1/componentstatuses";

@@ -22,6 +22,8 @@ pub struct Copied {
     /// What comes before the first object; empty once it has been given out.
     head: Vec<u8>,
     entries: vec::IntoIter<Entry>,
+    /// Whether each object says what it is.
+    typed: bool,
     left_bytes: usize,
 }
 
@@ -32,14 +34,15 @@ impl Copied {
         let metadata = super::metadata(&found);
         let head =
             format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[");
-        Self::of(head.into_bytes(), found.entries)
+        Self::of(head.into_bytes(), found.entries, super::has_typed_items(target.resource))
     }
 
-    fn of(head: Vec<u8>, entries: Vec<Entry>) -> (Self, u64) {
+    fn of(head: Vec<u8>, entries: Vec<Entry>, typed: bool) -> (Self, u64) {
         let commas = entries.len().saturating_sub(1);
-        let objects: usize = entries.iter().map(|entry| storage::spliced_bytes(&entry.value, entry.mod_revision)).sum();
+        let length_of = if typed { storage::spliced_bytes } else { storage::spliced_item_bytes };
+        let objects: usize = entries.iter().map(|entry| length_of(&entry.value, entry.mod_revision)).sum();
         let length = head.len() + objects + commas + TAIL.len();
-        (Self { head, entries: entries.into_iter(), left_bytes: length }, length as u64)
+        (Self { head, entries: entries.into_iter(), typed, left_bytes: length }, length as u64)
     }
 }
 
@@ -51,6 +54,7 @@ impl Iterator for Copied {
             return None;
         }
         // A piece ends behind the object that fills it.
+        let splice = if self.typed { storage::splice } else { storage::splice_item };
         let mut piece = Vec::with_capacity(self.left_bytes.min(PIECE_BYTES + PIECE_BYTES / 8));
         piece.append(&mut self.head);
         while piece.len() < PIECE_BYTES {
@@ -59,7 +63,7 @@ impl Iterator for Copied {
                 self.left_bytes = 0;
                 return Some(Bytes::from(piece));
             };
-            storage::splice(&mut piece, &entry.value, entry.mod_revision);
+            splice(&mut piece, &entry.value, entry.mod_revision);
             if !self.entries.as_slice().is_empty() {
                 piece.push(b',');
             }
@@ -120,7 +124,7 @@ mod tests {
     #[test]
     fn the_pieces_are_one_list_of_the_length_that_was_told() {
         for (count, data_bytes) in [(0, 0), (1, 10), (5, 10), (300, 1000), (3, 2 * PIECE_BYTES)] {
-            let (copied, length) = Copied::of(b"{\"items\":[".to_vec(), entries(count, data_bytes));
+            let (copied, length) = Copied::of(b"{\"items\":[".to_vec(), entries(count, data_bytes), count % 2 == 0);
             let pieces: Vec<Bytes> = copied.collect();
             let whole = pieces.concat();
             assert_eq!(whole.len() as u64, length, "{count}");
@@ -128,6 +132,7 @@ mod tests {
             let items = list["items"].as_array().expect("items");
             assert_eq!(items.len(), count);
             let revision = |item: &Value| item["metadata"]["resourceVersion"].as_str().map(str::to_string);
+            assert!(items.iter().all(|item| item.get("kind").is_some() == (count % 2 == 0)), "{count}");
             assert!(items.iter().enumerate().all(|(at, item)| revision(item) == Some((9 + at).to_string())), "{count}");
             // No piece is much larger than what one object needs.
             assert!(pieces.iter().all(|piece| piece.len() < PIECE_BYTES + data_bytes + 200), "{count}");
@@ -176,7 +181,7 @@ mod tests {
             let entries: Vec<Entry> = objects.into_iter().map(entry).collect();
             let head = b"{\"kind\":\"XList\",\"items\":[";
             let expected = whole(head, &entries);
-            let (copied, length) = Copied::of(head.to_vec(), entries);
+            let (copied, length) = Copied::of(head.to_vec(), entries, true);
             proptest::prop_assert_eq!(length, expected.len() as u64);
             proptest::prop_assert_eq!(copied.collect::<Vec<Bytes>>().concat(), expected);
         }
