@@ -7,6 +7,10 @@ use std::process::ExitCode;
 
 mod access;
 mod addons;
+/// What a write costs is to a quarter the making and freeing of small values (docs/decisions/0013).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod cli;
 mod commands;
 mod config;

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 const NODE_WORKERS: usize = 2;
 /// Threads for blocking work (file system, name resolution) of a node's process.
 const NODE_BLOCKING: usize = 16;
-/// Heaps of the C library. Its default of eight a core keeps freed memory that is never used again; with fewer than
-/// threads that work (the two above, the store's writer and its reader) these wait for each other.
-const NODE_ARENAS: i32 = 4;
+/// Heaps of the C library, for SQLite and libgit2. Its default of eight a core keeps freed memory that is never used
+/// again.
+const NODE_ARENAS: i32 = 2;
 /// After so many pieces of work the kernel is asked what else is ready. The default of 61 lets a request wait for as many
 /// pieces of a flood, some of them half a millisecond long.
 const NODE_EVENT_INTERVAL: u32 = 16;
