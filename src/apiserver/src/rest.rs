@@ -26,6 +26,7 @@ pub mod select;
 pub mod shape;
 pub mod target;
 pub mod update;
+mod versions;
 pub mod watch;
 
 use http::{Request, Response};

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::target::Target;
-use super::{finish, paging};
+use super::{finish, versions};
 use crate::body::Body;
 use crate::status::Result;
 use crate::storage;
@@ -16,7 +16,7 @@ pub async fn get(target: &Target<'_>) -> Result<Response<Body>> {
     // Refuse what cannot be written before anything is read.
     target.negotiate()?;
     let store = &target.state().store;
-    if let Some(wanted) = paging::resource_version(target.context.query.get("resourceVersion").unwrap_or_default())? {
+    if let Some(wanted) = versions::of_resource(&target.context.query, target.resource)? {
         not_older_than(target, wanted).await?;
     }
     let entry = store.get(&target.key(target.name)).await.map_err(storage::failure)?;

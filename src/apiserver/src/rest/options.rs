@@ -4,6 +4,7 @@
 use machinery::field::{FieldError, FieldErrors, Path, Reason};
 use serde_json::{Map, Value, json};
 
+use super::versions;
 use crate::handler::Context;
 use crate::request::Query;
 use crate::status::{Result, Status};
@@ -210,9 +211,7 @@ impl DeleteOptions {
 
 fn from_query(query: &Query) -> Result<Map<String, Value>> {
     let mut fields = Map::new();
-    if let Some(text) = query.text("gracePeriodSeconds") {
-        let seconds: i64 =
-            text.parse().map_err(|_| Status::bad_request(format!("gracePeriodSeconds={text} is not a number")))?;
+    if let Some(seconds) = versions::number(query, "gracePeriodSeconds")? {
         fields.insert("gracePeriodSeconds".to_string(), seconds.into());
     }
     if let Some(policy) = query.text("propagationPolicy") {

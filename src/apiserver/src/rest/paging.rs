@@ -1,10 +1,10 @@
-//! `resourceVersion`, `resourceVersionMatch`, `limit` and `continue` of a list: what they mean together.
+//! `resourceVersion`, `resourceVersionMatch`, `limit` and `continue` of a list: which page of which state it is.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use machinery::field::{FieldError, FieldErrors, Path};
 use serde::{Deserialize, Serialize};
 
+use super::versions;
 use crate::request::Query;
 use crate::status::{Result, Status};
 
@@ -47,7 +47,7 @@ pub fn token(revision: Option<u64>, after: &str) -> String {
 }
 
 fn read_token(text: &str) -> Result<(At, String)> {
-    let refused = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+    let refused = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
     let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| refused("not base64"))?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|_| refused("not a token of this server"))?;
     if token.v != TOKEN_VERSION {
@@ -69,34 +69,6 @@ fn read_token(text: &str) -> Result<(At, String)> {
     Ok((at, after))
 }
 
-/// Reads a resourceVersion; empty and `0` are `None`.
-///
-/// # Errors
-/// 400 for what is no number.
-pub fn resource_version(text: &str) -> Result<Option<u64>> {
-    match text {
-        "" | "0" => Ok(None),
-        text => match text.parse() {
-            Ok(revision) => Ok(Some(revision)),
-            Err(_) => {
-                let wrong = FieldError::invalid(&Path::new("resourceVersion"), text, "must be a number");
-                Err(Status::invalid("meta.k8s.io", "ListOptions", "", &vec![wrong]))
-            }
-        },
-    }
-}
-
-/// A number of the query, where there is one.
-fn number(query: &Query, name: &str) -> Result<Option<i64>> {
-    match query.get(name).unwrap_or_default() {
-        "" => Ok(None),
-        text => {
-            let wrong = || Status::bad_request(format!("{name}={text} is not a number"));
-            text.parse().map(Some).map_err(|_| wrong())
-        }
-    }
-}
-
 impl Page {
     /// Reads the query of a list.
     ///
@@ -106,10 +78,11 @@ impl Page {
         let version = query.get("resourceVersion").unwrap_or_default();
         let matching = query.get("resourceVersionMatch").unwrap_or_default();
         let token = query.get("continue").unwrap_or_default();
-        check_match(version, matching, token)?;
-        number(query, "timeoutSeconds")?;
+        versions::number(query, "timeoutSeconds")?;
         // Nothing and less than nothing are all.
-        let limit = number(query, "limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+        let limit =
+            versions::number(query, "limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+        versions::check(query)?;
         if !token.is_empty() {
             if !matches!(version, "" | "0") {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -117,7 +90,9 @@ impl Page {
             let (at, after) = read_token(token)?;
             return Ok(Self { at, limit, after: Some(after) });
         }
-        let at = match (resource_version(version)?, matching) {
+        let version = versions::read(version);
+        let version = version.map_err(|wrong| Status::bad_request(format!("invalid resource version: {wrong}")))?;
+        let at = match (version, matching) {
             (None, _) => At::Newest,
             (Some(revision), "Exact") => At::Exactly(revision),
             (Some(revision), "NotOlderThan") => At::NotOlderThan(revision),
@@ -127,30 +102,6 @@ impl Page {
         };
         Ok(Self { at, limit, after: None })
     }
-}
-
-fn check_match(version: &str, matching: &str, token: &str) -> Result<()> {
-    let path = Path::new("resourceVersionMatch");
-    let mut errors = FieldErrors::new();
-    match matching {
-        "" => return Ok(()),
-        _ if !token.is_empty() => {
-            errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
-        }
-        _ if version.is_empty() => {
-            errors.push(FieldError::forbidden(
-                &path,
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        "Exact" if version == "0" => {
-            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-            errors.push(FieldError::forbidden(&path, why));
-        }
-        "Exact" | "NotOlderThan" => return Ok(()),
-        other => errors.push(FieldError::not_supported(&path, other, &["Exact", "NotOlderThan"])),
-    }
-    Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors))
 }
 
 #[cfg(test)]
@@ -173,7 +124,8 @@ mod tests {
             ("resourceVersion=0&resourceVersionMatch=Exact", Err(422)),
             ("resourceVersionMatch=Exact", Err(422)),
             ("resourceVersion=5&resourceVersionMatch=Other", Err(422)),
-            ("resourceVersion=x", Err(422)),
+            ("resourceVersion=x", Err(400)),
+            ("sendInitialEvents=true", Err(422)),
             ("limit=x", Err(400)),
             ("continue=x", Err(400)),
         ];

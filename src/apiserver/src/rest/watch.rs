@@ -8,12 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::resource::Resource;
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use machinery::field::{FieldError, FieldErrors, Path};
 use store::{Error, WatchItem};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -23,10 +23,11 @@ use shaper::Shaper;
 
 use super::initial::{First, Initial};
 use super::list;
-use super::paging::{At, Page, resource_version};
+use super::paging::{At, Page};
 use super::select::Selection;
 use super::shape;
 use super::target::Target;
+use super::versions;
 use crate::accept::Format;
 use crate::body::Body;
 use crate::body::{BoxError, JSON, PROTOBUF};
@@ -37,8 +38,10 @@ use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
 
-/// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that clients spread over servers.
+/// Without `timeoutSeconds`, or with none of them, a watch ends after this and up to twice as long, so that clients spread over servers.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
+/// Whoever asks for longer gets this.
+const LIVES_AT_MOST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How often a client that asked for bookmarks hears how far the store is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
 /// The media type of a stream of protobuf events.
@@ -73,7 +76,7 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     }
     let query = &target.context.query;
     let selection = Selection::read(target)?;
-    let start = read_start(query)?;
+    let start = read_start(query, target.resource)?;
     let resource = target.context.served.hold(target.resource).ok_or_else(Status::no_such_resource)?;
     let shaper = Shaper { resource, selection, format, form, include: shape::include(target)?, columns_sent: false };
     let mut pending = Vec::new();
@@ -85,11 +88,10 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
         }
         Err(status) => return Err(status),
     };
-    let lives = match query.text("timeoutSeconds") {
-        Some(text) => Duration::from_secs(
-            text.parse().map_err(|_| Status::bad_request(format!("timeoutSeconds={text} is not a number")))?,
-        ),
-        None => LIVES_AT_LEAST.mul_f64(1.0 + rand::random::<f64>()),
+    let lives = match versions::number(query, "timeoutSeconds")? {
+        None | Some(0) => LIVES_AT_LEAST.mul_f64(1.0 + rand::random::<f64>()),
+        // Less than nothing is over at once; nobody asks for more than a clock can tell.
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(LIVES_AT_MOST),
     };
     let now = Instant::now();
     let mut stream = Stream {
@@ -126,32 +128,15 @@ pub async fn watch(target: &Target<'_>, running: Option<LongRunning>) -> Result<
     Ok(response)
 }
 
-fn read_start(query: &Query) -> Result<Start> {
-    let version = query.get("resourceVersion").unwrap_or_default();
-    let matching = query.get("resourceVersionMatch").unwrap_or_default();
-    let initial = query.text("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
-    let mut errors = FieldErrors::new();
-    let path = Path::new("resourceVersionMatch");
-    match (initial, matching) {
-        (None, "") | (Some(_), "NotOlderThan") => {}
-        (None, _) => {
-            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            errors.push(FieldError::forbidden(&path, why));
-        }
-        (Some(_), "") => {
-            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(FieldError::forbidden(&path, why));
-        }
-        (Some(_), other) => errors.push(FieldError::not_supported(&path, other, &["NotOlderThan"])),
-    }
-    if !errors.is_empty() {
-        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
-    }
-    let revision = resource_version(version)?;
+fn read_start(query: &Query, resource: &Resource) -> Result<Start> {
+    versions::check(query)?;
+    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let revision = versions::of_resource(query, resource)?;
     Ok(match (initial, revision) {
         (Some(true), not_older_than) => Start::Objects { not_older_than, marked: query.flag("allowWatchBookmarks") },
         (Some(false), None) => Start::Now,
-        (None, None) => Start::Objects { not_older_than: None, marked: false },
+        // Kubernetes takes this for a watch with sendInitialEvents.
+        (None, None) => Start::Objects { not_older_than: None, marked: query.flag("allowWatchBookmarks") },
         (_, Some(revision)) => Start::After(revision),
     })
 }
@@ -343,9 +328,11 @@ mod tests {
 
     #[test]
     fn a_watch_starts_where_kubernetes_says() {
+        let pods = api::registry().get("", "v1", "pods").expect("a resource");
         let objects = |not_older_than, marked| Ok(Start::Objects { not_older_than, marked });
         let cases = [
             ("", objects(None, false)),
+            ("allowWatchBookmarks=1", objects(None, true)),
             ("resourceVersion=0", objects(None, false)),
             ("resourceVersion=7", Ok(Start::After(7))),
             ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1", objects(None, true)),
@@ -355,7 +342,8 @@ mod tests {
             ("resourceVersionMatch=NotOlderThan", Err(422)),
         ];
         for (query, expected) in cases {
-            let start = read_start(&Query::parse(query)).map_err(|status| status.code());
+            let query = format!("watch=1&{query}");
+            let start = read_start(&Query::parse(&query), pods).map_err(|status| status.code());
             assert_eq!(start, expected, "{query}");
         }
     }

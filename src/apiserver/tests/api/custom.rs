@@ -218,6 +218,9 @@ async fn a_deleted_definition_takes_its_objects_and_watches_with_it() {
     let mut events = Box::pin(api.watch(&WatchParams::default(), "0").await.expect("a watch"));
     assert!(matches!(events.try_next().await, Ok(Some(WatchEvent::Added(_)))));
     server.kubectl(&["delete", "crd", "crontabs.stable.example.com", "--timeout=20s"]).await;
+    // A client that asked for bookmarks hears first that these were all.
+    let marked = tokio::time::timeout(crate::support::PATIENCE, events.try_next()).await.expect("in time");
+    assert!(matches!(marked, Ok(Some(WatchEvent::Bookmark(_)))), "{marked:?}");
     let deleted = tokio::time::timeout(crate::support::PATIENCE, events.try_next()).await.expect("in time");
     assert!(matches!(deleted, Ok(Some(WatchEvent::Deleted(_)))), "{deleted:?}");
     // A client that asked for bookmarks hears how far it got.

@@ -92,6 +92,34 @@ async fn watches_end_with_their_time_and_with_the_server() {
     assert_eq!(long.next().await, None);
 }
 
+/// As with Kubernetes, no seconds are the default, and a watch that begins with what is there marks where that ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_without_versions_and_seconds_are_as_usual() {
+    let server = start().await;
+    let path = format!("{CONFIG_MAPS}?watch=1&labelSelector=l&timeoutSeconds=0&allowWatchBookmarks=true");
+    let mut usual = server.watch(&path, "").await;
+    let bookmark = usual.next().await.expect("a bookmark");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true", "{bookmark}");
+    make(&server, "a", "x").await;
+    assert_eq!(usual.next_name().await, pair("ADDED", "a"));
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?watch=1&sendInitialEvents=true")).await;
+    assert_eq!(code, 422, "{status}");
+    assert_eq!(
+        status["message"],
+        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
+         resourceVersionMatch to NotOlderThan"
+    );
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?sendInitialEvents=true")).await;
+    assert_eq!((code, &status["details"]["causes"][0]["field"]), (422, &json!("sendInitialEvents")), "{status}");
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=x")).await;
+    assert_eq!(code, 422, "{status}");
+    let why = "resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax";
+    assert_eq!(status["message"], format!("configmaps \"\" is invalid: {why}"));
+    let (code, status) = server.get(&format!("{CONFIG_MAPS}?resourceVersion=x")).await;
+    assert_eq!((code, &status["message"]), (400, &json!(format!("invalid resource version: {why}"))));
+    server.stop().await;
+}
+
 /// What no watch can resume from and no list can show any more says so, each in the form clients look for.
 // conformance: a continue token that expired goes on from its last key at another version
 #[tokio::test(flavor = "multi_thread")]
