@@ -2,6 +2,7 @@
 //! one, and is led below the path that is proxied, as Kubernetes does it. A page is rewritten as it passes, of which no
 //! more is held than the tag that is being read.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -121,16 +122,25 @@ struct Links {
     state: State,
     /// What has come and is not understood yet.
     held: Vec<u8>,
+    /// How far the tag has been read with which `held` begins. However small the pieces that a page comes in, each byte
+    /// of a tag is read once.
+    tag: Option<Tag>,
 }
 
 impl Links {
     fn new(lead: Lead) -> Self {
-        Self { lead, state: State::Text, held: Vec::new() }
+        Self { lead, state: State::Text, held: Vec::new(), tag: None }
     }
 
     /// Takes more of the page; answers what of it is done.
     fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
+        if let Some(tag) = &mut self.tag
+            && !tag.read(&self.held)
+            && self.held.len() <= TAG_BYTES_MAX
+        {
+            return Vec::new();
+        }
         let held = std::mem::take(&mut self.held);
         let mut out = Vec::with_capacity(held.len());
         let mut at = 0;
@@ -174,12 +184,15 @@ impl Links {
         if !rest[1].is_ascii_alphabetic() {
             return keep(out, rest, 1);
         }
-        let Some(tag) = Tag::read(rest) else {
+        let mut tag = self.tag.take().unwrap_or_default();
+        if !tag.read(rest) {
             if rest.len() > TAG_BYTES_MAX {
                 self.state = State::Through;
+            } else {
+                self.tag = Some(tag);
             }
             return 0;
-        };
+        }
         let name = String::from_utf8_lossy(&rest[1..tag.name_end]).to_ascii_lowercase();
         let linking = LINKS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, attributes)| attributes);
         let mut at = 0;
@@ -192,60 +205,100 @@ impl Links {
                 at = value.end;
             }
         }
-        out.extend_from_slice(&rest[at..tag.end]);
+        out.extend_from_slice(&rest[at..tag.at]);
         if let Some((_, end)) = RAW.iter().find(|(known, _)| *known == name) {
             self.state = State::Until(end);
         }
-        tag.end
+        tag.at
     }
 }
 
-/// A tag that begins an element: where in the text its parts are.
+/// Where in a tag the next byte is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Part {
+    /// In the element's name.
+    #[default]
+    Name,
+    /// Before an attribute or the tag's end.
+    Between,
+    /// In the name of an attribute that began there.
+    Attribute(usize),
+    /// Behind the name of an attribute, which may have a value.
+    Named(Range<usize>),
+    /// Behind the equals sign of an attribute.
+    Equals(Range<usize>),
+    /// In a value that began there and ends with this byte.
+    Quoted(Range<usize>, usize, u8),
+    /// In a value without quotes that began there.
+    Bare(Range<usize>, usize),
+    /// Behind its end.
+    Done,
+}
+
+/// A tag that begins an element: where in the text its parts are, of as much as has come.
+#[derive(Debug, Default)]
 struct Tag {
     name_end: usize,
-    attributes: Vec<(std::ops::Range<usize>, std::ops::Range<usize>)>,
-    end: usize,
+    attributes: Vec<(Range<usize>, Range<usize>)>,
+    /// Everything before has been read; where it is done, the tag ends here.
+    at: usize,
+    part: Part,
 }
 
 impl Tag {
-    /// `None` where its end has not come yet.
-    fn read(text: &[u8]) -> Option<Self> {
-        let until = |from: usize, ends: &dyn Fn(u8) -> bool| {
-            text[from..].iter().position(|byte| ends(*byte)).map(|found| from + found)
-        };
-        let is_space = |byte: u8| byte.is_ascii_whitespace();
-        let name_end = until(1, &|byte| is_space(byte) || matches!(byte, b'/' | b'>'))?;
-        let mut attributes = Vec::new();
-        let mut at = name_end;
-        loop {
-            at = until(at, &|byte| !is_space(byte) && byte != b'/')?;
-            if text[at] == b'>' {
-                return Some(Self { name_end, attributes, end: at + 1 });
-            }
-            // A name may begin with the sign that ends it.
-            let name = at..until(at + 1, &|byte| is_space(byte) || matches!(byte, b'/' | b'>' | b'='))?;
-            at = until(name.end, &|byte| !is_space(byte))?;
-            if text[at] != b'=' {
-                continue;
-            }
-            at = until(at + 1, &|byte| !is_space(byte))?;
-            let value = match text[at] {
-                quote @ (b'"' | b'\'') => {
-                    let end = until(at + 1, &|byte| byte == quote)?;
-                    let value = at + 1..end;
-                    at = end + 1;
-                    value
-                }
-                b'>' => at..at,
-                _ => {
-                    let end = until(at, &|byte| is_space(byte) || byte == b'>')?;
-                    let value = at..end;
-                    at = end;
-                    value
-                }
-            };
-            attributes.push((name, value));
+    /// Reads on in a text that begins with the tag, and with what was read of it before. Whether its end has come.
+    fn read(&mut self, text: &[u8]) -> bool {
+        while self.part != Part::Done
+            && let Some(byte) = text.get(self.at)
+        {
+            self.step(*byte);
+            self.at += 1;
         }
+        self.part == Part::Done
+    }
+
+    fn step(&mut self, byte: u8) {
+        let (at, is_space) = (self.at, byte.is_ascii_whitespace());
+        // What comes between attributes and ends the tag or begins the next of them.
+        let between = || match byte {
+            b'>' => Part::Done,
+            b'/' => Part::Between,
+            _ if is_space => Part::Between,
+            // A name may begin with the sign that ends it.
+            _ => Part::Attribute(at),
+        };
+        self.part = match std::mem::take(&mut self.part) {
+            Part::Name if is_space || matches!(byte, b'/' | b'>') => {
+                self.name_end = at;
+                between()
+            }
+            Part::Name => Part::Name,
+            Part::Between => between(),
+            Part::Attribute(start) if is_space => Part::Named(start..at),
+            Part::Attribute(start) => match byte {
+                b'=' => Part::Equals(start..at),
+                b'/' | b'>' => between(),
+                _ => Part::Attribute(start),
+            },
+            Part::Named(name) if is_space => Part::Named(name),
+            Part::Named(name) if byte == b'=' => Part::Equals(name),
+            Part::Named(_) => between(),
+            Part::Equals(name) if is_space => Part::Equals(name),
+            Part::Equals(name) => match byte {
+                b'"' | b'\'' => Part::Quoted(name, at + 1, byte),
+                b'>' => self.attribute(name, at..at, Part::Done),
+                _ => Part::Bare(name, at),
+            },
+            Part::Quoted(name, start, quote) if byte == quote => self.attribute(name, start..at, Part::Between),
+            Part::Bare(name, start) if is_space => self.attribute(name, start..at, Part::Between),
+            Part::Bare(name, start) if byte == b'>' => self.attribute(name, start..at, Part::Done),
+            part => part,
+        };
+    }
+
+    fn attribute(&mut self, name: Range<usize>, value: Range<usize>, then: Part) -> Part {
+        self.attributes.push((name, value));
+        then
     }
 }
 
@@ -306,5 +359,23 @@ mod tests {
         assert_eq!(links.feed(&endless[TAG_BYTES_MAX..]), endless);
         assert_eq!(links.feed(br#"<a href="/x">"#), br#"<a href="/x">"#);
         assert!(links.held.is_empty());
+    }
+
+    /// A page may come byte by byte, and what reads it then must not read it from its beginning each time: of a tag of
+    /// the largest size that would be two thousand million bytes.
+    #[test]
+    fn a_long_tag_that_comes_byte_by_byte_is_read_once() {
+        let long = [b"<a title=\"".as_slice(), &vec![b'x'; TAG_BYTES_MAX - 32], b"\" href=/y>".as_slice()].concat();
+        let lead = |link: &str| Some(format!("/p{link}"));
+        let mut links = Links::new(Box::new(lead));
+        for byte in &long[..long.len() - 1] {
+            assert!(links.feed(&[*byte]).is_empty());
+            assert_eq!(
+                links.tag.as_ref().map_or(0, |tag| tag.at),
+                if links.held.len() < 2 { 0 } else { links.held.len() }
+            );
+        }
+        let whole = links.feed(b">");
+        assert!(whole.ends_with(b"\" href=/p/y>") && whole.len() == long.len() + 2);
     }
 }
