@@ -7,8 +7,6 @@ use jiff::{SignedDuration, Span, Timestamp};
 
 /// A time that does not come in so many days does not come: 29 February of a weekday takes 28 years and more.
 const DAYS_MAX: usize = 366 * 40;
-/// Times that are looked through for the last that has passed.
-const TIMES_MAX: usize = 5000;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -51,8 +49,8 @@ impl Schedule {
         };
         if let Some(every) = text.strip_prefix("@every ") {
             let every: SignedDuration = every.parse().ok()?;
-            return (every >= SignedDuration::from_secs(1))
-                .then(|| Self::Every(SignedDuration::from_secs(every.as_secs())));
+            // Less than a second is a second.
+            return every.is_positive().then(|| Self::Every(SignedDuration::from_secs(every.as_secs().max(1))));
         }
         let parts: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = parts.as_slice() else { return None };
@@ -93,20 +91,14 @@ impl Schedule {
 
     /// The last time after `from` that is not after `now`.
     pub fn last(&self, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let first = self.next(from).filter(|first| *first <= now)?;
-        if let Self::Every(every) = self {
-            let times = now.duration_since(first).as_secs() / every.as_secs();
-            return first.checked_add(SignedDuration::from_secs(times * every.as_secs())).ok();
-        }
-        // From the near past backwards, so that years of missed minutes need not be counted through.
-        for hours in [2, 26, 32 * 24, 367 * 24, 50 * 367 * 24] {
-            let start = now.checked_sub(SignedDuration::from_hours(hours)).map_or(from, |start| start.max(from));
-            let times = std::iter::successors(self.next(start), |time| self.next(*time)).take(TIMES_MAX);
-            if let Some(last) = times.take_while(|time| *time <= now).last() {
-                return Some(last);
+        match self {
+            Self::Every(every) => {
+                let first = self.next(from).filter(|first| *first <= now)?;
+                let times = now.duration_since(first).as_secs() / every.as_secs();
+                first.checked_add(SignedDuration::from_secs(times * every.as_secs())).ok()
             }
+            Self::Fields(fields, zone) => fields.last(from, now, zone),
         }
-        None
     }
 }
 
@@ -125,6 +117,24 @@ impl Fields {
         None
     }
 
+    /// The last time after `from` that is not after `now`: day by day backwards, so that years of missed minutes need not
+    /// be counted through.
+    fn last(&self, from: Timestamp, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let first = from.to_zoned(zone.clone()).date();
+        let mut date = now.to_zoned(zone.clone()).date();
+        for _ in 0..DAYS_MAX {
+            if date < first {
+                return None;
+            }
+            let times = self.has_day(date).then(|| self.times(date, zone)).into_iter().flatten();
+            if let Some(last) = times.filter(|time| *time > from && *time <= now).max() {
+                return Some(last);
+            }
+            date = date.checked_sub(Span::new().days(1)).ok()?;
+        }
+        None
+    }
+
     fn has_day(&self, date: Date) -> bool {
         let bit = |bits: u64, at: i8| bits >> at & 1 == 1;
         let day = bit(self.days, date.day());
@@ -132,17 +142,22 @@ impl Fields {
         bit(self.months, date.month()) && if self.both_days { day && weekday } else { day || weekday }
     }
 
-    /// The first time of a day after `after`. An hour that the clock leaps over has none; in one that comes twice every
-    /// time comes twice, as robfig/cron and so Kubernetes has it.
+    /// The first time of a day after `after`.
     fn in_day(&self, date: Date, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let hours = (0..24_i8).filter(|hour| self.hours >> hour & 1 == 1);
-        let times = hours.flat_map(|hour| {
-            let minutes = (0..60_i8).filter(|minute| self.minutes >> minute & 1 == 1);
-            minutes.map(move |minute| date.at(hour, minute, 0, 0))
-        });
-        let mut moments = times.flat_map(|time| moments(time, zone)).filter(|time| *time > after);
+        let mut moments = self.times(date, zone).filter(|time| *time > after);
         // Only where the clock is put back does a later time of the clock come earlier.
         if has_change(date, zone) { moments.min() } else { moments.next() }
+    }
+
+    /// The times of a day that the fields admit. An hour that the clock leaps over has none; in one that comes twice
+    /// every time comes twice, as robfig/cron and so Kubernetes has it.
+    fn times(&self, date: Date, zone: &TimeZone) -> impl Iterator<Item = Timestamp> {
+        let (hours, minutes) = (self.hours, self.minutes);
+        let times = (0..24_i8).filter(move |hour| hours >> hour & 1 == 1).flat_map(move |hour| {
+            let minutes = (0..60_i8).filter(move |minute| minutes >> minute & 1 == 1);
+            minutes.map(move |minute| date.at(hour, minute, 0, 0))
+        });
+        times.flat_map(move |time| moments(time, zone))
     }
 }
 
@@ -214,6 +229,7 @@ mod tests {
             ("0 0 * * 7", None, "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"),
             ("@hourly", None, "2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z"),
             ("@every 90s", None, "2026-01-01T00:00:00Z", "2026-01-01T00:01:30Z"),
+            ("@every 1ms", None, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"),
             ("30 9 * * *", Some("Asia/Kolkata"), "2026-01-01T00:00:00Z", "2026-01-01T04:00:00Z"),
             // 02:30 is leapt over on 29 March, and 02:30 comes twice on 25 October.
             ("30 2 * * *", Some("Europe/Berlin"), "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"),
@@ -248,6 +264,9 @@ mod tests {
             ("* * * * *", "2020-01-01T00:00:00Z", Some("2026-06-15T12:00:00Z")),
             ("0 3 * * *", "2026-06-01T00:00:00Z", Some("2026-06-15T03:00:00Z")),
             ("0 0 1 1 *", "2020-06-01T00:00:00Z", Some("2026-01-01T00:00:00Z")),
+            ("* * * 1 *", "2020-06-01T00:00:00Z", Some("2026-01-31T23:59:00Z")),
+            ("0 0 29 2 *", "1990-01-01T00:00:00Z", Some("2024-02-29T00:00:00Z")),
+            ("0 0 31 2 *", "1990-01-01T00:00:00Z", None),
             ("0 3 * * *", "2026-06-15T03:00:00Z", None),
             ("@every 1m", "2026-06-15T11:58:00Z", Some("2026-06-15T12:00:00Z")),
         ] {
