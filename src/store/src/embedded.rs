@@ -20,6 +20,7 @@ use crate::{Entry, Error, Precondition, Range, RangeOptions, Store, Watch};
 
 mod disk;
 mod expiry;
+mod files;
 mod gather;
 mod layout;
 mod maintain;
@@ -49,6 +50,9 @@ pub struct Options {
     pub write_queue: usize,
     /// Most writes of one transaction.
     pub batch_writes: usize,
+    /// How much of SQLite's write-ahead log is gathered before its pages are put in their place, in bytes: each time
+    /// costs two syncs, and reading the log again at the start costs a moment for each page.
+    pub log_bytes: u64,
     /// How values are kept on disk.
     pub encryption: Arc<Encryption>,
 }
@@ -66,6 +70,7 @@ impl Default for Options {
             progress_every: Duration::from_secs(3),
             write_queue: 4096,
             batch_writes: 1024,
+            log_bytes: 16 << 20,
             encryption: Arc::default(),
         }
     }
@@ -93,7 +98,7 @@ impl Embedded {
             watch_queue: options.watch_queue.max(1),
             progress_every: options.progress_every,
         };
-        let (disk, log) = disk::Disk::open(path, &options.encryption, &bounds)?;
+        let (disk, log) = disk::Disk::open(path, &options.encryption, &bounds, options.log_bytes)?;
         let view = log.view();
         let revision = view.revision;
         let memory = Arc::new(Memory::new(view, bounds, options.history));

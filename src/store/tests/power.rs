@@ -1,6 +1,8 @@
 //! Cuts the power of the disk below the store at a random operation, over and over: of what was not synced, each
-//! sector may be there or not. Whatever was acknowledged is there afterwards, nothing half-written is, revisions only
-//! grow, and the store is never found damaged. What goes by itself goes, and what has time left stays.
+//! sector may be there or not. And has it refuse what it is asked, a few times or for long, with the power on. Whatever
+//! was acknowledged is there afterwards, nothing half-written is, revisions only grow, and the store is never found
+//! damaged. A store that was refused something goes on or ends, and serves nothing that could be lost. What goes by
+//! itself goes, and what has time left stays.
 //!
 //! `STORE_ROUNDS` says how often, `STORE_SEED` where to begin: a failure names the seed that shows it again.
 
@@ -15,10 +17,17 @@ use rand::{Rng, SeedableRng};
 use store::embedded::{self, Embedded, Options};
 use store::{Entry, Error, Precondition, RangeOptions, Store, WatchItem};
 
+#[path = "power/cases.rs"]
+mod cases;
 #[path = "power/disk.rs"]
 mod disk;
+#[path = "power/model.rs"]
+mod model;
 #[path = "power/vfs.rs"]
 mod vfs;
+
+use disk::{Failure, Target};
+use model::{Held, Model};
 
 const ROUNDS: u64 = 60;
 /// Rounds on one disk before there is a new one.
@@ -36,7 +45,10 @@ fn main() {
     vfs::install();
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let (rounds, seed) = (number("STORE_ROUNDS").unwrap_or(ROUNDS), number("STORE_SEED").unwrap_or(1));
-    the_disk_keeps_what_is_synced();
+    cases::the_disk_keeps_what_is_synced();
+    cases::a_sync_that_is_refused_is_not_made_good_by_a_later_one();
+    cases::a_checkpoint_that_is_refused_anywhere_loses_nothing();
+    cases::a_disk_that_takes_nothing_is_told_until_it_takes_something();
     let (once, again) = (one_disk(seed, 5, Some(1)), one_disk(seed, 5, Some(1)));
     assert_eq!(once, again, "a seed shows the same each time");
     let mut total = Outcome::default();
@@ -47,12 +59,17 @@ fn main() {
         total.acknowledged += outcome.acknowledged;
         total.surprised += outcome.surprised;
         total.refused_opens += outcome.refused_opens;
+        total.refused += outcome.refused;
+        total.after_refusals += outcome.after_refusals;
+        total.ended += outcome.ended;
         done += count;
     }
     assert!(total.acknowledged > rounds, "hardly anything was written: {total:?}");
+    assert!(rounds < ROUNDS || total.after_refusals > 0, "no store went on: {total:?}");
     println!(
-        "power cut: {rounds} rounds, {} acknowledged writes, none lost; {} others had landed, {} starts were cut short",
-        total.acknowledged, total.surprised, total.refused_opens
+        "power cut: {rounds} rounds, {} acknowledged writes, none lost; {} others had landed, {} starts were cut short; \
+         {} operations were refused, {} writes acknowledged after that, {} stores ended",
+        total.acknowledged, total.surprised, total.refused_opens, total.refused, total.after_refusals, total.ended
     );
 }
 
@@ -62,32 +79,20 @@ struct Outcome {
     /// Writes that were durable although nobody was told.
     surprised: u64,
     refused_opens: u64,
+    /// Operations of the disk.
+    refused: u64,
+    /// Writes that were acknowledged after others had been refused, with the same store.
+    after_refusals: u64,
+    /// Stores that ended by themselves.
+    ended: u64,
     fingerprint: u64,
-}
-
-/// What a key holds, or would hold: the value and, where it is known, the revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    value: Option<Bytes>,
-    goes: bool,
-    revision: Option<u64>,
-}
-
-/// What is known of the keys.
-#[derive(Debug, Default)]
-struct Model {
-    acknowledged: BTreeMap<String, Held>,
-    /// Begun and not answered.
-    attempted: BTreeMap<String, Held>,
-    newest: u64,
-    count: u64,
 }
 
 fn one_disk(seed: u64, rounds: u64, writers: Option<usize>) -> Outcome {
     vfs::replace(seed);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("state.db");
-    let mut model = Model { newest: 1, ..Model::default() };
+    let mut model = Model::new();
     let mut outcome = Outcome::default();
     let mut rng = StdRng::seed_from_u64(seed);
     // Leases are moments, which differ from one time to the next.
@@ -96,35 +101,65 @@ fn one_disk(seed: u64, rounds: u64, writers: Option<usize>) -> Outcome {
     for round in 0..rounds {
         let at = format!("STORE_SEED={seed} STORE_ROUNDS={rounds}, round {round}");
         let writers = writers.unwrap_or_else(|| [1, 4, 16][rng.random_range(0..3)]);
-        // From a few operations to many, all orders of magnitude alike; sometimes within the start.
-        let operations = 2f64.powf(rng.random_range(0.0..11.0)) as u64 + 1;
+        let operations = many(&mut rng);
         if rng.random_bool(0.3) {
             vfs::with(|disk| disk.cut_after(operations.min(20)));
+        }
+        let refuses = rng.random_bool(0.6);
+        if refuses {
+            refuse_some(&mut rng);
         }
         match Embedded::open(&path, small()) {
             Ok(store) => {
                 let running = vfs::with(|disk| disk.operations);
-                if vfs::with(|disk| !disk.is_off()) {
+                // A disk that refuses may keep its power.
+                if vfs::with(|disk| !disk.is_off()) && !(refuses && rng.random_bool(0.5)) {
                     vfs::with(|disk| disk.cut_after(operations));
                 }
                 model = runtime.block_on(write_until_off(&store, model, writers, rng.random(), leases));
+                let ended = async { tokio::time::timeout(Duration::ZERO, store.ended()).await.is_ok() };
+                outcome.ended += u64::from(runtime.block_on(ended));
                 drop(store);
                 assert!(vfs::with(|disk| disk.operations) >= running);
             }
-            Err(Error::Backend { .. }) if vfs::with(|disk| disk.is_off()) => outcome.refused_opens += 1,
+            Err(Error::Backend { .. }) if refuses || vfs::with(|disk| disk.is_off()) => outcome.refused_opens += 1,
             Err(error) => panic!("{at}: {}", stdx::error::chain(&error)),
         }
+        if refuses && vfs::with(|disk| !disk.is_off()) && rng.random_bool(0.7) {
+            // The process is started again, and what it finds is not yet on the disk. The power goes after it has
+            // served that.
+            vfs::with(disk::Disk::obey);
+            outcome.surprised += runtime.block_on(check(&path, &mut model, &format!("{at}, started again"), true));
+        }
         vfs::with(|disk| disk.power_back(&mut rng));
-        outcome.surprised += runtime.block_on(check(&path, &mut model, &at));
+        outcome.surprised += runtime.block_on(check(&path, &mut model, &at, false));
     }
     outcome.acknowledged = model.count;
+    outcome.after_refusals = model.after_refusals;
+    outcome.refused = vfs::with(|disk| disk.refused);
     outcome.fingerprint = vfs::with(|disk| disk.fingerprint());
     outcome
 }
 
-/// A small ring, so that compaction is at work too.
+/// From a few operations to many, all orders of magnitude alike; sometimes within the start.
+fn many(rng: &mut StdRng) -> u64 {
+    2f64.powf(rng.random_range(0.0..11.0)) as u64 + 1
+}
+
+/// Has the disk refuse something from some time on, once, a few times, or until it is told otherwise.
+fn refuse_some(rng: &mut StdRng) {
+    let target = [Target::Everything, Target::Log, Target::Rest, Target::Syncs][rng.random_range(0..4)];
+    let why = [Failure::Refused, Failure::Full][rng.random_range(0..2)];
+    // Other files than the log are written to once in a while only.
+    let after = if target == Target::Rest { rng.random_range(0..20) } else { many(rng) };
+    let count = [1, 2, 10, u64::MAX][rng.random_range(0..4)];
+    let seed = rng.random();
+    vfs::with(|disk| disk.refuse(target, why, after, count, seed));
+}
+
+/// A small ring, so that compaction is at work too, and a log that is put in its place often.
 fn small() -> Options {
-    Options { ring_events: 200, ..Options::default() }
+    Options { ring_events: 200, log_bytes: 512 << 10, ..Options::default() }
 }
 
 /// Every writer has keys of its own and writes until the power goes, or until it has done enough.
@@ -137,11 +172,11 @@ async fn write_until_off(store: &Arc<Embedded>, model: Model, writers: usize, se
             let mut rng = StdRng::seed_from_u64(seed.wrapping_add(writer as u64));
             for _ in 0..400 {
                 let key = format!("/{writer}/{}", rng.random_range(0..KEYS_PER_WRITER));
-                if leases && rng.random_bool(0.1) && write_going(&store, writer, &mut rng).await.is_err() {
+                if leases && rng.random_bool(0.1) && !goes_on(&write_going(&store, writer, &mut rng).await) {
                     return;
                 }
                 let goes = leases && rng.random_bool(0.3);
-                if write(&store, &model, key, goes, &mut rng).await.is_err() {
+                if !goes_on(&write(&store, &model, key, goes, &mut rng).await) {
                     return;
                 }
             }
@@ -169,12 +204,12 @@ async fn write(store: &Embedded, model: &Mutex<Model>, key: String, goes: bool, 
     let value = (current.is_none() || rng.random_bool(0.8)).then(|| value(rng));
     let goes = goes && value.is_some();
     let attempt = Held { value: value.clone(), goes, revision: None };
-    model.lock().expect("sound").attempted.insert(key.clone(), attempt);
+    let begun = model.lock().expect("sound").begin(key.clone(), current.as_ref(), attempt);
     let precondition =
         current.as_ref().map_or(Precondition::Absent, |entry| Precondition::Revision(entry.mod_revision));
-    let done = match (&value, &current) {
+    let done = match (value, &current) {
         (Some(value), _) => {
-            let put = store.put_with_ttl(&key, value.clone(), precondition, goes.then_some(LONG_AFTER)).await;
+            let put = store.put_with_ttl(&key, value, precondition, goes.then_some(LONG_AFTER)).await;
             put.map(|entry| entry.mod_revision)
         }
         (None, Some(entry)) => store.delete(&key, entry.mod_revision).await,
@@ -182,18 +217,22 @@ async fn write(store: &Embedded, model: &Mutex<Model>, key: String, goes: bool, 
     };
     let mut model = model.lock().expect("sound");
     match done {
-        Ok(revision) => {
-            assert!(revision > model.newest || model.acknowledged.values().all(|held| held.revision != Some(revision)));
-            model.attempted.remove(&key);
-            model.acknowledged.insert(key, Held { value, goes, revision: Some(revision) });
-            model.newest = model.newest.max(revision);
-            model.count += 1;
-            Ok(())
-        }
+        Ok(revision) => model.acknowledge(begun, revision),
         Err(error) => {
             assert!(matches!(error, Error::Backend { .. } | Error::Closed), "{error}");
-            Err(error)
+            model.refuse(&begun);
+            return Err(error);
         }
+    }
+    Ok(())
+}
+
+/// Whether a writer goes on after what it was answered: what is refused while the power is on may be taken later.
+fn goes_on(answer: &Result<(), Error>) -> bool {
+    match answer {
+        Ok(()) => true,
+        Err(Error::Backend { .. }) => vfs::with(|disk| !disk.is_off()),
+        Err(_) => false,
     }
 }
 
@@ -209,8 +248,9 @@ fn value(rng: &mut StdRng) -> Bytes {
     bytes.into()
 }
 
-/// Opens what is left and compares it with what is known; answers how many unanswered writes had happened.
-async fn check(path: &Path, model: &mut Model, at: &str) -> u64 {
+/// Opens what is left and compares it with what is known; answers how many unanswered writes had happened. With `cut`
+/// the power goes when all was looked at, so that the store cannot make it durable when it is closed.
+async fn check(path: &Path, model: &mut Model, at: &str, cut: bool) -> u64 {
     let store = match Embedded::open(path, small()) {
         Ok(store) => store,
         Err(error) => panic!("{at}: {}", stdx::error::chain(&error)),
@@ -223,26 +263,14 @@ async fn check(path: &Path, model: &mut Model, at: &str) -> u64 {
     let list = store.range("", RangeOptions::default()).await.expect("a list");
     assert!(list.revision >= model.newest, "{at}: acknowledged {}, found {}", model.newest, list.revision);
     let mut found: BTreeMap<&str, &Entry> = list.entries.iter().map(|entry| (&*entry.key, entry)).collect();
-    let mut surprised = 0;
-    for (key, attempt) in std::mem::take(&mut model.attempted) {
-        let before = model.acknowledged.get(&key);
-        let entry = found.get(&*key);
-        let landed = match (&attempt.value, entry) {
-            (Some(value), Some(entry)) => entry.value == *value,
-            (None, None) => true,
-            _ => false,
-        };
-        let unchanged = before.is_some_and(|before| before.value.is_none()) || before.is_none();
-        if landed && !(attempt.value.is_none() && unchanged) {
-            surprised += 1;
-            let revision = entry.map(|entry| entry.mod_revision);
-            assert!(revision.is_none_or(|revision| revision <= list.revision), "{at}");
-            model.acknowledged.insert(key, Held { revision, ..attempt });
-        }
-    }
+    let surprised = model.settle(&found);
     for (key, held) in &model.acknowledged {
         let entry = found.remove(&**key);
-        assert_eq!(entry.map(|entry| &entry.value), held.value.as_ref(), "{at}: {key} is not what was acknowledged");
+        assert_eq!(
+            entry.map(|entry| shown(&entry.value)),
+            held.value.as_deref().map(shown),
+            "{at}: {key} is not what was acknowledged"
+        );
         if let (Some(entry), Some(revision)) = (entry, held.revision) {
             assert_eq!((entry.mod_revision, entry.lease.is_some()), (revision, held.goes), "{at}: {key}");
         }
@@ -250,11 +278,21 @@ async fn check(path: &Path, model: &mut Model, at: &str) -> u64 {
     assert!(found.is_empty(), "{at}: nobody wrote {:?}", found.keys());
     events_lead_here(&store, &list, at).await;
     model.newest = list.revision;
+    if cut {
+        vfs::with(|disk| disk.cut_after(0));
+        store.close();
+        return surprised;
+    }
     store.close();
     let report = embedded::check(path).expect("readable");
     assert_eq!(report.wrong, [] as [String; 0], "{at}");
     assert_eq!(report.revision, list.revision, "{at}");
     surprised
+}
+
+/// A value in few words.
+fn shown(value: &[u8]) -> (usize, &[u8]) {
+    (value.len(), &value[..value.len().min(8)])
 }
 
 /// The events that are kept have no gap, and lead from the oldest state to the newest.
@@ -288,28 +326,4 @@ async fn events_lead_here(store: &Embedded, list: &store::Range, at: &str) {
     }
     assert_eq!(low, list.revision, "{at}");
     assert!(state.into_values().eq(list.entries.iter().cloned()), "{at}: the events lead elsewhere");
-}
-
-/// The disk itself: synced bytes stay, sectors of others land or not.
-fn the_disk_keeps_what_is_synced() {
-    let mut halves = 0;
-    for seed in 0..50 {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let mut disk = disk::Disk::default();
-        disk.create("a").expect("on");
-        disk.write("a", 0, &[1; 2048]).expect("on");
-        disk.sync("a").expect("on");
-        disk.write("a", 512, &[2; 1024]).expect("on");
-        disk.cut_after(1);
-        assert_eq!(disk.sync("a"), Err(disk::Off));
-        assert_eq!(disk.write("a", 0, &[3; 10]), Err(disk::Off));
-        disk.power_back(&mut rng);
-        let mut bytes = [0; 2048];
-        assert_eq!(disk.read("a", 0, &mut bytes), Ok(2048));
-        assert!(bytes[..512].iter().chain(&bytes[1536..]).all(|byte| *byte == 1));
-        let sectors: Vec<&[u8]> = bytes[512..1536].chunks(512).collect();
-        assert!(sectors.iter().all(|sector| sector.iter().all(|byte| *byte == sector[0])));
-        halves += usize::from(sectors[0][0] != sectors[1][0]);
-    }
-    assert!(halves > 0, "no write was torn");
 }

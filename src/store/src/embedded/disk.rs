@@ -1,12 +1,16 @@
 //! The log of record: one SQLite file in WAL mode, synced at every commit. Knows rows, not readers.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::ffi::c_int;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::files::{lock, make_private, refuse_half_restored, sync_folder};
 use super::gather;
 use super::layout::{self, Unusable};
 use super::rewrite;
@@ -19,14 +23,9 @@ use crate::feed::FeedBounds;
 /// Bytes of a new file's pages: of objects of one or two KB few leave much of a page empty, and a single write is still
 /// a small one. Files that are there keep theirs.
 const PAGE_BYTES: i64 = 8192;
-/// How much of the write-ahead log is gathered before its pages are put in their place: each time costs two syncs, and
-/// reading the log again at the start costs a moment for each page.
-const CHECKPOINT_BYTES: i64 = 16 << 20;
-
-/// Behind the store's name: a copy that is being put in its place.
-pub(super) const RESTORING: &str = ".restoring";
-/// Behind the store's name, with the time behind it: a store that a restore has set aside.
-pub(super) const REPLACED: &str = ".replaced-";
+/// How often the log may come to the size at which its pages are put in their place while the disk does not let them be:
+/// what is read at the start has a bound.
+const CHECKPOINTS_MISSED_MAX: u64 = 64;
 
 /// Why values were not kept anew.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,47 @@ pub(super) enum CommitError {
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+/// When pages of the write-ahead log are put in their place.
+struct Checkpoints {
+    /// Pages in the log, as the last transaction left it.
+    pages: Arc<AtomicU64>,
+    /// The same before.
+    before: u64,
+    /// How many are gathered.
+    every: u64,
+    /// How many are waited for.
+    next: u64,
+}
+
+impl Checkpoints {
+    fn of(connection: &mut Connection, every: u64) -> Result<Self, rusqlite::Error> {
+        let pages = Arc::new(AtomicU64::new(0));
+        let counted = pages.clone();
+        // In the place of SQLite's own, which tells nobody whether it could.
+        connection.wal_hook(Some(move |_: &mut Wal, count: c_int| {
+            counted.store(u64::try_from(count).unwrap_or_default(), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { pages, before: 0, every, next: every })
+    }
+
+    /// Answers how many pages there are where it is time.
+    fn due(&mut self) -> Option<u64> {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.before {
+            // The log has begun anew.
+            self.next = self.every;
+        }
+        self.before = pages;
+        (pages >= self.next).then_some(pages)
+    }
+
+    /// Waits for some more.
+    fn put_off(&mut self, pages: u64) {
+        self.next = pages + (self.every / 8).max(1);
+    }
 }
 
 /// The open file.
@@ -46,13 +86,20 @@ pub(super) struct Disk {
     removed: i64,
     /// Every event after this revision is in the log.
     floor: u64,
+    checkpoints: Checkpoints,
     /// Held for as long as the file is open.
     _lock: File,
 }
 
 impl Disk {
     /// Opens or makes the file, checks all of it, and reads what it holds; of the events as many as `bounds` says.
-    pub(super) fn open(path: &Path, encryption: &Encryption, bounds: &FeedBounds) -> Result<(Self, Log), Error> {
+    /// Pages are put in their place when `log_bytes` have come together in the log ahead of the file.
+    pub(super) fn open(
+        path: &Path,
+        encryption: &Encryption,
+        bounds: &FeedBounds,
+        log_bytes: u64,
+    ) -> Result<(Self, Log), Error> {
         let lock = lock(path)?;
         refuse_half_restored(path)?;
         make_private(path)?;
@@ -68,8 +115,8 @@ impl Disk {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         let page_bytes =
             connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0)).map_err(failed)?;
-        let pages = CHECKPOINT_BYTES / page_bytes.max(1);
-        connection.pragma_update(None, "wal_autocheckpoint", pages).map_err(failed)?;
+        let pages = (log_bytes / unsigned(page_bytes).max(1)).max(1);
+        connection.pragma_update(None, "wal_autocheckpoint", signed(pages)).map_err(failed)?;
         layout::prepare(&mut connection, path)?;
         let (mut log, stale) = load(&connection, path, encryption, bounds)?;
         log.removed =
@@ -77,15 +124,47 @@ impl Disk {
                 CommitError::Sqlite(error) => failed(error),
                 CommitError::Seal(error) => Error::Backend { doing: "encrypting the store anew", source: error.into() },
             })?;
+        let checkpoints = Checkpoints::of(&mut connection, pages).map_err(failed)?;
+        // SQLite syncs the names of the files that it makes, and does not look whether it could.
+        sync_folder(path)?;
         let (total, removed, floor) = (log.total, log.removed, log.floor);
-        Ok((Self { connection, total, removed, floor, _lock: lock }, log))
+        Ok((Self { connection, total, removed, floor, checkpoints, _lock: lock }, log))
     }
 
-    /// The revision of the last commit, as the file has it.
-    pub(super) fn revision(&self) -> Result<u64, rusqlite::Error> {
-        let newest: Option<i64> = self.connection.query_row("SELECT max(revision) FROM log", [], |row| row.get(0))?;
-        let floor = layout::meta(&self.connection, "floor")?;
-        Ok(unsigned(newest.unwrap_or_default().max(floor)))
+    /// Whether the file can be read and holds what was committed up to `revision`, and no more.
+    pub(super) fn is_at(&self, revision: u64) -> bool {
+        let held = || {
+            let newest: Option<i64> =
+                self.connection.query_row("SELECT max(revision) FROM log", [], |row| row.get(0))?;
+            let (floor, removed) =
+                (layout::meta(&self.connection, "floor")?, layout::meta(&self.connection, "removed")?);
+            Ok::<_, rusqlite::Error>((unsigned(newest.unwrap_or_default().max(floor)), unsigned(floor), removed))
+        };
+        held().is_ok_and(|held| held == (revision, self.floor, self.removed))
+    }
+
+    /// Puts the pages of the log in their place where enough have come together. Nothing is lost where that fails: they
+    /// stay in the log, all of them, and it is tried again when some more have come.
+    ///
+    /// # Errors
+    /// Where the log has become too long meanwhile.
+    pub(super) fn checkpoint(&mut self) -> Result<(), rusqlite::Error> {
+        let Some(pages) = self.checkpoints.due() else { return Ok(()) };
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.checkpoints.put_off(pages);
+        match done {
+            Ok(()) => Ok(()),
+            // Somebody reads what was before, or copies it.
+            Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::DatabaseLocked => Ok(()),
+            Err(error) if pages / self.checkpoints.every >= CHECKPOINTS_MISSED_MAX => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    error = %stdx::error::chain(&error),
+                    "the pages of the store's log could not be put in their place; nothing is lost, and it is tried again"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Writes `rows`, takes those in `gone` out and notes what the store's clock shows, in one transaction; durable when
@@ -98,6 +177,12 @@ impl Disk {
     ) -> Result<(), rusqlite::Error> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let written = self.write(rows, gone).and_then(|sums| {
+            if rows.is_empty() {
+                // Something is written in any case, for who asks wants to know whether it can be: SQLite leaves out what
+                // is as it was.
+                layout::set_meta(&self.connection, "removed", sums.1.wrapping_add(1))?;
+                layout::set_meta(&self.connection, "removed", sums.1)?;
+            }
             if let Some(clock_ms) = clock_ms {
                 layout::set_meta(&self.connection, layout::CLOCK, signed(clock_ms))?;
             }
@@ -105,7 +190,7 @@ impl Disk {
             Ok(sums)
         });
         if written.is_err() && !self.connection.is_autocommit() {
-            // Where even that fails, the next transaction does, and the revision on disk is compared.
+            // Where even that fails, the next transaction does, and what is on disk is compared.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         (self.total, self.removed, self.floor) = written?;
@@ -226,25 +311,6 @@ pub(super) fn failed(path: &Path, error: rusqlite::Error) -> Error {
     Error::Backend { doing: "opening the store", source: Box::new(error) }
 }
 
-/// `PATH` with something behind it.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Takes the lock beside the file: one process at a time writes.
-pub(super) fn lock(path: &Path) -> Result<File, Error> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| Error::Backend { doing: "locking the store", source };
-    let file = open_private(&beside(path, ".lock")).map_err(|error| failed(error.into()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(failed(Unusable::Held(path.display().to_string()).into())),
-        Err(TryLockError::Error(error)) => Err(failed(error.into())),
-    }
-}
-
 /// SQLite answers with the mode that it is in where it cannot change it, as on a file system without shared memory.
 fn write_ahead(connection: &Connection, path: &Path) -> Result<(), Error> {
     let mode: String = connection
@@ -255,49 +321,4 @@ fn write_ahead(connection: &Connection, path: &Path) -> Result<(), Error> {
     }
     let source = Unusable::NoLog { path: path.display().to_string(), mode }.into();
     Err(Error::Backend { doing: "opening the store", source })
-}
-
-/// A restore that was interrupted may have taken the store away and not yet brought the other: an empty one in their
-/// place would be served as if nothing had ever been written.
-fn refuse_half_restored(path: &Path) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::Backend { doing: "looking for the store", source: error.into() };
-    // An empty file is no store; SQLite would begin one in it.
-    match std::fs::metadata(path) {
-        Ok(file) if file.len() > 0 => return Ok(()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let mut left = std::fs::exists(beside(path, RESTORING)).map_err(failed)?;
-    left |= std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-    let name = |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
-    let replaced = name(&beside(path, REPLACED));
-    for file in std::fs::read_dir(folder_of(path)).map_err(failed)? {
-        left |= name(&file.map_err(failed)?.path()).starts_with(&replaced);
-    }
-    if !left {
-        return Ok(());
-    }
-    let source = Unusable::HalfRestored(path.display().to_string()).into();
-    Err(Error::Backend { doing: "opening the store", source })
-}
-
-/// The folder that a file is in.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Makes the file readable by its owner only, since it holds Secrets. SQLite gives its -wal and -shm files the same
-/// mode.
-fn make_private(path: &Path) -> Result<(), Error> {
-    open_private(path).map(drop).map_err(|error| Error::Backend { doing: "making the store", source: error.into() })
-}
-
-/// Makes a file that is not there yet, readable by its owner only.
-pub(super) fn make_new(path: &Path) -> Result<(), Error> {
-    let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
-    made.map(drop).map_err(|error| Error::Backend { doing: "making the copy", source: error.into() })
-}
-
-fn open_private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }

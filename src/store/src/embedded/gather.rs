@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+mod checkpoint;
 mod file;
 mod pieces;
 
@@ -42,13 +43,14 @@ unsafe extern "C" fn open(
         (*real).pMethods = std::ptr::null();
         real
     };
-    let code = below!(vfs, xOpen(name, real, flags, out_flags), ffi::SQLITE_CANTOPEN);
+    let mut code = below!(vfs, xOpen(name, real, flags, out_flags), ffi::SQLITE_CANTOPEN);
     // SAFETY: the real file's memory is as above.
     let is_open = unsafe { !(*real).pMethods.is_null() };
     if code == ffi::SQLITE_OK {
         // SAFETY: the memory is a handle's, as above, and the real file is open.
-        unsafe { file::begin(handle, real, flags & ffi::SQLITE_OPEN_WAL != 0) };
-    } else if is_open {
+        code = unsafe { file::begin(handle, real, flags) };
+    }
+    if code != ffi::SQLITE_OK && is_open {
         // A file that has methods is closed, also one that could not be opened; what that answers is of no use.
         // SAFETY: it is open, and its methods are SQLite's or a test's own.
         let _ = unsafe { (*(*real).pMethods).xClose.map(|close| close(real)) };

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ffi};
 
-use super::disk::{REPLACED, RESTORING, beside, failed, folder_of, is_damage, lock, make_new, open_beside};
+use super::disk::{failed, is_damage, open_beside};
+use super::files::{REPLACED, RESTORING, beside, lock, make_new, sync_folder};
 use super::layout::{self, Unusable};
 use super::row::{signed, unsigned};
 use super::scan;
@@ -296,11 +297,6 @@ fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
         Err(Errno::EINVAL | Errno::ENOSYS) => Err(Errno::EEXIST.into()),
         done => Ok(done?),
     }
-}
-
-/// Makes the names in a file's folder durable.
-fn sync_folder(file: &Path) -> Result<(), Error> {
-    File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder"))
 }
 
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {

@@ -232,12 +232,14 @@ impl Queue {
     fn commit(&self, writer: &mut Writer, batch: Vec<Request>) -> bool {
         let mut guard = EndsUnlessWell(self, false);
         let due = writer.next_due();
-        let Outcome { answers, sound } = writer.commit(batch);
-        guard.1 = sound;
+        let Outcome { answers, mut sound } = writer.commit(batch);
         if writer.next_due() != due {
             self.announce(writer.next_due());
         }
         answer_all(answers);
+        // Nobody waits for it who has been written already.
+        sound = sound && writer.tidy();
+        guard.1 = sound;
         sound
     }
 

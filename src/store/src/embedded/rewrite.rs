@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::disk::CommitError;
 use super::layout;
@@ -61,9 +61,11 @@ pub(super) fn keep_anew(
 fn scrub(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.execute_batch("VACUUM")?;
     for _ in 0..EMPTY_TRIES {
-        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy == 0 {
-            return Ok(true);
+        match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)) {
+            Ok(0) => return Ok(true),
+            Ok(_) => {}
+            Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::DatabaseLocked => {}
+            Err(other) => return Err(other),
         }
         std::thread::sleep(EMPTY_RETRY_AFTER);
     }

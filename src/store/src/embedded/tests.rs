@@ -301,6 +301,35 @@ async fn a_bit_that_flipped_in_an_encrypted_value_is_damage_and_no_missing_key()
     assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
 }
 
+#[tokio::test]
+async fn pages_are_put_in_their_place_all_together_or_not_at_all() {
+    let (directory, store) = fresh(Options { log_bytes: 64 << 10, ..Options::default() });
+    let path = directory.path().join("state.db");
+    let fill = async |name: &str| {
+        for number in 0..60 {
+            let value = Bytes::from(vec![7; 3000]);
+            store.put(&format!("/{name}/{number}"), value, Precondition::Absent).await.expect("is new");
+        }
+    };
+    fill("first").await;
+    let reader = rusqlite::Connection::open(&path).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM log").expect("reads");
+    fill("second").await;
+    let seen = std::fs::read(&path).expect("readable");
+    fill("third").await;
+    assert!(
+        std::fs::read(&path).expect("readable") == seen,
+        "the file is as it was while somebody reads what was before"
+    );
+    reader.execute_batch("COMMIT").expect("has read");
+    fill("fourth").await;
+    assert!(std::fs::read(&path).expect("readable") != seen);
+    drop(reader);
+    drop(store);
+    let found = check(&path).expect("readable");
+    assert_eq!((found.wrong.len(), found.keys), (0, 240), "{found:?}");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8),

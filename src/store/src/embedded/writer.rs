@@ -32,6 +32,8 @@ pub(super) struct Writer {
     /// Rows that go once their events have left the ring, oldest first.
     superseded: VecDeque<Superseded>,
     expiry: Expiry,
+    /// The disk did not take the last transaction.
+    refused: bool,
 }
 
 /// What came of a batch.
@@ -63,7 +65,7 @@ impl Writer {
         encryption: Arc<Encryption>,
         expiry: Expiry,
     ) -> Self {
-        Self { disk, revision, memory, encryption, superseded, expiry }
+        Self { disk, revision, memory, encryption, superseded, expiry, refused: false }
     }
 
     /// How many rows the next transaction takes out; none where they are too few to be worth it.
@@ -87,21 +89,23 @@ impl Writer {
         let now = Instant::now();
         let (mut answers, events, rows) = self.check(batch, now);
         let clock_ms = self.expiry.to_note(!events.is_empty(), now);
-        if events.is_empty() && clock_ms.is_none() {
+        // Who asks whether the store writes is not told so before it has written again.
+        if events.is_empty() && clock_ms.is_none() && !self.refused {
             return Outcome { answers, sound: true };
         }
         let gone = self.compactable();
         if let Err(failure) = self.disk.commit(&rows, self.superseded.iter().take(gone), clock_ms) {
             self.expiry.failed(now);
+            self.refused = true;
             let failure = Arc::new(failure);
             tracing::error!(error = %stdx::error::chain(&failure), "a transaction of the store failed");
             for (_, outcome) in &mut answers {
-                let source = Box::new(failure.clone());
+                let source = Box::new(Refused(failure.clone()));
                 *outcome = Err(Error::Backend { doing: "writing to the store", source });
             }
-            let sound = self.disk.revision().is_ok_and(|revision| revision == self.revision);
-            return Outcome { answers, sound };
+            return Outcome { answers, sound: self.disk.is_at(self.revision) };
         }
+        self.refused = false;
         self.superseded.drain(..gone);
         for event in &events {
             self.superseded.extend(supersedes(event));
@@ -113,6 +117,13 @@ impl Writer {
         self.revision += events.len() as u64;
         self.memory.publish(events);
         Outcome { answers, sound: true }
+    }
+
+    /// Does what makes later transactions and the next start cheap; answers whether the disk can be trusted as before.
+    pub(super) fn tidy(&mut self) -> bool {
+        let Err(failure) = self.disk.checkpoint() else { return true };
+        tracing::error!(error = %stdx::error::chain(&failure), "the store's log grows and cannot be put in its place");
+        false
     }
 
     /// Deletions of what has lived its time, as many as one transaction takes.
@@ -168,6 +179,14 @@ fn supersedes(event: &Event) -> impl Iterator<Item = Superseded> {
     let own = event.current.is_none().then_some(at);
     previous.into_iter().chain(own).map(move |revision| Superseded { at, revision })
 }
+
+/// What a write is answered that the disk did not take.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the disk did not take it; what was acknowledged before is kept, and writes are taken again as soon as the disk takes \
+     them: look for room on it and for its errors in the kernel's log"
+)]
+struct Refused(#[source] Arc<rusqlite::Error>);
 
 /// SQLite would refuse it, and every other write of the transaction with it.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use rusqlite::ffi;
 
-use crate::disk::{Disk, Off};
+use crate::disk::{Disk, Failure};
 
 static DISK: Mutex<Option<Disk>> = Mutex::new(None);
 static CHANCE: Mutex<Option<StdRng>> = Mutex::new(None);
@@ -52,8 +52,12 @@ unsafe fn opened<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Opened {
     unsafe { &mut *(*file.cast::<Handle>()).state }
 }
 
-fn code(outcome: Result<(), Off>, failure: c_int) -> c_int {
-    outcome.map_or(failure, |()| ffi::SQLITE_OK)
+fn code(outcome: Result<(), Failure>, failure: c_int) -> c_int {
+    match outcome {
+        Ok(()) => ffi::SQLITE_OK,
+        Err(Failure::Full) => ffi::SQLITE_FULL,
+        Err(Failure::Off | Failure::Refused) => failure,
+    }
 }
 
 unsafe extern "C" fn open(
@@ -71,7 +75,7 @@ unsafe extern "C" fn open(
         (*handle).base.pMethods = std::ptr::null();
         let made = with(|disk| match disk.exists(&name) || flags & ffi::SQLITE_OPEN_CREATE != 0 {
             true => disk.create(&name),
-            false => Err(Off),
+            false => Err(Failure::Off),
         });
         if made.is_err() {
             return ffi::SQLITE_CANTOPEN;
@@ -99,7 +103,7 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, into: *mut c_void, count
     // SAFETY: SQLite gives an open file and room for `count` bytes.
     let (state, into) = unsafe { (opened(file), std::slice::from_raw_parts_mut(into.cast::<u8>(), count as usize)) };
     match with(|disk| disk.read(&state.name, offset as usize, into)) {
-        Err(Off) => ffi::SQLITE_IOERR_READ,
+        Err(_) => ffi::SQLITE_IOERR_READ,
         Ok(found) if found < into.len() => {
             into[found..].fill(0);
             ffi::SQLITE_IOERR_SHORT_READ

@@ -1,7 +1,10 @@
 //! An open file, by the methods that SQLite calls (`sqlite3_io_methods`).
 //!
-//! What is synced, and when, stays as SQLite has it. A write that fails is told when the file is synced, which is
-//! before a transaction counts.
+//! What is synced, and when, stays as SQLite has it. A write that fails is told when the file is synced at the latest,
+//! which is before a transaction or a checkpoint counts.
+//!
+//! All pages of the log are put in their place together, or none: of some alone SQLite would hold, without a sync, that
+//! they are where they belong.
 
 use std::ffi::{c_int, c_void};
 
@@ -16,17 +19,22 @@ pub(super) struct Handle {
     state: *mut Gathered,
 }
 
-/// Makes the file behind `handle` one that is opened: `real` is that of the file system below.
+/// Makes the file behind `handle` one that is opened with `flags`: `real` is that of the file system below. Answers
+/// SQLite's code.
 ///
 /// # Safety
 /// `handle` is memory that SQLite gives to open a file in, and `real` lies behind it and is open.
-pub(super) unsafe fn begin(handle: *mut Handle, real: *mut ffi::sqlite3_file, is_log: bool) {
-    let state = Box::new(Gathered::new(real, is_log));
+pub(super) unsafe fn begin(handle: *mut Handle, real: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    let state = match Gathered::new(real, flags) {
+        Ok(state) => Box::new(state),
+        Err(code) => return code,
+    };
     // SAFETY: by the contract above.
     unsafe {
         (*handle).state = Box::into_raw(state);
         (*handle).base.pMethods = &METHODS;
     }
+    ffi::SQLITE_OK
 }
 
 /// The file that was opened.
@@ -38,12 +46,22 @@ unsafe fn gathered<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Gathered {
     unsafe { &mut *(*file.cast::<Handle>()).state }
 }
 
-/// Writes what is gathered, then does something with the real file.
+/// Writes what is gathered, then does something with the real file. SQLite may not look at the answer.
 macro_rules! flushed {
     ($file:expr, $method:ident($($argument:expr),*)) => {{
         // SAFETY: SQLite gives an open file.
         let state = unsafe { gathered($file) };
-        match state.flush() {
+        state.flush();
+        real!(state, $method($($argument),*))
+    }};
+}
+
+/// The same where SQLite heeds the answer, and does not go on after a failure.
+macro_rules! told {
+    ($file:expr, $method:ident($($argument:expr),*)) => {{
+        // SAFETY: SQLite gives an open file.
+        let state = unsafe { gathered($file) };
+        match state.flush_and_tell() {
             ffi::SQLITE_OK => real!(state, $method($($argument),*)),
             code => code,
         }
@@ -53,13 +71,13 @@ macro_rules! flushed {
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: SQLite closes a file that `open` filled in once; its state came from `Box::into_raw`.
     let mut state = unsafe { Box::from_raw((*file.cast::<Handle>()).state) };
-    let flushed = state.flush();
+    let flushed = state.flush_and_tell();
     let closed = real!(state, xClose());
     if flushed == ffi::SQLITE_OK { closed } else { flushed }
 }
 
 unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, into: *mut c_void, count: c_int, offset: i64) -> c_int {
-    flushed!(file, xRead(into, count, offset))
+    told!(file, xRead(into, count, offset))
 }
 
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, count: c_int, offset: i64) -> c_int {
@@ -72,14 +90,14 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, co
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
-    let code = flushed!(file, xTruncate(size));
+    let code = told!(file, xTruncate(size));
     // SAFETY: SQLite gives an open file.
     unsafe { gathered(file) }.cut(size);
     code
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
-    flushed!(file, xSync(flags))
+    told!(file, xSync(flags))
 }
 
 unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> c_int {
@@ -123,14 +141,16 @@ unsafe extern "C" fn shm_map(
 }
 
 unsafe extern "C" fn shm_lock(file: *mut ffi::sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
-    flushed!(file, xShmLock(offset, count, flags))
+    let code = flushed!(file, xShmLock(offset, count, flags));
+    // SAFETY: SQLite gives an open file.
+    unsafe { gathered(file) }.checkpoint.look(offset, count, flags, code)
 }
 
 /// What others see of the log's index after this must be in the log.
 unsafe extern "C" fn shm_barrier(file: *mut ffi::sqlite3_file) {
     // SAFETY: SQLite gives an open file.
     let state = unsafe { gathered(file) };
-    state.flush_silently();
+    state.flush();
     let real = state.real;
     // SAFETY: as in `real!`; without the method there is no log's index.
     unsafe {
