@@ -68,6 +68,25 @@ fn time_counts_while_the_store_is_open_and_goes_on_where_it_was_noted() {
 }
 
 #[test]
+fn after_a_crash_a_value_goes_as_late_as_the_clock_was_not_noted_and_no_later() {
+    let start = Instant::now();
+    for (open_for, with_writes) in [(NOTE_WITH_WRITES, true), (NOTE_ALONE, false)] {
+        let almost = open_for - ms(1);
+        let mut expiry = Expiry::new(0, &Tree::default(), start);
+        let kept = entry("/a", 2, expiry.lease(ms(5), start + almost));
+        put(&mut expiry, None, &kept);
+        assert_eq!(expiry.to_note(with_writes, start + almost), None, "it is not time yet");
+        let mut tree = Tree::default();
+        tree.insert(kept);
+        let expiry = Expiry::new(0, &tree, start);
+        assert_eq!(keys(expiry.due(start + almost)), [""; 0], "its time may not be over");
+        assert_eq!(keys(expiry.due(start + almost + ms(10))), ["/a"]);
+        let next = expiry.next().expect("something goes by itself");
+        assert!(next <= start + almost + ms(10), "the thread is up then");
+    }
+}
+
+#[test]
 fn the_clock_is_noted_with_writes_sooner_than_alone_and_only_where_something_goes_by_itself() {
     let start = Instant::now();
     let mut expiry = Expiry::new(0, &Tree::default(), start);
