@@ -11,6 +11,11 @@ const NODE_BLOCKING: usize = 16;
 /// Heaps of the C library, for SQLite and libgit2. Its default of eight a core keeps freed memory that is never used
 /// again.
 const NODE_ARENAS: i32 = 2;
+/// The number of mimalloc's option for after how many ms memory that is free goes back to the kernel: at once here. It is
+/// looked at while something else is freed, and what a burst has left would stay as long as nothing is done.
+const PURGE_DELAY: i32 = 15;
+/// The number of that for whether this holds for what a thread leaves that ends.
+const ABANDONED_PAGE_PURGE: i32 = 12;
 /// After so many pieces of work the kernel is asked what else is ready. The default of 61 lets a request wait for as many
 /// pieces of a flood, some of them half a millisecond long.
 const NODE_EVENT_INTERVAL: u32 = 16;
@@ -35,9 +40,11 @@ pub fn node<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 }
 
 fn keep_heap_small() {
-    // SAFETY: mallopt only sets a tunable of the allocator; it is called before any thread is started.
+    // SAFETY: both only set numbers that the allocators read; they are called before any thread is started.
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, NODE_ARENAS);
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
+        libmimalloc_sys::mi_option_set(ABANDONED_PAGE_PURGE, 1);
     }
 }
 
