@@ -381,10 +381,11 @@ mod tests {
         for number in 0..200 {
             dispatcher.arrive(ms(0), &a, number, Width::of(1)).expect("is taken in");
         }
-        assert_eq!(std::iter::from_fn(|| dispatcher.next(ms(0))).count(), 50);
+        // They all come from few queues, and a tenth is for others.
+        assert_eq!(std::iter::from_fn(|| dispatcher.next(ms(0))).count(), 45);
         dispatcher.divide(ms(10_000));
         assert_eq!(dispatcher.levels()["a"].set.limit(), 75);
-        assert_eq!(std::iter::from_fn(|| dispatcher.next(ms(10_000))).count(), 25);
+        assert_eq!(std::iter::from_fn(|| dispatcher.next(ms(10_000))).count(), 68 - 45);
         dispatcher.configure(ms(10_001), &[(Arc::from("b"), config(QUEUES, 50))]);
         assert!(dispatcher.levels()["a"].quiescing);
         assert_eq!(dispatcher.width_limit("b"), 10);

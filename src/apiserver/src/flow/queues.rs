@@ -20,6 +20,10 @@ pub const SERVICE_EXPECTED_S: f64 = 0.003;
 /// of requests waiting it is what keeps a light flow as quick as it was.
 const CREDIT_S: f64 = 0.01;
 
+/// This part of the seats is for narrow requests of queues of which nothing is served: a light flow is served at once beside one that holds
+/// what it can get, for as long as its answers take to be read. Kubernetes has it wait for one of these.
+const RESERVED_PART: u32 = 10;
+
 /// What a request is called as long as it waits or is served.
 pub type Id = u64;
 
@@ -325,13 +329,25 @@ impl QueueSet {
     }
 
     fn head_fits(&self, at: usize) -> bool {
-        self.queues[at].waiting.front().is_some_and(|oldest| self.fits(oldest.width))
+        let queue = &self.queues[at];
+        let reserved = match self.response {
+            Response::Queue { .. } => self.limit / RESERVED_PART,
+            Response::Exempt | Response::Reject => 0,
+        };
+        queue.waiting.front().is_some_and(|oldest| {
+            let may_use_all = queue.executing == 0 && oldest.width.most() <= reserved;
+            self.fits_within(oldest.width, if may_use_all { self.limit } else { self.limit - reserved })
+        })
+    }
+
+    fn fits(&self, width: Width) -> bool {
+        self.fits_within(width, self.limit)
     }
 
     /// One that is wider than there are seats has them all.
-    fn fits(&self, width: Width) -> bool {
+    fn fits_within(&self, width: Width, limit: u32) -> bool {
         self.response == Response::Exempt || self.seats_in_use == 0 && self.limit > 0 || {
-            self.seats_in_use.saturating_add(width.most()) <= self.limit
+            self.seats_in_use.saturating_add(width.most()) <= limit
         }
     }
 

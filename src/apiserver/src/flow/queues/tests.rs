@@ -70,6 +70,23 @@ impl Server {
 }
 
 #[test]
+fn a_light_flow_has_a_seat_beside_one_that_holds_what_it_can_get() {
+    // Answers that are not read hold their seats: nothing of the flood ends.
+    let mut server = Server::new(QUEUES, 50);
+    for _ in 0..200 {
+        let _ = server.arrive(1, Width::of(10));
+        server.pump(|_| ms(1_000_000));
+    }
+    assert_eq!(server.set.seats_in_use(), 40, "all but those that are reserved");
+    for _ in 0..3 {
+        server.arrive(2, Width::of(1)).expect("its queue is not full");
+        server.pump(|_| ms(1));
+        assert_eq!(server.order.last(), Some(&2), "it is served at once");
+        assert_eq!(server.step(), Some(2));
+    }
+}
+
+#[test]
 fn a_flood_of_one_user_does_not_delay_another() {
     // One user has 200 requests waiting at any time, another sends one after the other: less than its part of the
     // seats, which is one of seven where the first one waits in a hand of six queues.
