@@ -188,4 +188,6 @@ impl Store for Embedded {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

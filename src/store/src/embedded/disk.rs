@@ -311,13 +311,22 @@ pub(super) fn failed(path: &Path, error: rusqlite::Error) -> Error {
     Error::Backend { doing: "opening the store", source: Box::new(error) }
 }
 
+/// SQLite opens a file whose header names a later format, and tells of it only who writes.
+fn refuse_read_only(connection: &Connection, path: &Path) -> Result<(), Error> {
+    if !connection.is_readonly("main").map_err(|error| failed(path, error))? {
+        return Ok(());
+    }
+    let source = Unusable::ReadOnly(path.display().to_string()).into();
+    Err(Error::Backend { doing: "opening the store", source })
+}
+
 /// SQLite answers with the mode that it is in where it cannot change it, as on a file system without shared memory.
 fn write_ahead(connection: &Connection, path: &Path) -> Result<(), Error> {
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(|error| failed(path, error))?;
     if mode.eq_ignore_ascii_case("wal") {
-        return Ok(());
+        return refuse_read_only(connection, path);
     }
     let source = Unusable::NoLog { path: path.display().to_string(), mode }.into();
     Err(Error::Backend { doing: "opening the store", source })

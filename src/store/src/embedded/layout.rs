@@ -52,6 +52,11 @@ pub(super) enum Unusable {
     #[error("{0} is there already; choose another name, or say that it is to be overwritten")]
     Exists(String),
     #[error(
+        "{0} can be read only: its header says that a later SQLite wrote it, or it is damaged; `rkctl node store restore` \
+         puts a backup in its place"
+    )]
+    ReadOnly(String),
+    #[error(
         "{path} cannot be written to with a log ahead of it (SQLite stays in mode {mode}); use another file system"
     )]
     NoLog { path: String, mode: String },
