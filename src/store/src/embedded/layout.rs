@@ -1,7 +1,8 @@
 //! The layouts that the file has had, and the way from each to the newest. Every layout has a fixture in the tests.
 //!
 //! 1 held the live values and the revision. 2 is a log: one row a revision, with a checksum, so that events outlast a
-//! restart and damage is found that SQLite cannot see. 3 knows when a value goes by itself.
+//! restart and damage is found that SQLite cannot see. 3 knows when a value goes by itself. 4 has a checksum for what is
+//! noted beside the log too: a clock that is set forward by a bit would let go of everything that goes by itself.
 
 use std::path::Path;
 
@@ -11,9 +12,13 @@ use super::row::{self, Row};
 use crate::Error;
 
 /// The layout that is written; kept in `user_version`.
-pub(super) const NEWEST: i64 = 3;
+pub(super) const NEWEST: i64 = 4;
 /// The oldest layout that is a log.
 pub(super) const FIRST_LOG: i64 = 2;
+/// The oldest layout that has leases.
+const FIRST_LEASES: i64 = 3;
+/// The oldest layout that has checksums for what is noted.
+pub(super) const FIRST_SUMMED_META: i64 = 4;
 /// Tells the file from other SQLite files (`application_id`): "rkst".
 const APPLICATION_ID: i64 = 0x726b_7374;
 /// The revision of a store that nothing was ever written to, so that 0 never means a state.
@@ -21,7 +26,8 @@ const FIRST_REVISION: u64 = 1;
 
 /// `floor` is the revision from which on every event is in the log; `removed` the sum of the checksums of the rows
 /// that compaction took out, so that `total` of the newest row less it is the sum of what is there;
-/// `clock`, where any value ever had a lease, for how many milliseconds the store has been open.
+/// `clock`, where any value ever had a lease, for how many milliseconds the store has been open. Each has a checksum
+/// (CRC-32) of its name and value.
 const SCHEMA: &str = "
     CREATE TABLE log (
         revision INTEGER PRIMARY KEY NOT NULL,
@@ -32,7 +38,8 @@ const SCHEMA: &str = "
         checksum INTEGER NOT NULL,
         total INTEGER NOT NULL
     ) STRICT;
-    CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT,
+    WITHOUT ROWID;
 ";
 
 /// The name of what is noted of the store's own clock.
@@ -96,8 +103,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Er
     match found {
         None => make(&transaction).map_err(failed)?,
         Some(old) => {
-            let bring = if old < FIRST_LOG { from_1 } else { from_2 };
-            bring(&transaction).map_err(failed)?;
+            let brought = if old < FIRST_LOG { from_1(&transaction) } else { from_log(&transaction, old) };
+            brought.map_err(failed)?;
             tracing::info!(path = %path.display(), layout = NEWEST, "the store was brought to a newer layout");
         }
     }
@@ -132,10 +139,37 @@ fn from_1(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
     transaction.execute_batch("DROP TABLE live; DROP TABLE meta_1;")
 }
 
-/// No row is written: without a lease its checksum stays what it was.
-fn from_2(transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
-    transaction.execute_batch("ALTER TABLE log ADD COLUMN lease INTEGER NOT NULL DEFAULT 0")?;
+/// No row of the log is written: without a lease its checksum stays what it was.
+fn from_log(transaction: &Transaction<'_>, old: i64) -> Result<(), rusqlite::Error> {
+    if old < FIRST_LEASES {
+        transaction.execute_batch("ALTER TABLE log ADD COLUMN lease INTEGER NOT NULL DEFAULT 0")?;
+    }
+    transaction.execute_batch("ALTER TABLE meta ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")?;
+    for (name, value, _) in all_meta(transaction)? {
+        set_meta(transaction, &name, value)?;
+    }
     transaction.pragma_update(None, "user_version", NEWEST)
+}
+
+fn all_meta(connection: &Connection) -> Result<Vec<(String, i64, i64)>, rusqlite::Error> {
+    let mut statement = connection.prepare("SELECT name, value, checksum FROM meta")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.collect()
+}
+
+/// What is noted and differs from its checksum, in words.
+pub(super) fn wrong_meta(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let mut noted = all_meta(connection)?;
+    noted.retain(|(name, value, checksum)| *checksum != i64::from(meta_checksum(name, *value)));
+    Ok(noted.into_iter().map(|(name, ..)| format!("what is noted as {name} differs from its checksum")).collect())
+}
+
+fn meta_checksum(name: &str, value: i64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&(name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(&value.to_le_bytes());
+    hasher.finalize()
 }
 
 pub(super) fn meta(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
@@ -150,6 +184,7 @@ pub(super) fn noted(connection: &Connection, name: &str) -> Result<i64, rusqlite
 }
 
 pub(super) fn set_meta(connection: &Connection, name: &str, value: i64) -> Result<(), rusqlite::Error> {
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
-    statement.execute(params![name, value]).map(drop)
+    let mut statement =
+        connection.prepare_cached("INSERT OR REPLACE INTO meta (name, value, checksum) VALUES (?1, ?2, ?3)")?;
+    statement.execute(params![name, value, i64::from(meta_checksum(name, value))]).map(drop)
 }

@@ -114,6 +114,13 @@ pub(super) fn scan(
     let floor = unsigned(layout::meta(connection, "floor")?);
     let removed = layout::meta(connection, "removed")?;
     let clock_ms = unsigned(layout::noted(connection, layout::CLOCK)?);
+    if version >= layout::FIRST_SUMMED_META {
+        for problem in layout::wrong_meta(connection)? {
+            if !wrong(problem) {
+                return Ok(Log::default());
+            }
+        }
+    }
     let mut log = Log { floor, events_after: floor, revision: floor, removed, clock_ms, ..Log::default() };
     let (mut sum, mut total) = (0i64, removed);
     let columns = if version == layout::FIRST_LOG { row::COLUMNS_2 } else { row::COLUMNS };

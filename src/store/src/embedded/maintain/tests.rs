@@ -31,7 +31,10 @@ async fn fill(store: &Embedded, keys: std::ops::Range<u32>) -> u64 {
 /// A closed store with fifty keys and a deletion.
 async fn closed(path: &Path) {
     let store = open_store(path);
-    fill(&store, 0..50).await;
+    fill(&store, 0..49).await;
+    // With it the store's clock is noted.
+    let (value, ttl) = (Bytes::from("the value of 000049"), Some(Duration::from_secs(3600)));
+    store.put_with_ttl("/k/000049", value, Precondition::Absent, ttl).await.expect("the key is new");
     store.delete("/k/000007", 9).await.expect("deleted");
 }
 
@@ -195,6 +198,9 @@ async fn whatever_is_damaged_is_named_never_served_and_never_backed_up() {
         ("DELETE FROM log WHERE revision = 52", "the checksums do not add up"),
         ("UPDATE meta SET value = 20 WHERE name = 'floor'; DELETE FROM log WHERE revision = 5", "do not add up"),
         ("DELETE FROM meta WHERE name = 'floor'", "no rows"),
+        ("UPDATE meta SET value = value + (1 << 40) WHERE name = 'clock'", "clock differs"),
+        ("UPDATE meta SET value = value + 1000 WHERE name = 'floor'", "floor differs"),
+        ("UPDATE meta SET name = 'cloak' WHERE name = 'clock'", "cloak differs"),
         ("UPDATE log SET value = 7 WHERE revision = 5", "STRICT"),
     ];
     for (statement, expected) in sql {
@@ -262,7 +268,7 @@ async fn pages_that_are_overwritten_are_named_and_reading_changes_nothing() {
 
 #[tokio::test]
 async fn stores_of_every_layout_are_read_and_brought_to_the_newest() {
-    for name in ["layout-1.db", "layout-2.db", "layout-3.db"] {
+    for name in ["layout-1.db", "layout-2.db", "layout-3.db", "layout-4.db"] {
         let (folder, path) = folder();
         fs::copy(fixture(name), &path).expect("a fixture");
         let old = check(&path).expect("readable");
@@ -285,7 +291,8 @@ async fn stores_of_every_layout_are_read_and_brought_to_the_newest() {
         assert_eq!((found.as_slice(), list.revision), (expected.as_slice(), 7), "{name}");
         let going: Vec<_> =
             list.entries.iter().filter(|entry| entry.lease.is_some()).map(|entry| &*entry.key).collect();
-        let expected: &[&str] = if name == "layout-3.db" { &["/registry/configmaps/default/b"] } else { &[] };
+        let leases = ["layout-3.db", "layout-4.db"].contains(&name);
+        let expected: &[&str] = if leases { &["/registry/configmaps/default/b"] } else { &[] };
         assert_eq!(going, expected, "{name}: what goes by itself");
         let put = store.put("/new", Bytes::new(), Precondition::Absent).await.expect("is new");
         assert_eq!(put.mod_revision, 8, "{name}");
@@ -318,7 +325,7 @@ fn a_layout_that_is_not_known_is_left_alone_with_the_remedy() {
     ];
     for refused in refusals {
         let refused = text(&refused.expect_err("is newer"));
-        assert!(refused.contains("layout 4") && refused.contains("use the newer program"), "{refused}");
+        assert!(refused.contains("layout 5") && refused.contains("use the newer program"), "{refused}");
     }
     assert!(fs::read(&path).expect("readable") == before, "it is not changed");
     assert!(!other.exists());
