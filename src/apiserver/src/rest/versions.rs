@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(version("+7"), wrong("+7", "invalid syntax"));
         assert_eq!(version("99999999999999999999"), wrong("99999999999999999999", "value out of range"));
         let of = |query: &str| number(&Query::parse(query), "limit").map_err(|status| status.message().to_string());
-        assert_eq!((of(""), of("limit=+7"), of("limit=-7")), (Ok(None), Ok(Some(7)), Ok(Some(-7))));
+        assert_eq!((of(""), of("limit=%2B7"), of("limit=-7")), (Ok(None), Ok(Some(7)), Ok(Some(-7))));
         assert_eq!(of("limit="), Err("strconv.ParseInt: parsing \"\": invalid syntax".to_string()));
         assert_eq!(
             of("limit=99999999999999999999"),
