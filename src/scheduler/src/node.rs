@@ -71,8 +71,8 @@ impl NodeInfo {
 
     pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.used.add(&pod.requests.asked);
-        self.assumed_cpu_millis += pod.requests.assumed_cpu_millis;
-        self.assumed_memory_bytes += pod.requests.assumed_memory_bytes;
+        self.assumed_cpu_millis = self.assumed_cpu_millis.saturating_add(pod.requests.assumed_cpu_millis);
+        self.assumed_memory_bytes = self.assumed_memory_bytes.saturating_add(pod.requests.assumed_memory_bytes);
         self.host_ports.extend(pod.host_ports.iter().cloned());
         if let Some(owner) = &pod.owner {
             *self.owners.entry(owner.clone()).or_insert(0) += 1;
@@ -83,8 +83,8 @@ impl NodeInfo {
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(uid)?;
         self.used.subtract(&pod.requests.asked);
-        self.assumed_cpu_millis -= pod.requests.assumed_cpu_millis;
-        self.assumed_memory_bytes -= pod.requests.assumed_memory_bytes;
+        self.assumed_cpu_millis = self.assumed_cpu_millis.saturating_sub(pod.requests.assumed_cpu_millis);
+        self.assumed_memory_bytes = self.assumed_memory_bytes.saturating_sub(pod.requests.assumed_memory_bytes);
         for port in &pod.host_ports {
             if let Some(at) = self.host_ports.iter().position(|taken| taken == port) {
                 self.host_ports.swap_remove(at);

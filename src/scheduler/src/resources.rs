@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+/// More is asked for by nobody who means it: 9 PiB, or so many cores. Far more pods than a node may have can ask for it
+/// without their sum being too large for a number, and what one of them took can be given back.
+const ASKED_MAX: i64 = 1 << 53;
 /// What is counted for scoring where a container asks for no CPU, in thousandths of a core.
 const DEFAULT_CPU_MILLIS: i64 = 100;
 /// What is counted for scoring where a container asks for no memory.
@@ -38,6 +41,15 @@ impl Resources {
             }
         }
         resources
+    }
+
+    /// As much of it as a pod may ask for.
+    fn bounded(mut self) -> Self {
+        for amount in [&mut self.cpu_millis, &mut self.memory_bytes, &mut self.ephemeral_bytes] {
+            *amount = (*amount).min(ASKED_MAX);
+        }
+        self.others.values_mut().for_each(|amount| *amount = (*amount).min(ASKED_MAX));
+        self
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -77,7 +89,7 @@ pub struct Requests {
 /// The requests of a pod: its containers and sidecars together, or the largest moment of its start where that is
 /// more; pod-level requests instead where given; the overhead of its runtime class on top.
 pub fn pod_requests(spec: &PodSpec) -> Requests {
-    let exact = total(spec, container_requests);
+    let exact = total(spec, container_requests).bounded();
     let assumed = total(spec, |container| {
         let mut requests = container_requests(container);
         let named = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
@@ -89,7 +101,8 @@ pub fn pod_requests(spec: &PodSpec) -> Requests {
             requests.memory_bytes = DEFAULT_MEMORY_BYTES;
         }
         requests
-    });
+    })
+    .bounded();
     Requests { asked: exact, assumed_cpu_millis: assumed.cpu_millis, assumed_memory_bytes: assumed.memory_bytes }
 }
 
@@ -163,5 +176,22 @@ mod tests {
         let nothing = requests(json!({"containers": [{"name": "c"}]}));
         assert_eq!(nothing.asked, Resources::default());
         assert_eq!((nothing.assumed_cpu_millis, nothing.assumed_memory_bytes), (100, 200 << 20));
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_everything_asks_for_a_number_that_can_be_added() {
+        let greedy = requests(json!({"containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "9E", "memory": "9E", "example.com/a": "9E"}}},
+            {"name": "d", "resources": {"requests": {"cpu": "9E", "memory": "9E"}}}]}));
+        let few = requests(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}));
+        let mut used = few.asked.clone();
+        for _ in 0..500 {
+            used.add(&greedy.asked);
+        }
+        assert!(used.cpu_millis < i64::MAX && used.memory_bytes < i64::MAX);
+        for _ in 0..500 {
+            used.subtract(&greedy.asked);
+        }
+        assert_eq!(used, few.asked, "what they took is given back");
     }
 }

@@ -58,7 +58,8 @@ fn up(mut raw: Vec<i64>) -> Vec<i64> {
 
 fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
     let free = |asked: i64, used: i64, has: i64| {
-        if has <= 0 || used + asked > has { 0 } else { (has - used - asked) * BEST / has }
+        let taken = used.saturating_add(asked);
+        if has <= 0 || taken > has { 0 } else { (has - taken).saturating_mul(BEST) / has }
     };
     let cpu = free(pod.requests.assumed_cpu_millis, node.assumed_cpu_millis, node.allocatable.cpu_millis);
     let memory = free(pod.requests.assumed_memory_bytes, node.assumed_memory_bytes, node.allocatable.memory_bytes);
@@ -68,7 +69,7 @@ fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
 /// Prefers nodes whose CPU and memory are used to the same degree.
 fn balanced(pod: &PodInfo, node: &NodeInfo) -> i64 {
     let share = |asked: i64, used: i64, has: i64| {
-        if has <= 0 { 1.0 } else { ((used + asked) as f64 / has as f64).min(1.0) }
+        if has <= 0 { 1.0 } else { (used.saturating_add(asked) as f64 / has as f64).min(1.0) }
     };
     let asked = &pod.requests.asked;
     let cpu = share(asked.cpu_millis, node.used.cpu_millis, node.allocatable.cpu_millis);
