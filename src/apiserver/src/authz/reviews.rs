@@ -84,15 +84,22 @@ fn validate(scope: Scope, object: &Value, namespace: &str) -> FieldErrors {
     let spec = Path::new("spec");
     let resource = given(object, "/spec/resourceAttributes");
     let other = given(object, "/spec/nonResourceAttributes");
-    if resource.is_some() == other.is_some() {
-        let path = spec.child("resourceAttributes");
-        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        errors.push(FieldError::invalid(&path, resource.cloned().unwrap_or_default(), why));
+    match (resource, other) {
+        (Some(_), Some(other)) => {
+            let why = "cannot be specified in combination with resourceAttributes";
+            errors.push(FieldError::invalid(&spec.child("nonResourceAttributes"), other.clone(), why));
+        }
+        (None, None) => {
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            errors.push(FieldError::invalid(&spec.child("resourceAttributes"), Value::Null, why));
+        }
+        _ => {}
     }
     if scope != Scope::Own && text(object, "/spec/user").is_empty() && texts(object, "/spec/groups").is_empty() {
         errors.push(FieldError::invalid(&spec.child("user"), "", "at least one of user or group must be specified"));
     }
     ["fieldSelector", "labelSelector"].iter().for_each(|name| check_selector(object, name, &mut errors));
+    check_metadata(scope, &object["metadata"], &mut errors);
     if scope == Scope::Local {
         if other.is_some() {
             let why = "disallowed on this kind of request";
@@ -105,6 +112,26 @@ fn validate(scope: Scope, object: &Value, namespace: &str) -> FieldErrors {
         }
     }
     errors
+}
+
+/// A review is answered and not kept, so there is nothing to say of it; clients that record who sets which field may.
+fn check_metadata(scope: Scope, metadata: &Value, errors: &mut FieldErrors) {
+    let (passed_over, why): (&[&str], _) = match scope {
+        Scope::Local => (&["managedFields", "namespace"], "must be empty except for namespace"),
+        Scope::Subject | Scope::Own => (&["managedFields"], "must be empty"),
+    };
+    let says_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::Bool(_) => false,
+    };
+    let mut fields = metadata.as_object().into_iter().flatten();
+    if fields.any(|(name, value)| !passed_over.contains(&name.as_str()) && !says_nothing(value)) {
+        errors.push(FieldError::invalid(&Path::new("metadata"), metadata.clone(), why));
+    }
 }
 
 fn subject(object: &Value) -> User {
@@ -266,6 +293,32 @@ mod tests {
         for (scope, spec, expected) in cases {
             let errors = validate(scope, &json!({"spec": spec}), "a");
             assert_eq!(errors.len(), expected, "{scope:?} {spec} {errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_review_has_no_metadata() {
+        let pods = json!({"verb": "get", "resource": "pods", "namespace": "a"});
+        let managed = json!([{"manager": "m", "operation": "Update", "apiVersion": "v1"}]);
+        for (scope, why) in [
+            (Scope::Own, "must be empty"),
+            (Scope::Subject, "must be empty"),
+            (Scope::Local, "must be empty except for namespace"),
+        ] {
+            let errors = |metadata: Value| {
+                let object = json!({"metadata": metadata, "spec": {"user": "x", "resourceAttributes": pods}});
+                validate(scope, &object, "a").iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            for metadata in [json!({"name": "n"}), json!({"labels": {"a": "b"}})] {
+                let expected = format!("metadata: Invalid value: {metadata}: {why}");
+                assert_eq!(errors(metadata), [expected], "{scope:?}");
+            }
+            for metadata in
+                [json!({}), json!({"labels": {}, "creationTimestamp": null}), json!({"managedFields": managed})]
+            {
+                assert_eq!(errors(metadata.clone()), Vec::<String>::new(), "{scope:?} {metadata}");
+            }
+            assert_eq!(errors(json!({"namespace": "a"})).is_empty(), scope == Scope::Local, "{scope:?}");
         }
     }
 

@@ -235,6 +235,9 @@ pub fn plan(resource: &Resource, object: &Value, options: &DeleteOptions, now: T
         return Step::Mark(marked);
     }
     set_deletion(&mut marked, now + SignedDuration::from_secs(grace), grace);
+    if has_no_grace(resource) {
+        meta::set(&mut marked, "deletionGracePeriodSeconds", Value::Null);
+    }
     if meta::generation(object) > 0 {
         meta::set_generation(&mut marked, meta::generation(object) + 1);
     }
@@ -242,6 +245,11 @@ pub fn plan(resource: &Resource, object: &Value, options: &DeleteOptions, now: T
         marked["status"]["phase"] = "Terminating".into();
     }
     Step::Mark(marked)
+}
+
+/// Namespaces and definitions end by rules of their own, which know no grace period, not even one of 0 s.
+fn has_no_grace(resource: &Resource) -> bool {
+    matches!((&*resource.group_version.group, &*resource.plural), ("", "namespaces") | (custom::GROUP, custom::PLURAL))
 }
 
 fn set_deletion(object: &mut Value, when: Timestamp, grace_seconds: i64) {

@@ -57,6 +57,10 @@ impl<'a> Target<'a> {
             (false, false) if resource.plural == "namespaces" && info.group.is_empty() => "",
             (false, false) => return Err(Status::no_such_resource()),
         };
+        // Nothing of a namespace is found without one, not even to be watched in the old form of a path.
+        if resource.namespaced && namespace.is_empty() && info.parts.len() > 1 {
+            return Err(Status::no_such_resource());
+        }
         if resource.namespaced && namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
             return Err(Status::new(
                 405,

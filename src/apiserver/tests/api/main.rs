@@ -3,6 +3,7 @@
 mod aggregation;
 mod custom;
 mod defaults;
+mod details;
 mod fairness;
 mod kube_runtime;
 mod kubectl;

@@ -39,6 +39,7 @@ fn a_namespace_waits_for_its_contents() {
     let step = plan(resource("namespaces"), &object, &DeleteOptions::default(), now());
     let Step::Mark(mut marked) = step else { panic!("not marked") };
     assert_eq!(marked["status"]["phase"], "Terminating");
+    assert_eq!(marked["metadata"], json!({"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}));
     assert!(!is_released(resource("namespaces"), &marked));
     marked["spec"]["finalizers"] = json!([]);
     assert!(is_released(resource("namespaces"), &marked));

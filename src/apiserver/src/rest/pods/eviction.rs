@@ -40,7 +40,7 @@ pub async fn create(target: &Target<'_>, request: Request<Body>) -> Result<Respo
     };
     decode::set_type_to(api_version, "Eviction", &mut eviction)?;
     creation::set_place(target, &mut eviction)?;
-    if !matches!(meta::name(&eviction), "" | "..") && meta::name(&eviction) != target.name {
+    if meta::name(&eviction) != target.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let kind = target.body_kind();
