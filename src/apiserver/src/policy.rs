@@ -242,7 +242,7 @@ fn admission(
         Arc::new(CertificateAdmission(Signers(authorizer.clone()))),
         Arc::new(PodCertificates(Signers(authorizer.clone()))),
         Arc::new(TrustBundles(Signers(authorizer.clone()))),
-        Arc::new(OwnerReferences(authorizer.clone())),
+        Arc::new(OwnerReferences { authorizer: authorizer.clone(), live: live.clone() }),
         Arc::new(escalation),
         Arc::new(policies.0),
         Arc::new(webhooks.0),
