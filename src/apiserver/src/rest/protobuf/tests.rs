@@ -251,6 +251,17 @@ fn what_is_zero_and_set_is_told() {
 }
 
 #[test]
+fn whole_numbers_are_whole_however_they_come() {
+    let bounds = json!({"maximum": 5, "minimum": -3, "multipleOf": 0.5, "default": 7});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "d"}, "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": bounds}}]}});
+    let back = decode(&encode(&definition).expect("bytes")).expect("a definition");
+    let schema = &back["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    assert_eq!((&schema["maximum"], &schema["minimum"]), (&json!(5), &json!(-3)), "{schema}");
+    assert_eq!((&schema["multipleOf"], &schema["default"]), (&json!(0.5), &json!(7)), "{schema}");
+}
+
+#[test]
 fn lists_events_and_failures_have_their_messages() {
     let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}});
     let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "7"},

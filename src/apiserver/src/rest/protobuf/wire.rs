@@ -108,6 +108,16 @@ pub fn means_not_set(zero_counts: bool, value: &Value) -> bool {
     }
 }
 
+/// A double as Go writes it in JSON: a whole number without a fraction.
+fn double(value: f64) -> Value {
+    /// Beyond it not every whole number is a double.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value.fract() == 0.0 && value.abs() <= EXACT_MAX {
+        true => Value::from(value as i64),
+        false => Number::from_f64(value).map_or(Value::Null, Value::Number),
+    }
+}
+
 /// The elements of a list field, which may be packed into one where they are numbers.
 pub fn unpacked<'a>(items: &Type, field: Field<'a>) -> Result<Vec<Field<'a>>, String> {
     match (items, field) {
@@ -146,9 +156,7 @@ pub fn scalar(name: &str, type_name: &str, type_: &Type, field: Field<'_>) -> Re
     match (type_, field) {
         (Type::Boolean, Field::Varint(value)) => Ok(Value::Bool(value != 0)),
         (Type::Integer { .. }, Field::Varint(value)) => Ok(Value::from(value as i64)),
-        (Type::Number { .. }, Field::Fixed64(bits)) => {
-            Ok(Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number))
-        }
+        (Type::Number { .. }, Field::Fixed64(bits)) => Ok(double(f64::from_bits(bits))),
         (Type::Number { .. }, Field::Varint(value)) => Ok(Value::from(value as i64)),
         (Type::String { format }, Field::Bytes(bytes)) => match format.as_deref() {
             Some("byte") => Ok(Value::from(STANDARD.encode(bytes))),
