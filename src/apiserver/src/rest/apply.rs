@@ -106,7 +106,8 @@ fn read(target: &Target<'_>, bytes: &Bytes, options: &WriteOptions) -> Result<Va
         report_duplicate(target, bytes, options.validation)?;
     }
     decode::prune(resource, &mut patch);
-    decode::check_types(resource, &mut patch)?;
+    // Values are compared as they are written: `1000m` is another owner's `1` changed, as in Kubernetes.
+    decode::check_types(resource, &mut patch.clone())?;
     // Of an object that is there the name is known.
     if !meta::name(&patch).is_empty() {
         check_name(target, &patch)?;

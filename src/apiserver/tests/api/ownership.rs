@@ -205,3 +205,25 @@ async fn names_that_are_generated_reach_what_depends_on_them() {
     assert_eq!(namespace["metadata"]["labels"]["kubernetes.io/metadata.name"], namespace["metadata"]["name"]);
     server.stop().await;
 }
+
+/// As with Kubernetes: `1000m` is `1` when it is kept, and something else when it is applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn quantities_are_compared_as_they_are_written() {
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    let server = start().await;
+    let quota = |cpu: &str| json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"cpu": cpu}}});
+    let apply = |manager: &'static str, cpu: &'static str, rest: &'static str| {
+        let path = format!("{QUOTAS}/q?fieldManager={manager}{rest}");
+        let (server, body) = (&server, quota(cpu).to_string());
+        async move { server.json("PATCH", &path, APPLY, &body).await }
+    };
+    server.create(&format!("{QUOTAS}?fieldManager=one"), quota("1")).await;
+    assert_eq!(apply("two", "1", "").await.0, 200);
+    let (code, conflict) = apply("three", "1000m", "").await;
+    assert_eq!((code, &conflict["details"]["causes"][0]["field"]), (409, &json!(".spec.hard.cpu")), "{conflict}");
+    let (code, forced) = apply("three", "1000m", "&force=true").await;
+    assert_eq!((code, &forced["spec"]["hard"]["cpu"]), (200, &json!("1")), "{forced}");
+    let (_, again) = apply("three", "1000m", "").await;
+    assert_eq!(again["metadata"]["resourceVersion"], forced["metadata"]["resourceVersion"], "{again}");
+    server.stop().await;
+}
