@@ -33,6 +33,14 @@ pub const OBJECT_BYTES_MAX: usize = 3 << 20;
 /// # Errors
 /// How large it is, in words that go behind what made it.
 pub fn check_size(value: &Value, bytes_max: usize) -> std::result::Result<(), String> {
+    match size(value) {
+        bytes if bytes > bytes_max => Err(format!("is {bytes} bytes, larger than {bytes_max} bytes")),
+        _ => Ok(()),
+    }
+}
+
+/// How long the JSON of a value is.
+pub fn size(value: &Value) -> usize {
     /// Counts what is written.
     struct Count(usize);
     impl std::io::Write for Count {
@@ -48,10 +56,7 @@ pub fn check_size(value: &Value, bytes_max: usize) -> std::result::Result<(), St
     let mut count = Count(0);
     // Counting cannot fail.
     let _ = serde_json::to_writer(&mut count, value);
-    match count.0 {
-        bytes if bytes > bytes_max => Err(format!("is {bytes} bytes, larger than {bytes_max} bytes")),
-        _ => Ok(()),
-    }
+    count.0
 }
 
 /// The prefix of a resource's keys, of one namespace or (empty) of all: `/registry/apps/deployments/default/`.

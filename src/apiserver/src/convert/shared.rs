@@ -20,7 +20,7 @@ use crate::storage;
 const QUESTIONS_MAX: usize = 16;
 /// A watch that waits longer for its question ends, and its client comes again.
 const WAIT_AT_MOST: Duration = Duration::from_secs(30);
-/// What is kept of what was made, in bytes of the stored objects.
+/// What is kept of what was made, in bytes of JSON: a webhook may make much of little.
 const KEPT_BYTES_MAX: usize = 8 << 20;
 
 type Made = std::result::Result<Arc<Value>, Status>;
@@ -40,7 +40,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep(&mut self, key: Key, made: Arc<Value>, bytes: usize) {
+    fn keep(&mut self, key: Key, made: Arc<Value>) {
+        let bytes = storage::size(&made);
         if self.made.insert(key, (made, bytes)).is_none() {
             self.order.push_back(key);
             self.bytes += bytes;
@@ -80,7 +81,7 @@ impl Shared {
                 let work = async move {
                     let stored = storage::decode(&entry)?;
                     let made = Arc::new(super::one_to_served(&state.caller, &resource, stored).await?);
-                    state.conversions.lock().keep(key, made.clone(), entry.value.len());
+                    state.conversions.lock().keep(key, made.clone());
                     Ok(made)
                 };
                 let made = own.flights.ask(&question, WAIT_AT_MOST, work).await;
@@ -107,11 +108,15 @@ mod tests {
     fn what_was_made_is_kept_up_to_so_many_bytes() {
         let mut kept = Kept::default();
         let part = KEPT_BYTES_MAX / 4;
+        let made = Arc::new(Value::from("x".repeat(part - 2)));
         for number in 0..10 {
-            kept.keep([number; 32], Arc::default(), part);
-            kept.keep([number; 32], Arc::default(), part);
+            kept.keep([number; 32], made.clone());
+            kept.keep([number; 32], made.clone());
         }
         assert_eq!((kept.bytes, kept.order.len(), kept.made.len()), (4 * part, 4, 4));
         assert!(kept.made.contains_key(&[9; 32]) && !kept.made.contains_key(&[5; 32]));
+        // What alone is too much is not kept, whatever it was made of.
+        kept.keep([10; 32], Arc::new(Value::from("x".repeat(KEPT_BYTES_MAX))));
+        assert_eq!((kept.bytes, kept.made.len()), (0, 0));
     }
 }
