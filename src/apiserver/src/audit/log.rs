@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::error::Error;
 
@@ -55,12 +55,25 @@ pub enum Mode {
 
 /// The log.
 pub struct Log {
-    sender: mpsc::UnboundedSender<Vec<u8>>,
+    sender: mpsc::UnboundedSender<Line>,
     room: Arc<Semaphore>,
     mode: Mode,
     wait: Duration,
     /// The disk has not made room in time.
     is_behind: AtomicBool,
+    counts: Arc<Counts>,
+}
+
+/// A line on its way to the disk.
+struct Line {
+    bytes: Vec<u8>,
+    /// Who waits to hear whether it was written.
+    written: Option<oneshot::Sender<bool>>,
+}
+
+/// How many lines were added, and how many were left out or could not be written.
+#[derive(Debug, Default)]
+struct Counts {
     added: AtomicU64,
     lost: AtomicU64,
 }
@@ -73,14 +86,18 @@ impl Log {
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         let failed = |source| Error::AuditLog { path: settings.path.clone(), source };
         let mut output = Output::open(settings.clone()).map_err(failed)?;
+        Self::start(settings.mode, move |batch| output.write(batch)).map_err(failed)
+    }
+
+    /// A log whose lines go where `write` puts them.
+    fn start(mode: Mode, write: impl FnMut(&[u8]) -> std::io::Result<()> + Send + 'static) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
-        let returned = room.clone();
+        let counts = Arc::new(Counts::default());
+        let (returned, counted) = (room.clone(), counts.clone());
         let thread = std::thread::Builder::new().name("audit".to_string());
-        thread.spawn(move || write_all(&mut output, receiver, &returned)).map_err(failed)?;
-        let counts = || AtomicU64::new(0);
-        let is_behind = AtomicBool::new(false);
-        Ok(Self { sender, room, mode: settings.mode, wait: WAIT, is_behind, added: counts(), lost: counts() })
+        thread.spawn(move || write_all(write, receiver, &returned, &counted))?;
+        Ok(Self { sender, room, mode, wait: WAIT, is_behind: AtomicBool::new(false), counts })
     }
 
     /// A request is refused whose coming cannot be written.
@@ -88,7 +105,8 @@ impl Log {
         self.mode == Mode::BlockingStrict
     }
 
-    /// Adds a line, and waits for room where there is none, as the mode says; says whether it was added.
+    /// Adds a line, and waits for room where there is none, as the mode says; says whether it was added. Where nothing
+    /// may be done that is not written, it waits until the disk has it, and says whether it has.
     pub async fn add(&self, line: Vec<u8>) -> bool {
         let waits = match self.mode {
             Mode::Batch => false,
@@ -98,17 +116,20 @@ impl Log {
         if !waits {
             return self.try_add(line);
         }
-        match tokio::time::timeout(self.wait, self.room.acquire_many(Self::size(&line))).await {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                self.send(line);
-                true
-            }
-            _ => {
-                self.lose(true);
-                false
-            }
+        let until = tokio::time::Instant::now() + self.wait;
+        let Ok(Ok(permit)) = tokio::time::timeout_at(until, self.room.acquire_many(Self::size(&line))).await else {
+            self.lose(true);
+            return false;
+        };
+        permit.forget();
+        if !self.is_strict() {
+            self.send(line, None);
+            return true;
         }
+        let (written, outcome) = oneshot::channel();
+        self.send(line, Some(written));
+        // A disk that takes longer may have it yet: it is not lost, and nobody knows that it is written.
+        matches!(tokio::time::timeout_at(until, outcome).await, Ok(Ok(true)))
     }
 
     /// Adds a line where there is room, for those who cannot wait; says whether there was.
@@ -116,7 +137,7 @@ impl Log {
         match self.room.try_acquire_many(Self::size(&line)) {
             Ok(permit) => {
                 permit.forget();
-                self.send(line);
+                self.send(line, None);
                 true
             }
             Err(_) => {
@@ -129,7 +150,7 @@ impl Log {
 
     /// How many lines were added, and how many were left out.
     pub fn counts(&self) -> (u64, u64) {
-        (self.added.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+        (self.counts.added.load(Ordering::Relaxed), self.counts.lost.load(Ordering::Relaxed))
     }
 
     /// Waits, for a bounded time, until everything that was added is in the file.
@@ -144,34 +165,51 @@ impl Log {
         u32::try_from(line.len()).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES)
     }
 
-    fn send(&self, line: Vec<u8>) {
-        self.added.fetch_add(1, Ordering::Relaxed);
+    fn send(&self, bytes: Vec<u8>, written: Option<oneshot::Sender<bool>>) {
+        self.counts.added.fetch_add(1, Ordering::Relaxed);
         if self.is_behind.load(Ordering::Relaxed) && self.is_behind.swap(false, Ordering::Relaxed) {
-            let lost = self.lost.load(Ordering::Relaxed);
+            let lost = self.counts.lost.load(Ordering::Relaxed);
             tracing::warn!(lost, "the disk of the audit log has made room: events are written again");
         }
         // It fails only where the thread has gone, with the process.
-        let _ = self.sender.send(line);
+        let _ = self.sender.send(Line { bytes, written });
     }
 
     fn lose(&self, is_behind: bool) {
-        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        let lost = self.counts.lost.fetch_add(1, Ordering::Relaxed) + 1;
         if is_behind && !self.is_behind.swap(true, Ordering::Relaxed) {
             tracing::error!(lost, "audit events are left out until the disk of the audit log has made room");
         }
     }
 }
 
-fn write_all(output: &mut Output, mut receiver: mpsc::UnboundedReceiver<Vec<u8>>, room: &Semaphore) {
-    while let Some(mut batch) = receiver.blocking_recv() {
-        let mut returned = Log::size(&batch) as usize;
+fn write_all(
+    mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
+    mut receiver: mpsc::UnboundedReceiver<Line>,
+    room: &Semaphore,
+    counts: &Counts,
+) {
+    while let Some(first) = receiver.blocking_recv() {
+        let mut returned = Log::size(&first.bytes) as usize;
+        let (mut batch, mut lines) = (first.bytes, 1);
+        let mut waiting: Vec<_> = first.written.into_iter().collect();
         while batch.len() < BATCH_BYTES {
             let Ok(line) = receiver.try_recv() else { break };
-            returned += Log::size(&line) as usize;
-            batch.extend_from_slice(&line);
+            returned += Log::size(&line.bytes) as usize;
+            lines += 1;
+            batch.extend_from_slice(&line.bytes);
+            waiting.extend(line.written);
         }
-        if let Err(error) = output.write(&batch) {
-            tracing::error!(path = %output.settings.path.display(), "audit events are lost: cannot write: {error}");
+        let written = write(&batch);
+        if let Err(error) = &written {
+            // Part of them may be there; none is known to be.
+            counts.added.fetch_sub(lines, Ordering::Relaxed);
+            let lost = counts.lost.fetch_add(lines, Ordering::Relaxed) + lines;
+            tracing::error!(lost, "audit events are lost: the log cannot be written: {error}");
+        }
+        // Who has gone does not want to know.
+        for one in waiting {
+            let _ = one.send(written.is_ok());
         }
         room.add_permits(returned);
     }
@@ -378,6 +416,27 @@ mod tests {
         log.try_add(b"kept\n".to_vec());
         log.flush().await;
         assert_eq!(std::fs::read_to_string(folder.path().join("audit.log")).expect("readable"), "kept\n");
+    }
+
+    /// As on a disk that is full: what is lost is counted, and where nothing may be done that is not written nothing is.
+    #[tokio::test]
+    async fn what_the_disk_does_not_take_is_counted_and_refused_where_that_matters() {
+        for (mode, is_refused) in [(Mode::Batch, false), (Mode::Blocking, false), (Mode::BlockingStrict, true)] {
+            let is_full = Arc::new(AtomicBool::new(true));
+            let full = is_full.clone();
+            let log = Log::start(mode, move |_| match full.load(Ordering::Relaxed) {
+                true => Err(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+                false => Ok(()),
+            });
+            let log = log.expect("a log");
+            assert_eq!(!log.add(b"lost\n".to_vec()).await, is_refused, "{mode:?}");
+            log.flush().await;
+            assert_eq!(log.counts(), (0, 1), "{mode:?}");
+            is_full.store(false, Ordering::Relaxed);
+            assert!(log.add(b"kept\n".to_vec()).await, "{mode:?}");
+            log.flush().await;
+            assert_eq!(log.counts(), (1, 1), "{mode:?}");
+        }
     }
 
     #[tokio::test]
