@@ -137,9 +137,12 @@ pub fn refusal(error: patch::Error) -> Status {
 }
 
 /// The patch makes something of the object that is none of its kind: the patch is what is wrong.
-fn unfit(patch: &Value, status: Status) -> Status {
+fn unfit(target: &Target<'_>, patch: &Value, status: Status) -> Status {
     let why = status.message();
-    let wrong = FieldError::invalid(&Path::new("patch"), patch.to_string(), why);
+    // What is said here is written in the audit log, too, which has the contents of no Secret.
+    let is_secret = target.resource.plural == "secrets" && target.resource.group_version.group.is_empty();
+    let shown = if is_secret { "<secret contents redacted>".to_string() } else { patch.to_string() };
+    let wrong = FieldError::invalid(&Path::new("patch"), shown, why);
     Status::invalid("", "", "", &vec![wrong])
 }
 
@@ -154,7 +157,7 @@ pub fn finish_patched(
     validation: FieldValidation,
 ) -> Result<()> {
     let completed = decode::set_type(target.resource, object).and_then(|()| decode::complete(target.resource, object));
-    let unknown = completed.map_err(|status| unfit(patch, status))?;
+    let unknown = completed.map_err(|status| unfit(target, patch, status))?;
     let found = unknown.iter().map(|path| strict::unknown_field(path)).collect();
     decode::report(target, &target.resource.kind, found, validation)?;
     check_name(target, object)?;

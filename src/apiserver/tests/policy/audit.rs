@@ -84,6 +84,13 @@ async fn who_did_what_is_written_as_far_as_the_policy_says() {
     assert_eq!(secret["annotations"]["authorization.k8s.io/decision"], "allow");
     assert!(!secret.to_string().contains("hidden") && !secret.to_string().contains("aGlkZGVu"), "{secret}");
 
+    // What is refused is not repeated either.
+    let patch = r#"{"data":{"key":"not base64, and hidden"}}"#;
+    cluster.fails(&admin, &["patch", "secret", "s", "--type=merge", "-p", patch]).await;
+    let refused = audited.event("the refused patch is written", |event| is(event, "patch", "secrets")).await;
+    assert_eq!(refused["responseStatus"]["code"], 422, "{refused}");
+    assert!(!refused.to_string().contains("hidden"), "{refused}");
+
     let made = audited.event("the map is written", |event| is(event, "create", "configmaps")).await;
     assert_eq!(made["requestObject"]["data"], json!({"key": "shown"}));
     assert_eq!(made["responseObject"]["data"], json!({"key": "shown"}));
