@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod claims;
 pub mod configuration;
 pub mod discovery;
+pub mod figures;
 pub mod front_proxy;
 pub mod keys;
 pub mod last_used;

@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod configuration;
 pub mod defaults;
 pub mod escalation;
+pub mod figures;
 pub mod index;
 pub mod node;
 pub mod rbac;

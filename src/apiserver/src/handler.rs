@@ -153,7 +153,12 @@ async fn step(
     let unidentified = state.plugins.audit.as_ref().map(|auditor| auditor.begin(&request, begun()));
     let user = match caller {
         Caller::User(user) => Ok(User::clone(&user)),
-        Caller::Connection(connection) => state.plugins.authenticate(&connection, request.headers(), &info.path).await,
+        Caller::Connection(connection) => {
+            let began = Instant::now();
+            let found = state.plugins.authenticate(&connection, request.headers(), &info.path).await;
+            state.authentication.judged(&found, began.elapsed());
+            found.map_err(crate::status::Status::from)
+        }
     };
     let (audit, user) = identify(unidentified, user, request.headers()).await?;
     if audit.is_on() {

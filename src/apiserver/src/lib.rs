@@ -21,6 +21,7 @@ mod custom;
 mod discovery;
 pub mod encryption;
 pub mod error;
+mod figures;
 mod flight;
 mod flow;
 mod follow;

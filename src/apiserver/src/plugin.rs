@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::audit::{Auditor, Trail};
 use crate::authn::certificate::Named;
 use crate::authn::configuration::Current;
+use crate::authz::figures::Figures as Authorizing;
 use crate::request::{Attributes, Query, User};
 use crate::served::Served;
 use crate::status::{Result, Status};
@@ -62,7 +63,8 @@ pub trait Authenticator: Send + Sync + 'static {
     /// credentials that this authenticator understands.
     ///
     /// # Errors
-    /// Credentials that are wrong ([`Status::unauthorized`]); no other authenticator is asked then.
+    /// Credentials that are wrong ([`Status::unauthorized`]). Others are asked all the same: a request may bring several,
+    /// of which one is good.
     async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap) -> Result<Option<User>>;
 }
 
@@ -292,6 +294,23 @@ pub struct Plugins {
     pub bootstraps: Vec<Arc<dyn Bootstrap>>,
     /// Writes down who asks for what; `None` writes nothing.
     pub audit: Option<Arc<Auditor>>,
+    /// What is counted of webhooks that authorize.
+    pub authorizing: Arc<Authorizing>,
+}
+
+/// Why it is not known who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// None were brought, and they are needed.
+    NoCredentials,
+    /// Those that were brought do not hold.
+    WrongCredentials,
+}
+
+impl From<Unknown> for Status {
+    fn from(_: Unknown) -> Self {
+        Self::unauthorized()
+    }
 }
 
 /// Who may come without credentials.
@@ -333,27 +352,44 @@ impl Plugins {
             documents: HashMap::new(),
             bootstraps: Vec::new(),
             audit: None,
+            authorizing: Arc::default(),
         }
     }
 
     /// The first user that an authenticator knows, with `system:authenticated`; anonymous where that is allowed.
     ///
     /// # Errors
-    /// 401 where credentials are wrong, or missing and anonymous is off.
-    pub async fn authenticate(&self, connection: &Connection, headers: &http::HeaderMap, path: &str) -> Result<User> {
+    /// Credentials that are wrong, or missing where anonymous is off.
+    pub async fn authenticate(
+        &self,
+        connection: &Connection,
+        headers: &http::HeaderMap,
+        path: &str,
+    ) -> std::result::Result<User, Unknown> {
+        let mut is_any_wrong = false;
         for authenticator in &self.authenticators {
-            if let Some(mut user) = authenticator.authenticate(connection, headers).await? {
-                if !user.in_group("system:authenticated") && !user.in_group("system:unauthenticated") {
-                    user.groups.push("system:authenticated".to_string());
+            match authenticator.authenticate(connection, headers).await {
+                Ok(Some(mut user)) => {
+                    if !user.in_group("system:authenticated") && !user.in_group("system:unauthenticated") {
+                        user.groups.push("system:authenticated".to_string());
+                    }
+                    return Ok(user);
                 }
-                return Ok(user);
+                Ok(None) => {}
+                Err(_) => is_any_wrong = true,
             }
+        }
+        if is_any_wrong {
+            return Err(Unknown::WrongCredentials);
         }
         // Credentials that nobody understands are not the same as none.
         let brought_some =
             connection.refused_certificate.is_some() || headers.contains_key(http::header::AUTHORIZATION);
-        if brought_some && !self.authenticators.is_empty() || !self.anonymous.allows(path) {
-            return Err(Status::unauthorized());
+        if brought_some && !self.authenticators.is_empty() {
+            return Err(Unknown::WrongCredentials);
+        }
+        if !self.anonymous.allows(path) {
+            return Err(Unknown::NoCredentials);
         }
         Ok(User::anonymous())
     }
@@ -362,6 +398,31 @@ impl Plugins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says of everybody what it was made to say.
+    struct Says(std::result::Result<Option<&'static str>, ()>);
+
+    #[async_trait]
+    impl Authenticator for Says {
+        async fn authenticate(&self, _connection: &Connection, _headers: &http::HeaderMap) -> Result<Option<User>> {
+            self.0.map(|name| name.map(|name| User::new(name, &[]))).map_err(|()| Status::unauthorized())
+        }
+    }
+
+    /// As where a client certificate has expired on a connection that lives on, and the request has a token.
+    #[tokio::test]
+    async fn credentials_that_are_wrong_leave_others_their_turn() {
+        let found = |says: Vec<Says>| async move {
+            let authenticators = says.into_iter().map(|says| Arc::new(says) as Arc<dyn Authenticator>).collect();
+            let plugins = Plugins { authenticators, ..Plugins::allow_all() };
+            let found = plugins.authenticate(&Connection::default(), &http::HeaderMap::new(), "/").await;
+            found.map(|user| user.name)
+        };
+        let (wrong, none) = (|| Says(Err(())), || Says(Ok(None)));
+        assert_eq!(found(vec![wrong(), none(), Says(Ok(Some("ann")))]).await.as_deref(), Ok("ann"));
+        assert_eq!(found(vec![none(), wrong(), none()]).await, Err(Unknown::WrongCredentials));
+        assert_eq!(found(vec![none(), none()]).await.as_deref(), Ok("system:anonymous"));
+    }
 
     #[test]
     fn warnings_are_said_once_and_no_more_than_fit_are_kept() {

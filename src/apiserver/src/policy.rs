@@ -135,6 +135,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
     }
     let authenticators: Vec<Arc<dyn Authenticator>> =
         vec![Arc::new(FrontProxy), Arc::new(Certificates::new(clock.clone())), Arc::new(tokens.clone())];
+    let authorizing = caller.authorizing.clone();
     let nodes = Nodes { references, live: live.clone(), rules: defaults::rules_of("system:node") };
     let parts = Parts { node: Arc::new(nodes), rbac: Arc::new(Rbac(roles.clone())), caller, remote: Remote::load };
     let (authorizer, configured) = authorizer(parts, settings.access.authorization.as_deref())?;
@@ -159,6 +160,7 @@ async fn plugins_at<C: Clock + Clone>(settings: &Settings, store: Arc<dyn Store>
         },
         reviewers: reviewers(tokens, token_requests, &authorizer, RulesReviews { roles, configured }),
         authorizer,
+        authorizing,
         documents: discovery::documents(&issuer, &settings.server_url, &verifiers),
         audit: settings.access.audit.as_ref().map(Auditor::start).transpose()?,
         bootstraps: vec![

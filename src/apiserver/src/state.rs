@@ -6,6 +6,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::kept::Kept;
+use crate::authn::figures::Figures as Authentication;
 use crate::components::Components;
 use crate::config::Config;
 use crate::convert::shared::Shared;
@@ -34,6 +35,8 @@ pub struct State {
     pub plugins: Plugins,
     /// Counters.
     pub metrics: Metrics,
+    /// What is counted of authentication.
+    pub authentication: Authentication,
     /// What must be done before the server is ready.
     pub health: Health,
     /// What runs beside the server.
@@ -77,6 +80,7 @@ impl State {
             store,
             plugins,
             metrics: Metrics::default(),
+            authentication: Authentication::default(),
             health: Health::default(),
             components: Components::default(),
             shutdown: CancellationToken::new(),

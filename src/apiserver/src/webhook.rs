@@ -26,6 +26,7 @@ use hyper::client::conn::http1::SendRequest;
 use rustls::ClientConfig;
 use serde_json::Value;
 
+use crate::authz::figures::Figures as Authorizing;
 use crate::body::JSON;
 use crate::live::Live;
 
@@ -59,6 +60,8 @@ pub struct Caller {
     lines: Mutex<HashMap<Endpoint, Arc<Line>>>,
     /// What is counted of admission webhooks.
     pub figures: Figures,
+    /// What is counted of those that authorize.
+    pub authorizing: Arc<Authorizing>,
 }
 
 /// What is kept of an endpoint between calls.
@@ -90,7 +93,13 @@ struct Idle {
 impl Caller {
     /// A caller that finds services in the store behind `live`. `is_local_allowed` is [`crate::Config::local_targets`].
     pub fn new(live: Live, is_local_allowed: bool) -> Self {
-        Self { live, is_local_allowed, lines: Mutex::default(), figures: Figures::default() }
+        Self {
+            live,
+            is_local_allowed,
+            lines: Mutex::default(),
+            figures: Figures::default(),
+            authorizing: Arc::default(),
+        }
     }
 
     /// Posts a review and answers with what comes back. `bearer` is a token that proves who calls. The endpoint is told

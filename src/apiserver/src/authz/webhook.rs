@@ -1,7 +1,7 @@
 //! The authorizer that asks a service outside: it is sent a SubjectAccessReview, and what it says is kept for a while.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cel::{Program, Variables};
@@ -9,6 +9,7 @@ use machinery::selector::field::FieldSelector;
 use machinery::selector::label::{LabelSelector, Operator};
 use serde_json::{Value, json};
 
+use super::figures::Outcome;
 use crate::live::text;
 use crate::plugin::{Authorizer, Decision};
 use crate::recent::Recent;
@@ -66,8 +67,12 @@ impl Authorizer for Webhook {
         let spec = spec(user, attributes);
         match meets(&self.conditions, &spec) {
             Ok(true) => {}
-            Ok(false) => return Decision::NoOpinion(String::new()),
+            Ok(false) => {
+                self.caller.authorizing.excluded(&self.name);
+                return Decision::NoOpinion(String::new());
+            }
             Err(why) => {
+                self.caller.authorizing.unjudged(&self.name);
                 tracing::error!(webhook = self.name, "a match condition of the authorizer fails: {why}");
                 return self.failed();
             }
@@ -76,9 +81,19 @@ impl Authorizer for Webhook {
         if let Some(known) = self.recent.get(question.as_bytes()) {
             return known;
         }
+        let began = Instant::now();
         let asked = tokio::time::timeout(self.timeout, self.ask(&spec)).await;
+        let is_late = asked.is_err();
         let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_string()));
-        match answer.and_then(|answer| decision(&answer)) {
+        let said = answer.and_then(|answer| decision(&answer));
+        let outcome = match said {
+            Ok(_) => Outcome::Answered,
+            Err(_) if is_late => Outcome::TimedOut,
+            Err(_) => Outcome::Failed,
+        };
+        let fails_open = self.failing == Failing::NoOpinion;
+        self.caller.authorizing.asked(&self.name, outcome, began.elapsed(), fails_open);
+        match said {
             Ok(decision) => {
                 let allowed = matches!(decision, Decision::Allow(_));
                 let ttl = if allowed { self.authorized_ttl } else { self.unauthorized_ttl };

@@ -74,6 +74,8 @@ async fn metrics(context: &Context) -> Result<Response<Body>> {
     let revision = store.revision().await.map_err(crate::storage::failure)?;
     let mut text = context.state.metrics.render(&objects, revision);
     context.state.caller.figures.render(&mut text);
+    context.state.authentication.render(&mut text);
+    context.state.plugins.authorizing.render(&mut text);
     context.state.flow.render(&mut text);
     context.state.kept.render(&mut text);
     if let Some(audit) = &context.state.plugins.audit {
