@@ -1,6 +1,7 @@
 //! DaemonSet.
 
 use machinery::field::FieldErrors;
+use machinery::meta;
 use serde_json::{Value, json};
 
 use super::simple::Simple;
@@ -46,6 +47,8 @@ pub static DAEMON_SET: Simple = Simple {
     },
     has_generation: true,
     default,
+    prepare_create: Some(|object| set_template_generation(object, template_generation(object).max(1))),
+    prepare_update: Some(count_templates),
     validate,
     validate_update,
     validate_status,
@@ -53,7 +56,30 @@ pub static DAEMON_SET: Simple = Simple {
     ..Simple::PLAIN
 };
 
+/// Where old versions of the API find how often the template has changed; Go's clients still look there.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// 0 where nothing is said of it.
+fn template_generation(object: &Value) -> i64 {
+    meta::annotation(object, TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+fn set_template_generation(object: &mut Value, generation: i64) {
+    meta::set_annotation(object, TEMPLATE_GENERATION, &generation.to_string());
+}
+
+/// Clients do not count.
+fn count_templates(object: &mut Value, old: &Value) {
+    let template = |object: &Value| read::at(object, "spec.template").clone();
+    let changed = i64::from(!read::same(&template(object), &template(old)));
+    set_template_generation(object, template_generation(old) + changed);
+}
+
 fn default(object: &mut Value) {
+    // Whoever makes the object has it, though the server says how it begins.
+    if meta::annotation(object, TEMPLATE_GENERATION).is_none() {
+        set_template_generation(object, 0);
+    }
     let Some(spec) = object.get_mut("spec") else { return };
     if let Some(pod) = value_at(spec, "template.spec") {
         defaults::default_spec(pod);

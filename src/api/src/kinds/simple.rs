@@ -28,6 +28,8 @@ pub struct Simple {
     pub default: fn(&mut Value),
     /// What the server sets in new objects besides the usual.
     pub prepare_create: Option<fn(&mut Value)>,
+    /// What the server sets or keeps in changed ones besides the usual (new, old).
+    pub prepare_update: Option<fn(&mut Value, &Value)>,
     /// What had better be otherwise.
     pub warnings: fn(&Value) -> Vec<String>,
     /// What is wrong with an object.
@@ -54,6 +56,7 @@ impl Simple {
         reset_in_status: Reset::Fields(&[&["spec"]]),
         default: |_| {},
         prepare_create: None,
+        prepare_update: None,
         warnings: |_| Vec::new(),
         validate: |_| FieldErrors::new(),
         validate_kept: None,
@@ -94,6 +97,9 @@ impl Kind for Simple {
             && !read::same(&annotations(object), &annotations(old))
         {
             meta::set_generation(object, meta::generation(old) + 1);
+        }
+        if let Some(prepare) = self.prepare_update {
+            prepare(object, old);
         }
     }
 

@@ -51,3 +51,24 @@ async fn a_namespace_that_ends_has_no_grace_period() {
     assert_eq!(ending["metadata"].get("deletionGracePeriodSeconds"), None, "{ending}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemon_sets_count_their_templates() {
+    const ANNOTATION: &str = "deprecated.daemonset.template.generation";
+    let server = start().await;
+    let sets = "/apis/apps/v1/namespaces/default/daemonsets";
+    let template = |image: &str| json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": image}]}});
+    let set = |image: &str| json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template(image)}});
+    let counted = |object: &Value| object["metadata"]["annotations"][ANNOTATION].clone();
+    let made = server.create(sets, set("1")).await;
+    assert_eq!(counted(&made), "1", "{made}");
+    let path = format!("{sets}/d");
+    let (_, same) = server.json("PUT", &path, JSON, &set("1").to_string()).await;
+    assert_eq!((counted(&same), &same["metadata"]["generation"]), (json!("1"), &json!(1)), "{same}");
+    let (_, other) = server.json("PUT", &path, JSON, &set("2").to_string()).await;
+    assert_eq!((counted(&other), &other["metadata"]["generation"]), (json!("2"), &json!(2)), "{other}");
+    let claim = json!({"metadata": {"annotations": {ANNOTATION: "7"}}, "spec": {"minReadySeconds": 3}}).to_string();
+    let (_, claimed) = server.json("PATCH", &path, "application/merge-patch+json", &claim).await;
+    assert_eq!((counted(&claimed), &claimed["metadata"]["generation"]), (json!("2"), &json!(3)), "{claimed}");
+    server.stop().await;
+}
