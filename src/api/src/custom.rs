@@ -6,6 +6,7 @@
 
 mod columns;
 mod definition;
+mod embedded;
 mod openapi;
 mod version;
 
@@ -122,6 +123,7 @@ impl Custom {
             let old = old.map(part);
             errors.extend(schema::check_change(&part(object), old.as_ref(), rules, &self.definitions));
         }
+        errors.extend(embedded::check(object, &self.root, &self.definitions));
         if let Some(rules) = &self.rules {
             errors.extend(of_rules(rules, object, old, &errors));
         }

@@ -22,6 +22,7 @@ const VERSION_PRIORITY_MAX: i64 = 1_000;
 /// The behaviour of CustomResourceDefinitions.
 pub static CRD: Simple = Simple {
     has_generation: true,
+    prepare_create: Some(definition::tell_stored),
     reset_in_status: Reset::Fields(&[&["metadata"], &["spec"]]),
     default: definition::default,
     validate: definition::validate,

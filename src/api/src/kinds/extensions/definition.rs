@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use machinery::field::{FieldError, FieldErrors, Path};
 use machinery::jsonpath::JsonPath;
 use machinery::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schema;
 use crate::check::At;
-use crate::edit::fill;
+use crate::edit::{fill, set};
 use crate::kinds::admission::webhooks;
 use crate::read;
 
@@ -22,6 +22,14 @@ const COLUMN_FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float
 const SELECTABLE_FIELDS_MAX: usize = 8;
 const DEPRECATION_WARNING_CHARS_MAX: usize = 256;
 const APPROVAL: &str = "api-approved.kubernetes.io";
+
+/// Says of a new definition in which version its objects are stored.
+pub(super) fn tell_stored(object: &mut Value) {
+    let versions = object["spec"]["versions"].as_array().into_iter().flatten();
+    let stored = versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone());
+    let stored: Vec<Value> = stored.take(1).collect();
+    set(object, "status", json!({"storedVersions": stored}));
+}
 
 /// Names that follow from the kind.
 pub(super) fn default(object: &mut Value) {
