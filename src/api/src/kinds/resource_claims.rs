@@ -27,6 +27,7 @@ pub static DEVICE_CLASS: Simple = Simple { has_generation: true, validate: valid
 pub static RESOURCE_CLAIM_TEMPLATE: Simple = Simple {
     default: |object| default_requests(object, "spec.spec.devices.requests"),
     validate: validate_template,
+    validate_kept: Some(|_| FieldErrors::new()),
     validate_update: spec_kept,
     ..Simple::PLAIN
 };
@@ -44,6 +45,8 @@ pub static RESOURCE_CLAIM: Simple = Simple {
         request::validate(&At::root(object).at("spec.devices"), &mut errors);
         errors
     },
+    // Rules that came later do not hold up the end of what is there.
+    validate_kept: Some(|_| FieldErrors::new()),
     validate_update: spec_kept,
     validate_status: status::validate,
     ..Simple::PLAIN
@@ -135,4 +138,24 @@ fn validate_class(object: &Value) -> FieldErrors {
         resource.invalid(&mut errors, "must be a valid extended resource name");
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resource::Kind;
+
+    #[test]
+    fn a_claim_whose_devices_stay_as_they_are_is_not_judged_anew() {
+        let spec = json!({"devices": {"requests": [{"name": "A b", "exactly": {"deviceClassName": "c"}}]}});
+        let mut object = json!({"metadata": {"name": "c", "finalizers": ["a/b"]}, "spec": spec});
+        assert!(!RESOURCE_CLAIM.validate(&object).is_empty());
+        let old = object.clone();
+        object["metadata"]["finalizers"] = json!([]);
+        assert_eq!(RESOURCE_CLAIM.validate_changed(&object, &old), []);
+        object["spec"]["devices"]["requests"][0]["name"] = json!("B c");
+        assert!(!RESOURCE_CLAIM.validate_changed(&object, &old).is_empty());
+    }
 }
