@@ -119,10 +119,10 @@ pub fn verify(
 ) -> Result<Option<(Claims, Vec<String>)>, Refusal> {
     let Some(claims) = signed::<Claims>(token, issuer, verifiers)? else { return Ok(None) };
     let refuse = |why: &str| Refusal(why.to_string());
-    if now_s > claims.exp + LEEWAY_S {
+    if now_s > claims.exp.saturating_add(LEEWAY_S) {
         return Err(refuse("service account token has expired"));
     }
-    if now_s < claims.nbf - LEEWAY_S {
+    if now_s < claims.nbf.saturating_sub(LEEWAY_S) {
         return Err(refuse("service account token is not valid yet"));
     }
     let meant: Vec<String> = audiences.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();

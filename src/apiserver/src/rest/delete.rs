@@ -7,6 +7,7 @@ use http::{Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use machinery::meta;
 use serde_json::{Value, json};
+use stdx::clock::later;
 use store::{Entry, Error, Precondition};
 
 use super::options::{DeleteOptions, Propagation};
@@ -23,6 +24,8 @@ use crate::storage;
 
 /// How often a deletion is decided anew because the object changed meanwhile.
 const ATTEMPTS: usize = 100;
+/// Nobody waits longer, which is 68 years; a time that long after any other can still be written.
+const GRACE_MAX_S: i64 = i32::MAX as i64;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -230,11 +233,11 @@ pub fn plan(resource: &Resource, object: &Value, options: &DeleteOptions, now: T
             return if finalizers_changed { Step::Mark(marked) } else { Step::Nothing };
         }
         // A shorter grace period counts from when the first one began.
-        let began = when - SignedDuration::from_secs(current);
-        set_deletion(&mut marked, began + SignedDuration::from_secs(grace), grace);
+        let began = later(when, SignedDuration::from_secs(current.saturating_neg()));
+        set_deletion(&mut marked, later(began, SignedDuration::from_secs(grace)), grace);
         return Step::Mark(marked);
     }
-    set_deletion(&mut marked, now + SignedDuration::from_secs(grace), grace);
+    set_deletion(&mut marked, later(now, SignedDuration::from_secs(grace)), grace);
     if has_no_grace(resource) {
         meta::set(&mut marked, "deletionGracePeriodSeconds", Value::Null);
     }
@@ -265,10 +268,10 @@ fn grace_seconds(resource: &Resource, object: &Value, options: &DeleteOptions) -
     match (resource.behaviour.default_grace_period_seconds(object), options.grace_period_seconds) {
         (None | Some(0), _) => 0,
         (Some(_), _) if is_idle => 0,
-        (Some(default), None) => default,
+        (Some(default), None) => default.min(GRACE_MAX_S),
         // What is no period at all means the shortest.
         (Some(_), Some(wanted)) if wanted < 0 => 1,
-        (Some(_), Some(wanted)) => wanted,
+        (Some(_), Some(wanted)) => wanted.min(GRACE_MAX_S),
     }
 }
 

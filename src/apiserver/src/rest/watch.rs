@@ -38,7 +38,8 @@ use crate::state::State;
 use crate::status::{Result, Status};
 use crate::storage;
 
-/// Without `timeoutSeconds`, or with none of them, a watch ends after this and up to twice as long, so that clients spread over servers.
+/// Without `timeoutSeconds`, or with none of them, a watch ends after this and up to twice as long, so that clients
+/// spread over servers.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(30 * 60);
 /// Whoever asks for longer gets this.
 const LIVES_AT_MOST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -61,3 +61,24 @@ fn a_pod_that_runs_gets_its_grace_period_and_an_idle_one_goes() {
     let Step::Mark(sooner) = plan(pods, &marked, &shorter, now()) else { panic!("not marked") };
     assert_eq!(sooner["metadata"]["deletionTimestamp"], "2026-01-01T00:00:05Z");
 }
+
+#[test]
+fn a_grace_period_may_be_any_number() {
+    let pods = resource("pods");
+    let running =
+        |own: i64| json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": own}});
+    let asked = |seconds: i64| DeleteOptions { grace_period_seconds: Some(seconds), ..DeleteOptions::default() };
+    for (own, options) in [(i64::MAX, DeleteOptions::default()), (30, asked(i64::MAX)), (30, asked(1 << 40))] {
+        let Step::Mark(marked) = plan(pods, &running(own), &options, now()) else { panic!("not marked") };
+        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], GRACE_MAX_S);
+        // Sixty-eight years later, to the day.
+        assert_eq!(marked["metadata"]["deletionTimestamp"], "2094-01-19T03:14:07Z");
+        let Step::Mark(sooner) = plan(pods, &marked, &asked(5), now()) else { panic!("not marked") };
+        assert_eq!(sooner["metadata"]["deletionTimestamp"], "2026-01-01T00:00:05Z");
+    }
+    // Kept from before there was a bound.
+    let mut marked = running(30);
+    marked["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
+    marked["metadata"]["deletionGracePeriodSeconds"] = json!(i64::MAX);
+    assert!(matches!(plan(pods, &marked, &asked(5), now()), Step::Mark(_)));
+}
