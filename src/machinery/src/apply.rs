@@ -282,10 +282,12 @@ impl Applier<'_> {
         if gone.is_empty() {
             return merged;
         }
-        let mut object = merged;
+        let mut object = merged.clone();
         walker.remove(&mut object, &gone, schema);
         // What this emptied is there all the same where the configuration states it empty.
-        walker.merge(Some(&object), patch, schema)
+        let mut object = walker.merge(Some(&object), patch, schema);
+        keep_unowned(&mut object, &merged);
+        object
     }
 
     /// The fields that client-side apply set and that still have the value it gave them.
@@ -300,6 +302,17 @@ impl Applier<'_> {
         set.take(&comparison.changed());
         set.take(&comparison.removed);
         Some(set)
+    }
+}
+
+/// Metadata that are no one's stay, though everything else of them has gone that anybody had applied.
+fn keep_unowned(object: &mut Value, merged: &Value) {
+    for name in walk::UNOWNED_METADATA {
+        if let Some(value) = meta::value_at(merged, &["metadata", name])
+            && meta::value_at(object, &["metadata", name]).is_none()
+        {
+            meta::set(object, name, value.clone());
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Schema {
     pub enum_: Vec<Value>,
     /// `false`, `0` and an empty text, list or map say nothing: the field is as good as missing.
     pub unset_if_empty: bool,
+    /// The object, list or map is there as soon as what it is a field of is, whether anybody has set anything in it or
+    /// not: to ownership a missing one is an empty one.
+    pub always_there: bool,
     /// How strategic merge patches treat this list or map.
     pub patch: PatchStrategy,
     /// `x-kubernetes-preserve-unknown-fields`: fields that no schema names are kept.

@@ -92,6 +92,7 @@ fn fields(owner: &str, properties: Option<Value>) -> BTreeMap<String, Arc<Schema
             apply(&mut schema, facts);
         }
         schema.unset_if_empty = facts::is_unset_if_empty(owner, &name);
+        schema.always_there = facts::is_always_there(owner, &name);
         Some((name, Arc::new(schema)))
     };
     properties.into_iter().filter_map(convert).collect()

@@ -29,15 +29,27 @@ pub(super) fn of(type_name: &str, field: &str) -> Option<&'static Facts> {
     TABLE.get(short(type_name))?.get(field)
 }
 
-/// By type, fields whose zero value is the same as no field.
-static UNSET: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
-    let lines = include_str!("unset.txt").lines().filter(|line| !line.starts_with('#'));
+/// Fields by type.
+type Fields = HashMap<&'static str, Vec<&'static str>>;
+
+/// Fields whose zero value is the same as no field.
+static UNSET: LazyLock<Fields> = LazyLock::new(|| fields(include_str!("unset.txt")));
+/// Objects, lists and maps that are there before anybody sets anything in them.
+static ALWAYS: LazyLock<Fields> = LazyLock::new(|| fields(include_str!("always.txt")));
+
+fn fields(text: &'static str) -> Fields {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once(' ')).map(|(name, fields)| (name, fields.split(' ').collect())).collect()
-});
+}
 
 /// Whether the zero value of a type's field is the same as no field.
 pub(super) fn is_unset_if_empty(type_name: &str, field: &str) -> bool {
     UNSET.get(short(type_name)).is_some_and(|fields| fields.contains(&field))
+}
+
+/// Whether a type's field is there before anybody sets anything in it.
+pub(super) fn is_always_there(type_name: &str, field: &str) -> bool {
+    ALWAYS.get(short(type_name)).is_some_and(|fields| fields.contains(&field))
 }
 
 /// The name of a type in the tables.
@@ -79,7 +91,8 @@ fn add(mut facts: Facts, word: &'static str) -> Facts {
 
 #[cfg(test)]
 pub(super) fn unset_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    UNSET.iter().flat_map(|(type_name, fields)| fields.iter().map(|field| (*type_name, *field)))
+    let all = UNSET.iter().chain(ALWAYS.iter());
+    all.flat_map(|(type_name, fields)| fields.iter().map(|field| (*type_name, *field)))
 }
 
 #[cfg(test)]

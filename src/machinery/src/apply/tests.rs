@@ -104,6 +104,47 @@ fn an_update_owns_what_it_added_and_changed() {
 }
 
 #[test]
+fn who_creates_owns_what_is_not_always_there() {
+    let spec = json!({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}},
+        "containers": [{"name": "x", "resources": {"limits": {"cpu": "1"}}}]});
+    let made = updated(None, json!({"metadata": {"name": "a"}, "spec": spec}), &operation("one"));
+    // A Deployment without a strategy has an empty one, and none without anything in it that is optional.
+    assert_eq!(
+        made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"],
+        json!({"f:strategy": {"f:type": {}, "f:rollingUpdate": {".": {}, "f:maxSurge": {}}},
+            "f:containers": {".": {}, "k:{\"name\":\"x\"}": {".": {}, "f:name": {},
+                "f:resources": {".": {}, "f:limits": {".": {}, "f:cpu": {}}}}}})
+    );
+    // The same for who adds and takes away later.
+    let mut bare = made.clone();
+    bare["spec"].as_object_mut().unwrap().remove("strategy");
+    let bare = updated(Some(&made), bare, &operation("two"));
+    assert!(!owners(&bare).join(" ").contains("strategy"), "{:?}", owners(&bare));
+    let mut again = bare.clone();
+    again["spec"]["strategy"] = json!({"type": "Recreate"});
+    let again = updated(Some(&bare), again, &operation("two"));
+    assert_eq!(owners(&again)[1], "two Update: .spec.strategy.type");
+}
+
+#[test]
+fn metadata_stay_where_all_that_was_applied_of_them_is_taken_back() {
+    let (schema, definitions) = fixture::deployment();
+    let run = |live: Option<&Value>, patch: Value| {
+        apply(live, &patch, &operation("me"), false, &schema, &definitions).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let labelled = json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"replicas": 1}});
+    let mut live = run(None, labelled);
+    live["metadata"]["uid"] = json!("u");
+    live["metadata"]["generation"] = json!(3);
+    for patch in [json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}}), json!({"spec": {"replicas": 1}})] {
+        let mut object = run(Some(&live), patch.clone());
+        assert_eq!(owners(&object), ["me Apply: .spec.replicas"], "{patch}");
+        object["metadata"].as_object_mut().unwrap().remove("managedFields");
+        assert_eq!(object["metadata"], json!({"name": "a", "uid": "u", "generation": 3}), "{patch}");
+    }
+}
+
+#[test]
 fn clients_may_stop_and_edit_the_tracking() {
     let first = updated(None, json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}}), &operation("one"));
     let mut reset = first.clone();

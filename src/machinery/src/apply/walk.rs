@@ -13,7 +13,7 @@ use crate::schema::{Definitions, ListKind, Schema, Type};
 /// Fields of the object that are no one's.
 const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
 /// Fields of metadata that are no one's.
-const UNOWNED_METADATA: [&str; 9] = [
+pub(super) const UNOWNED_METADATA: [&str; 9] = [
     "name",
     "namespace",
     "creationTimestamp",
@@ -79,6 +79,16 @@ pub(super) enum Shape<'a> {
 static ANY: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(Schema::default);
 /// An object without fields.
 static EMPTY: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::Object(Map::new()));
+/// A list without elements.
+static EMPTY_LIST: Value = Value::Array(Vec::new());
+
+/// What an object or list is before anything is in it.
+fn empty_of(value: &Value) -> &'static Value {
+    match value {
+        Value::Array(_) => &EMPTY_LIST,
+        _ => &EMPTY,
+    }
+}
 
 #[derive(Clone, Copy)]
 pub(super) struct Walker<'a> {
@@ -178,15 +188,10 @@ impl<'a> Walker<'a> {
         set
     }
 
-    /// What a new object changes in an old one. Without an old one everything is added, save the outermost objects,
-    /// which every object of a kind has.
+    /// What a new object changes in an old one. Without an old one everything is added, save what every object of a kind
+    /// has.
     pub(super) fn compare(&self, old: Option<&Value>, new: &Value, schema: &Schema) -> Comparison {
-        self.compare_at(
-            Some(old.unwrap_or(&EMPTY)),
-            Some(new),
-            schema,
-            if old.is_none() { Level::New } else { Level::Object },
-        )
+        self.compare_at(Some(old.unwrap_or(&EMPTY)), Some(new), schema, Level::Object)
     }
 
     fn compare_at(&self, old: Option<&Value>, new: Option<&Value>, schema: &Schema, level: Level) -> Comparison {
@@ -219,6 +224,7 @@ impl<'a> Walker<'a> {
         result: &mut Comparison,
     ) {
         let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+        let (has_old, has_new) = (old.is_some(), new.is_some());
         let only_old = old.into_iter().flatten().filter(|(name, _)| !new.is_some_and(|new| new.contains_key(*name)));
         let pairs = only_old.map(|(name, value)| (name, Some(value), None)).chain(
             new.into_iter().flatten().map(|(name, value)| (name, old.and_then(|old| old.get(name)), Some(value))),
@@ -227,11 +233,12 @@ impl<'a> Walker<'a> {
             if level.passes_over(name) {
                 continue;
             }
-            let old = match old {
-                None if level.is_new() && new.is_some_and(Value::is_object) => Some(&*EMPTY),
-                old => old,
-            };
-            let within = self.compare_at(old, new, Self::field(resolved, name), level.below(name));
+            let field = Self::field(resolved, name);
+            // What every object of a type has is there, if empty, where the object itself is.
+            let is_there = field.always_there || level.is_always_there(name);
+            let old = old.or_else(|| new.filter(|_| is_there && has_old).map(empty_of));
+            let new = new.or_else(|| old.filter(|_| is_there && has_new).map(empty_of));
+            let within = self.compare_at(old, new, field, level.below(name));
             result.place(|set| set.fields.entry(name.clone()).or_default(), within);
         }
     }
@@ -311,8 +318,6 @@ pub(super) fn is_container(value: &Value) -> bool {
 enum Level {
     /// At the object itself.
     Object,
-    /// At an object that was not there before.
-    New,
     /// In its metadata.
     Metadata,
     /// Further in.
@@ -322,19 +327,20 @@ enum Level {
 impl Level {
     fn passes_over(self, name: &str) -> bool {
         match self {
-            Self::Object | Self::New => UNOWNED.contains(&name),
+            Self::Object => UNOWNED.contains(&name),
             Self::Metadata => UNOWNED_METADATA.contains(&name),
             Self::Within => false,
         }
     }
 
-    fn is_new(self) -> bool {
-        self == Self::New
+    /// Metadata are of every object, and no one's.
+    fn is_always_there(self, name: &str) -> bool {
+        self == Self::Object && name == "metadata"
     }
 
     fn below(self, name: &str) -> Self {
         match self {
-            Self::Object | Self::New if name == "metadata" => Self::Metadata,
+            Self::Object if name == "metadata" => Self::Metadata,
             _ => Self::Within,
         }
     }

@@ -96,6 +96,7 @@ pub(crate) fn deployment() -> (Schema, Definitions) {
         &[],
     );
     strategy.patch.retain_keys = true;
+    strategy.always_there = true;
     let mut selector = map(text());
     selector.type_ = Type::Map { values: Arc::new(text()), required: Vec::new(), atomic: true };
     let spec = object(
@@ -118,8 +119,8 @@ pub(crate) fn deployment() -> (Schema, Definitions) {
             ("apiVersion", text()),
             ("kind", text()),
             ("metadata", reference("ObjectMeta")),
-            ("spec", reference("DeploymentSpec")),
-            ("status", reference("DeploymentStatus")),
+            ("spec", Schema { always_there: true, ..reference("DeploymentSpec") }),
+            ("status", Schema { always_there: true, ..reference("DeploymentStatus") }),
         ],
         &[],
     );
