@@ -20,8 +20,12 @@ impl Counter {
     }
 
     /// Counts one under labels: `result="success"`.
-    pub fn add(&self, labels: String) {
-        *lock(&self.series).entry(labels).or_default() += 1;
+    pub fn add(&self, labels: impl AsRef<str> + Into<String>) {
+        let mut series = lock(&self.series);
+        match series.get_mut(labels.as_ref()) {
+            Some(count) => *count += 1,
+            None => drop(series.insert(labels.into(), 1)),
+        }
     }
 
     /// Adds it as text; nothing where nothing was counted.
@@ -45,6 +49,17 @@ struct Observed {
     sum_s: f64,
 }
 
+impl Observed {
+    fn add(&mut self, bounds_s: &[f64], took: Duration) {
+        let seconds = took.as_secs_f64();
+        for (within, bound) in self.within.iter_mut().zip(bounds_s) {
+            *within += u64::from(seconds <= *bound);
+        }
+        self.count += 1;
+        self.sum_s += seconds;
+    }
+}
+
 /// A histogram of times.
 #[derive(Debug)]
 pub struct Histogram {
@@ -61,16 +76,14 @@ impl Histogram {
     }
 
     /// Adds a time under labels.
-    pub fn observe(&self, labels: String, took: Duration) {
-        let seconds = took.as_secs_f64();
+    pub fn observe(&self, labels: impl AsRef<str> + Into<String>, took: Duration) {
         let mut series = lock(&self.series);
-        let observed = series.entry(labels).or_default();
-        observed.within.resize(self.bounds_s.len(), 0);
-        for (within, bound) in observed.within.iter_mut().zip(self.bounds_s) {
-            *within += u64::from(seconds <= *bound);
+        if let Some(observed) = series.get_mut(labels.as_ref()) {
+            return observed.add(self.bounds_s, took);
         }
-        observed.count += 1;
-        observed.sum_s += seconds;
+        let observed = series.entry(labels.into()).or_default();
+        observed.within.resize(self.bounds_s.len(), 0);
+        observed.add(self.bounds_s, took);
     }
 
     /// Adds it as text; nothing where nothing was observed.
