@@ -100,7 +100,7 @@ impl Authenticator for Tokens {
 }
 
 /// The token of an `Authorization: Bearer` header, or of a WebSocket's subprotocols.
-fn bearer_token(headers: &HeaderMap) -> Option<String> {
+pub fn bearer_token(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
         let (scheme, token) = value.trim().split_once(' ')?;
         let token = token.trim();

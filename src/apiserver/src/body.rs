@@ -174,7 +174,8 @@ impl<I: Iterator<Item = Bytes>> http_body::Body for Pieces<I> {
     }
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// Whether an answer may be packed.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT_ENCODING)
         .iter()

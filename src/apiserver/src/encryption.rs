@@ -75,8 +75,11 @@ pub fn load(path: &Path) -> Result<Encryption, Error> {
     parse(&text).map_err(wrong)
 }
 
-/// Errors name fields and never what is in them.
-fn parse(text: &str) -> Result<Encryption, String> {
+/// Reads the text of a configuration.
+///
+/// # Errors
+/// What cannot be done, with the field and never with what is in it.
+pub fn parse(text: &str) -> Result<Encryption, String> {
     let file: File = serde_yaml::from_str(text).map_err(|error| error.without_snippet().to_string())?;
     if file.api_version != API_VERSION || file.kind != KIND {
         return Err(format!("it is not an {API_VERSION} {KIND}"));

@@ -2,8 +2,8 @@
 //! then the part of the server that answers. Each step is a function here; what they ask lives in plugins.
 
 pub mod authorize;
-mod deadline;
-mod impersonate;
+pub mod deadline;
+pub mod impersonate;
 mod route;
 
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -18,6 +18,7 @@ pub mod components;
 pub mod config;
 mod convert;
 mod custom;
+pub mod decoders;
 mod discovery;
 pub mod encryption;
 pub mod error;

@@ -4,7 +4,7 @@ mod answer;
 mod connection;
 mod pace;
 mod places;
-mod targets;
+pub mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

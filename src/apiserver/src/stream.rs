@@ -3,17 +3,17 @@
 //! between the client and the other end.
 
 mod connect;
-mod forward;
-mod links;
+pub mod forward;
+pub mod links;
 pub mod messages;
-mod options;
+pub mod options;
 pub mod place;
 pub mod pods;
 pub mod proxy;
-mod spdy;
+pub mod spdy;
 mod translate;
 mod tunnel;
-mod websocket;
+pub mod websocket;
 
 pub use connect::{Connector, Trust};
 pub use forward::{Forward, Redirects, forward};

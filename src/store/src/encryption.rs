@@ -165,16 +165,17 @@ pub struct Encryption(Vec<Rule>);
 
 /// A value that could be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
-    pub(crate) value: Bytes,
+pub struct Opened {
+    /// As it was before it was sealed.
+    pub value: Bytes,
     /// It is not as it would be written now.
-    pub(crate) stale: bool,
+    pub stale: bool,
 }
 
 /// The random generator or the cipher failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the value of {0} cannot be encrypted")]
-pub(crate) struct SealError(String);
+pub struct SealError(String);
 
 impl Encryption {
     /// These rules, in this order.
@@ -198,7 +199,10 @@ impl Encryption {
     }
 
     /// A value as it is kept.
-    pub(crate) fn seal(&self, key: &str, value: &Bytes) -> Result<Bytes, SealError> {
+    ///
+    /// # Errors
+    /// The random generator or the cipher failed.
+    pub fn seal(&self, key: &str, value: &Bytes) -> Result<Bytes, SealError> {
         let failed = || SealError(key.to_string());
         match self.providers(key).first() {
             Some(Provider(Kind::Keys(cipher, keys))) => {
@@ -211,8 +215,11 @@ impl Encryption {
         }
     }
 
-    /// What was kept; why it cannot be read otherwise.
-    pub(crate) fn open(&self, key: &str, kept: Bytes) -> Result<Opened, String> {
+    /// What was kept.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn open(&self, key: &str, kept: Bytes) -> Result<Opened, String> {
         let encrypted = kept.starts_with(ENCRYPTED);
         let mut failed = None;
         for (at, provider) in self.providers(key).iter().enumerate() {

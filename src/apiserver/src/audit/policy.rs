@@ -103,7 +103,11 @@ impl Policy {
         Self::parse(&text).map_err(|detail| Error::Credentials { path: path.to_path_buf(), detail })
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the text of a policy.
+    ///
+    /// # Errors
+    /// What makes no sense.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let policy: Self = serde_yaml::from_str(text).map_err(|error| format!("no audit policy: {error}"))?;
         if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
             return Err("no audit policy: apiVersion has to be audit.k8s.io/v1 and kind Policy".to_string());

@@ -34,7 +34,8 @@ impl Authenticator for FrontProxy {
     }
 }
 
-fn user(headers: &HeaderMap) -> Option<User> {
+/// The user whom a front proxy names.
+pub fn user(headers: &HeaderMap) -> Option<User> {
     let first = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
     let name = first("x-remote-user");
     if name.is_empty() {

@@ -47,7 +47,11 @@ impl Verifier {
         Self::parse(&pem).map_err(|detail| credentials(path, &detail))
     }
 
-    fn parse(pem: &[u8]) -> Result<Self, String> {
+    /// Reads a public key in PEM.
+    ///
+    /// # Errors
+    /// What is no RSA or P-256 public key.
+    pub fn parse(pem: &[u8]) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| format!("it holds no public key: {error}");
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem).map_err(|error| text(&error))?;
         let der = pem.contents;

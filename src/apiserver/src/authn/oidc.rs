@@ -35,7 +35,7 @@ pub struct OidcTokens<C> {
 }
 
 #[derive(Debug, Deserialize)]
-struct Header {
+pub(crate) struct Header {
     alg: String,
     #[serde(default)]
     kid: String,
@@ -70,7 +70,7 @@ impl<C: Clock> TokenReader for OidcTokens<C> {
 }
 
 /// Header and claims of what has the form of a JSON Web Token.
-fn parts(token: &str) -> Option<(Header, Value)> {
+pub(crate) fn parts(token: &str) -> Option<(Header, Value)> {
     let mut parts = token.split('.');
     let (header, claims) = (parts.next()?, parts.next()?);
     if parts.next().is_none() || parts.next().is_some() {
@@ -93,7 +93,7 @@ async fn verify(issuer: &Arc<Issuer>, fetch: &Arc<dyn Fetch>, token: &str, heade
     Keys::verify(issuer, fetch, &signature).await
 }
 
-fn check_times(claims: &Value, now_ms: i64) -> Result<(), Refusal> {
+pub(crate) fn check_times(claims: &Value, now_ms: i64) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal(format!("oidc: {why}")));
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
     let now_s = now_ms as f64 / 1000.0;

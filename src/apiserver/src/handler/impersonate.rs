@@ -194,7 +194,11 @@ fn refusal_of(why: &str, attributes: &Attributes) -> Status {
     Status::forbidden(&resource, &attributes.name, why)
 }
 
-fn wanted(headers: &HeaderMap) -> Result<Option<User>> {
+/// The user whom the headers name; `None` where they name nobody.
+///
+/// # Errors
+/// 400 where they say something of a user and not who it is.
+pub fn wanted(headers: &HeaderMap) -> Result<Option<User>> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut user = User {
         name: headers.get("impersonate-user").map(text).unwrap_or_default(),

@@ -237,7 +237,7 @@ fn settle_location(
 
 /// The path below `prefix` that leads to a place of the server at `to`; `None` for places elsewhere. `asked` is what
 /// that server was asked for, which relative places start from.
-fn led_below(location: &str, prefix: &str, to: SocketAddr, asked: &str) -> Option<String> {
+pub fn led_below(location: &str, prefix: &str, to: SocketAddr, asked: &str) -> Option<String> {
     let mut base = Url::parse(&format!("http://{to}")).ok()?;
     base.set_path(asked.split('?').next().unwrap_or_default());
     let place = base.join(location).ok()?;
@@ -286,7 +286,7 @@ fn outgoing(method: Method, path_and_query: &str, headers: HeaderMap, body: Body
 }
 
 /// The client's headers without what is for this server alone.
-fn passed_on(headers: &HeaderMap, to: SocketAddr, upgrades: bool) -> HeaderMap {
+pub fn passed_on(headers: &HeaderMap, to: SocketAddr, upgrades: bool) -> HeaderMap {
     let mut passed = headers.clone();
     let own: Vec<_> = headers
         .keys()

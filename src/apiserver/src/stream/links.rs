@@ -75,6 +75,14 @@ pub fn settle(response: Response<Body>, lead: Lead) -> Response<Body> {
     Response::from_parts(parts, Page { inner, links: Some(Links::new(lead)) }.boxed_unsync())
 }
 
+/// A page that comes in these pieces, rewritten.
+pub fn rewritten<'a>(pieces: impl Iterator<Item = &'a [u8]>, lead: Lead) -> Vec<u8> {
+    let mut links = Links::new(lead);
+    let mut out: Vec<u8> = pieces.flat_map(|piece| links.feed(piece)).collect();
+    out.extend_from_slice(&links.held);
+    out
+}
+
 /// The body of a page; its links are gone when its end has been sent.
 struct Page {
     inner: Body,
@@ -318,10 +326,7 @@ mod tests {
 
     fn rewritten(pieces: &[&[u8]]) -> String {
         let lead = |link: &str| link.starts_with('/').then(|| format!("/p{link}"));
-        let mut links = Links::new(Box::new(lead));
-        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| links.feed(piece)).collect();
-        out.extend_from_slice(&links.held);
-        String::from_utf8(out).expect("text")
+        String::from_utf8(super::rewritten(pieces.iter().copied(), Box::new(lead))).expect("text")
     }
 
     // conformance: links of pages that are proxied lead below their proxy

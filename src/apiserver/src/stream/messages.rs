@@ -81,7 +81,7 @@ impl Reader {
 }
 
 /// The first protocol that is no token.
-fn offered(headers: &HeaderMap) -> String {
+pub fn offered(headers: &HeaderMap) -> String {
     let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let mut names = values.flat_map(|value| value.split(',')).map(str::trim);
     names.find(|name| !name.is_empty() && !name.starts_with(PROTOCOL_PREFIX)).unwrap_or_default().to_string()

@@ -75,7 +75,7 @@ pub async fn admit(target: &Target<'_>) -> Result<Connection> {
 }
 
 /// The query that options stand for.
-fn write(kind: &GroupVersionKind, options: &Value) -> Query {
+pub fn write(kind: &GroupVersionKind, options: &Value) -> Query {
     let mut query = Vec::new();
     for field in fields(&kind.kind) {
         let (Field::Flag(name) | Field::Text(name) | Field::Texts(name) | Field::Ports(name)) = field;
@@ -91,7 +91,7 @@ fn write(kind: &GroupVersionKind, options: &Value) -> Query {
 }
 
 /// A path as a URL has it.
-fn encoded(path: &str) -> String {
+pub fn encoded(path: &str) -> String {
     let mut url = String::from(if path.starts_with('/') { "" } else { "/" });
     for byte in path.bytes() {
         match byte {
@@ -104,7 +104,7 @@ fn encoded(path: &str) -> String {
 }
 
 /// What stands behind `proxy`, with the slash before it, and the one after it where the request has one.
-fn tail(parts: &[String], ends_with_slash: bool) -> String {
+pub fn tail(parts: &[String], ends_with_slash: bool) -> String {
     let mut path = parts.get(PARTS..).unwrap_or_default().join("/");
     if !path.is_empty() && !path.starts_with('/') {
         path.insert(0, '/');
@@ -116,7 +116,10 @@ fn tail(parts: &[String], ends_with_slash: bool) -> String {
 }
 
 /// The options; what is empty is not there.
-fn read(kind: &GroupVersionKind, query: &Query, path: Option<String>) -> Result<Value> {
+///
+/// # Errors
+/// 400 for ports that are none.
+pub fn read(kind: &GroupVersionKind, query: &Query, path: Option<String>) -> Result<Value> {
     let mut options = Map::new();
     options.insert("apiVersion".to_string(), kind.group_version.to_string().into());
     options.insert("kind".to_string(), kind.kind.as_str().into());
