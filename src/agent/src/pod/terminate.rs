@@ -12,12 +12,14 @@ use crate::host::Host;
 
 /// The grace where the pod names none.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// Nobody waits longer, which is 68 years: a runtime that counts in nanoseconds takes three hundred for none at all.
+const GRACE_MAX_SECONDS: i64 = i32::MAX as i64;
 
 /// The grace a pod has to end: the deletion's, else the pod's own.
 pub fn grace(pod: &Pod) -> Duration {
     let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let seconds = pod.metadata.deletion_grace_period_seconds.or(own).unwrap_or(DEFAULT_GRACE_SECONDS);
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    Duration::from_secs(u64::try_from(seconds.min(GRACE_MAX_SECONDS)).unwrap_or(0))
 }
 
 /// Ends everything of a pod within `grace`; false where the runtime refused something, which is logged.
@@ -91,5 +93,7 @@ mod tests {
         assert_eq!(grace(&pod).as_secs(), 5);
         pod.metadata.deletion_grace_period_seconds = Some(0);
         assert_eq!(grace(&pod).as_secs(), 0);
+        pod.metadata.deletion_grace_period_seconds = Some(i64::MAX);
+        assert_eq!(grace(&pod).as_secs(), 0x7fff_ffff);
     }
 }

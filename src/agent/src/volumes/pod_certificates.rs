@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::certificates::v1::PodCertificateRequest;
 use k8s_openapi::api::core::v1::{Pod, PodCertificateProjection};
 use kube::ResourceExt;
+use stdx::clock::later;
 use stdx::pem;
 
 use crate::Error;
@@ -107,7 +108,7 @@ fn decide(held: &Held, seen: Option<&PodCertificateRequest>, spread: f64, now: T
         return Next::Take(Credentials {
             key_pem: asked.key_pem.clone(),
             chain_pem: clean(status.certificate_chain.as_deref().unwrap_or_default()),
-            refresh_at: begin.0 + delay(end.0.duration_since(begin.0), spread),
+            refresh_at: later(begin.0, delay(end.0.duration_since(begin.0), spread)),
             not_after: end.0,
         });
     }
@@ -221,7 +222,7 @@ async fn step(
 /// Tells once that a certificate should have been renewed, and once that it has ended.
 fn tell(held: &mut Held, pod: &Pod, events: &Events, now: Timestamp) {
     let Some(current) = &held.current else { return };
-    if now > current.refresh_at + OVERDUE && !held.told_overdue {
+    if now > later(current.refresh_at, OVERDUE) && !held.told_overdue {
         held.told_overdue = true;
         let message = "PodCertificate refresh overdue";
         events.pod(pod, None, EventType::Warning, "CertificateOverdueForRefresh", message);
