@@ -173,15 +173,21 @@ async fn credentials(pod: &Pod, image: &str, objects: &dyn Objects) -> Vec<Optio
         let Ok(secret) = objects.secret(namespace, &reference.name).await else { continue };
         let data = secret.data.as_ref();
         let bytes = data.and_then(|data| data.get(".dockerconfigjson")).map(|value| value.0.as_slice());
-        let Some(config) = bytes.and_then(|bytes| serde_json::from_slice::<DockerConfig>(bytes).ok()) else { continue };
-        let fitting = config.auths.iter().filter(|(server, _)| fits(server, image));
-        list.extend(fitting.map(|(server, auth)| Some(credential(server, auth))));
+        list.extend(bytes.into_iter().flat_map(|bytes| fitting(bytes, image)).map(Some));
     }
     list.push(None);
     list
 }
 
-fn registry(image: &str) -> &str {
+/// The credentials of a docker configuration that fit the image; none where it is no such configuration.
+pub fn fitting(config: &[u8], image: &str) -> Vec<v1::AuthConfig> {
+    let Ok(config) = serde_json::from_slice::<DockerConfig>(config) else { return Vec::new() };
+    let fitting = config.auths.iter().filter(|(server, _)| fits(server, image));
+    fitting.map(|(server, auth)| credential(server, auth)).collect()
+}
+
+/// The host that an image is pulled from.
+pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => "docker.io",
@@ -193,8 +199,11 @@ fn fits(server: &str, image: &str) -> bool {
     let (host, path) = server.split_once('/').unwrap_or((server, ""));
     let registry = registry(image);
     let same_host = host == registry || (registry == "docker.io" && host == "index.docker.io");
-    let path = path.trim_start_matches("v1").trim_start_matches("v2").trim_matches('/');
-    same_host && (path.is_empty() || image.contains(&format!("/{path}")))
+    // Of registries that are named by their API, the version is no part of an image's name.
+    let unversioned = ["v1", "v2"].into_iter().find_map(|version| path.strip_prefix(version));
+    let path = unversioned.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path).trim_matches('/');
+    let name = image.strip_prefix(registry).map_or(image, |name| name.trim_start_matches('/'));
+    same_host && name.starts_with(path)
 }
 
 fn credential(server: &str, auth: &DockerAuth) -> v1::AuthConfig {
@@ -232,6 +241,11 @@ mod tests {
         assert!(fits("https://index.docker.io/v1/", "library/web"));
         assert!(fits("registry.example.org", "registry.example.org/team/web:1"));
         assert!(fits("registry.example.org/team", "registry.example.org/team/web:1"));
+        assert!(fits("registry.example.org/v2/team", "registry.example.org/team/web:1"));
+        assert!(fits("registry.example.org/v1beta", "registry.example.org/v1beta/web:1"));
+        // Those of one team are not for another that has a folder of its name.
+        assert!(!fits("registry.example.org/team", "registry.example.org/other/team/web:1"));
+        assert!(!fits("registry.example.org/v1beta", "registry.example.org/beta/web:1"));
         assert!(!fits("registry.example.org", "other.example.org/web"));
         assert!(!fits("registry.example.org", "web"));
     }
