@@ -48,6 +48,11 @@ impl Goal {
     }
 }
 
+/// How many pods these are together, up to as many as can be counted: each set may ask for that many.
+pub fn sum(counts: impl Iterator<Item = i32>) -> i32 {
+    counts.fold(0, i32::saturating_add)
+}
+
 /// A ReplicaSet's numbers; the plan moves `replicas`.
 #[derive(Debug, Clone)]
 pub struct Member {

@@ -125,7 +125,7 @@ impl Planner<'_> {
     }
 
     fn total(&self) -> i32 {
-        self.old.iter().chain(&self.new).map(|member| member.replicas).sum()
+        model::sum(self.old.iter().chain(&self.new).map(|member| member.replicas))
     }
 
     /// How large the new set may be now.
@@ -143,7 +143,7 @@ impl Planner<'_> {
     /// Brings the new set's revision and annotations up to date, or creates the set. Whether the pass ends here.
     fn adopt_new(&mut self, create: bool) -> bool {
         let newest_old = self.old.iter().map(|member| model::revision(member.set.annotations())).max().unwrap_or(0);
-        let revision = newest_old + 1;
+        let revision = newest_old.saturating_add(1);
         let deployment = self.observed.deployment;
         let Some(new) = &self.new else {
             if create {
@@ -356,11 +356,11 @@ impl Planner<'_> {
 
     /// Takes from old sets what availability allows; pods that are not available first, from the oldest set.
     fn shrink_old(&mut self) -> bool {
-        let old_total: i32 = self.old.iter().map(|member| member.replicas).sum();
+        let old_total = model::sum(self.old.iter().map(|member| member.replicas));
         let Some(new) = self.new.as_ref().filter(|_| old_total > 0) else { return false };
         let least = self.goal.replicas - self.goal.max_unavailable;
-        let new_unavailable = new.replicas - new.available;
-        let may_go = self.total() - least - new_unavailable;
+        let new_unavailable = new.replicas.saturating_sub(new.available);
+        let may_go = self.total().saturating_sub(least).saturating_sub(new_unavailable);
         if may_go <= 0 {
             return false;
         }
@@ -368,7 +368,7 @@ impl Planner<'_> {
         let mut cleaned = 0;
         for at in 0..self.old.len() {
             let member = &self.old[at];
-            let unhealthy = (member.replicas - member.available).min(may_go - cleaned);
+            let unhealthy = member.replicas.saturating_sub(member.available).min(may_go - cleaned);
             if member.replicas == 0 || unhealthy <= 0 {
                 continue;
             }
@@ -376,8 +376,8 @@ impl Planner<'_> {
             let size = member.replicas - unhealthy;
             scaled |= self.resize(Which::Old(at), size);
         }
-        let available: i32 = self.old.iter().chain(&self.new).map(|member| member.available).sum();
-        let mut left = available - least;
+        let available = model::sum(self.old.iter().chain(&self.new).map(|member| member.available));
+        let mut left = available.saturating_sub(least);
         for at in 0..self.old.len() {
             let member = &self.old[at];
             let down = member.replicas.min(left);

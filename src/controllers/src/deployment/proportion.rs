@@ -1,10 +1,10 @@
 //! Scaling in the middle of a roll-out: each ReplicaSet gets its share, the largest what rounding leaves.
 
-use super::model::{Goal, MAX, Member};
+use super::model::{self, Goal, MAX, Member};
 
 /// The new sizes of `active` (all that have pods), in their order. `existing` is the deployment's `status.replicas`.
 pub fn shares(active: &[Member], goal: Goal, existing: i32) -> Vec<i32> {
-    let total: i32 = active.iter().map(|member| member.replicas).sum();
+    let total = model::sum(active.iter().map(|member| member.replicas));
     let allowed = if goal.replicas > 0 { goal.most() } else { 0 };
     let to_add = allowed - total;
     let mut order: Vec<usize> = (0..active.len()).collect();
@@ -19,12 +19,12 @@ pub fn shares(active: &[Member], goal: Goal, existing: i32) -> Vec<i32> {
     for index in &order {
         if to_add != 0 {
             let share = share(&active[*index], goal, existing, to_add, added);
-            sizes[*index] += share;
-            added += share;
+            sizes[*index] = sizes[*index].saturating_add(share);
+            added = added.saturating_add(share);
         }
     }
     if let Some(largest) = order.first() {
-        sizes[*largest] = (sizes[*largest] + to_add - added).max(0);
+        sizes[*largest] = sizes[*largest].saturating_add(to_add.saturating_sub(added)).max(0);
     }
     sizes
 }
@@ -34,7 +34,7 @@ fn share(member: &Member, goal: Goal, existing: i32, to_add: i32, added: i32) ->
         return 0;
     }
     let fraction = fraction(member, goal, existing);
-    let left = to_add - added;
+    let left = to_add.saturating_sub(added);
     if to_add > 0 { fraction.min(left) } else { fraction.max(left) }
 }
 
@@ -48,5 +48,5 @@ fn fraction(member: &Member, goal: Goal, existing: i32) -> i32 {
         return 0;
     }
     let size = f64::from(member.replicas) * f64::from(goal.most()) / f64::from(before);
-    size.round() as i32 - member.replicas
+    (size.round() as i32).saturating_sub(member.replicas)
 }

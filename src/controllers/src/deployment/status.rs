@@ -88,7 +88,7 @@ pub fn next(facts: &Facts<'_>) -> Next {
 }
 
 fn counts(facts: &Facts<'_>, old: &DeploymentStatus) -> DeploymentStatus {
-    let sum = |of: fn(&ReplicaSet) -> i32| facts.members.iter().map(|member| of(&member.set)).sum::<i32>();
+    let sum = |of: fn(&ReplicaSet) -> i32| super::model::sum(facts.members.iter().map(|member| of(&member.set)));
     let replicas = sum(|set| set.status.as_ref().map_or(0, |status| status.replicas));
     let available = sum(|set| set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0));
     let wanted = sum(super::model::set_replicas);
@@ -99,7 +99,7 @@ fn counts(facts: &Facts<'_>, old: &DeploymentStatus) -> DeploymentStatus {
         updated_replicas: some(facts.new.map_or(0, |new| new.existing)),
         ready_replicas: some(sum(|set| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0))),
         available_replicas: some(available),
-        unavailable_replicas: some((wanted - available).max(0)),
+        unavailable_replicas: some(wanted.saturating_sub(available).max(0)),
         collision_count: old.collision_count,
         conditions: old.conditions.clone(),
         terminating_replicas: None,
@@ -155,7 +155,7 @@ fn judge(facts: &Facts<'_>, old: &DeploymentStatus, status: &mut DeploymentStatu
 
 fn progressing(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
     let count = |count: Option<i32>| count.unwrap_or(0);
-    let left = |status: &DeploymentStatus| count(status.replicas) - count(status.updated_replicas);
+    let left = |status: &DeploymentStatus| count(status.replicas).saturating_sub(count(status.updated_replicas));
     count(new.updated_replicas) > count(old.updated_replicas)
         || left(new) < left(old)
         || count(new.ready_replicas) > count(old.ready_replicas)

@@ -61,7 +61,7 @@ impl Ended {
         let action = policy::action(spec.pod_failure_policy.as_ref(), pod);
         let limit = spec.backoff_limit_per_index;
         if let Some(index) = index.filter(|_| limit.is_some()) {
-            let counted = pod::failures(pod).0 + i32::from(action != Action::Ignore);
+            let counted = pod::failures(pod).0.saturating_add(i32::from(action != Action::Ignore));
             if action == Action::FailIndex || counted > number(limit) {
                 self.failed_indexes.insert(index);
             }
@@ -141,7 +141,7 @@ fn settle(uncounted: Option<Vec<String>>, tracked: &HashSet<&str>, counter: &mut
     let before = all.len();
     all.retain(|id| tracked.contains(id.as_str()));
     let settled = i32::try_from(before - all.len()).unwrap_or(i32::MAX);
-    *counter = Some(number(*counter) + settled);
+    *counter = Some(number(*counter).saturating_add(settled));
     all
 }
 

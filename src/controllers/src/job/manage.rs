@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use stdx::clock::later;
 
 use super::plan::{Counts, Failures, Plan, replaces_failed_only};
 use super::pod::{self, New, is_indexed, is_leaving, is_tracked};
@@ -21,7 +22,7 @@ const PAUSE_LONGEST: SignedDuration = SignedDuration::from_mins(10);
 pub fn next_at(failures: &Failures) -> Option<Timestamp> {
     let doublings = failures.count.checked_sub(1)?;
     let factor = 1_i32.checked_shl(doublings).filter(|factor| *factor > 0 && *factor <= 64).unwrap_or(64);
-    Some(failures.last? + (PAUSE_FIRST * factor).min(PAUSE_LONGEST))
+    Some(later(failures.last?, (PAUSE_FIRST * factor).min(PAUSE_LONGEST)))
 }
 
 /// Plans removals of pods that are too many, or creations; neither while pods that have ended are not all counted,
@@ -122,11 +123,11 @@ fn last_failed<'a>(counts: &Counts<'a>, index: i32) -> Option<(&'a Arc<Pod>, (i3
     let failed = of_index.filter(|pod| pods::phase(pod) != "Succeeded").map(|pod| {
         let (counted, ignored) = pod::failures(pod);
         match policy::action(counts.spec.pod_failure_policy.as_ref(), pod) {
-            Action::Ignore => (pod, (counted, ignored + 1)),
-            _ => (pod, (counted + 1, ignored)),
+            Action::Ignore => (pod, (counted, ignored.saturating_add(1))),
+            _ => (pod, (counted.saturating_add(1), ignored)),
         }
     });
-    failed.max_by_key(|(_, (counted, ignored))| counted + ignored)
+    failed.max_by_key(|(_, (counted, ignored))| counted.saturating_add(*ignored))
 }
 
 /// The pod that failed last keeps its finalizer until its index has another pod: it alone remembers the failures.
