@@ -20,7 +20,7 @@ use crate::common::owners::{self, ByController, by_controller, controller_of};
 use crate::common::{namespaces, ready};
 
 mod plan;
-mod schedule;
+pub mod schedule;
 
 use plan::{plan, reference};
 

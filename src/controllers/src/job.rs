@@ -28,7 +28,7 @@ use crate::common::owners::{self, ByController, by_controller, controller_of};
 use crate::common::{pods, ready};
 
 mod count;
-mod indexes;
+pub mod indexes;
 mod manage;
 mod plan;
 mod pod;

@@ -78,6 +78,17 @@ pub fn restore_host_ports(data_dir: &Path) {
     }
 }
 
+/// Why a call of the plugin is refused before anything is done, as JSON; the sandbox, the interface and how many host
+/// ports it is about otherwise.
+///
+/// # Errors
+/// As [`call`].
+pub fn check(variable: impl Fn(&str) -> Option<String>, input: &str) -> Result<(String, String, usize), String> {
+    let request = Request::parse(variable, input).map_err(|failure| failure.to_json())?;
+    let ports = request.port_mappings().len();
+    Ok((request.container_id, request.ifname, ports))
+}
+
 fn answer(request: &Request) -> Result<String, Failure> {
     match request.command {
         Command::Version => Ok(protocol::version_answer()),

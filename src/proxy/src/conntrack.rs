@@ -147,6 +147,13 @@ pub async fn survey<'a>(contributions: impl Iterator<Item = &'a Contribution>) -
     found.into_iter().collect()
 }
 
+/// What of a line of `conntrack -L` goes where packets of these services do not go any more.
+pub fn stale_flow<'a>(line: &str, contributions: impl Iterator<Item = &'a Contribution>) -> Option<Flow> {
+    let mut services = Served::new();
+    contributions.for_each(|contribution| served(contribution, &mut services));
+    stale(&parse_entry(line)?, &services)
+}
+
 /// Makes the kernel forget the flows. A host without `conntrack` keeps them until they time out; it is said once.
 pub async fn forget(flows: Vec<Flow>) {
     for flow in flows {

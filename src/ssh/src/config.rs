@@ -89,6 +89,17 @@ impl ClientConfig {
         Ok(Self { local_user: local_user(), home: home.to_owned(), directives })
     }
 
+    /// The same of a text that was read from `path`.
+    ///
+    /// # Errors
+    /// What is wrong, with its line.
+    pub fn parse(path: &Path, text: &str, home: &Path) -> Result<Self, Error> {
+        let mut parser = Parser { home, directives: Vec::new() };
+        parser.text(path, text, &[], 0)?;
+        let directives = parser.directives;
+        Ok(Self { local_user: local_user(), home: home.to_owned(), directives })
+    }
+
     /// What the files say about the host that is called `name`.
     pub fn host(&self, name: &str) -> Result<HostConfig, Error> {
         let mut found = HostConfig::default();

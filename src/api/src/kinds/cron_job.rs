@@ -155,9 +155,9 @@ fn check_range(range: &str, (_, low, high, values): (&str, i64, i64, &[&str])) -
     }
     let number = |text: &str| -> Result<i64, String> {
         let named = values.iter().position(|name| name.eq_ignore_ascii_case(text));
-        match (named, text.parse::<i64>()) {
+        match (named, text.parse::<u32>()) {
             (Some(at), _) => Ok(low + at as i64),
-            (None, Ok(number)) => Ok(number),
+            (None, Ok(number)) => Ok(i64::from(number)),
             (None, Err(_)) => Err("failed to parse int from".to_string()),
         }
     };
@@ -183,9 +183,17 @@ mod tests {
         for text in good {
             assert_eq!(check_schedule(text), Ok(()), "{text}");
         }
-        for text in
-            ["* * * *", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "@often", "x * * * *", "@every 0s"]
-        {
+        for text in [
+            "* * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "0--0 * * * *",
+            "@often",
+            "x * * * *",
+            "@every 0s",
+        ] {
             assert!(check_schedule(text).is_err(), "{text}");
         }
     }
