@@ -23,6 +23,7 @@ mod expiry;
 mod files;
 mod gather;
 mod layout;
+mod made_up;
 mod maintain;
 mod queue;
 mod rewrite;
@@ -30,6 +31,7 @@ mod row;
 mod scan;
 mod writer;
 
+pub(crate) use made_up::read as read_made_up;
 pub use maintain::{Check, Restored, backup, check, restore};
 use queue::{Operation, Queue};
 

@@ -15,6 +15,8 @@ pub mod embedded;
 pub mod encryption;
 pub mod etcd;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod lease;
 mod memory;
 mod tree;

@@ -62,8 +62,13 @@ pub struct Restored {
 /// # Errors
 /// [`Error::Backend`] where there is no such file, or it is none of this program's. Damage is no error.
 pub fn check(path: &Path) -> Result<Check, Error> {
+    check_open(open(path), path)
+}
+
+/// The same of one that was opened.
+pub(super) fn check_open(opened: Result<Connection, Error>, path: &Path) -> Result<Check, Error> {
     let mut check = Check::default();
-    let looked = open(path).and_then(|connection| look(&connection, path, &mut check));
+    let looked = opened.and_then(|connection| look(&connection, path, &mut check));
     match looked {
         Ok(()) => Ok(check),
         Err(Error::Corrupt { detail, .. }) => {
