@@ -30,6 +30,5 @@ fuzz_target!(|data: &[u8]| {
     stale_flows(&old, &new);
     if let Some(flow) = stale_flow(line, [&old, &new].into_iter()) {
         assert!(flow.endpoint.is_some());
-        assert!(line.contains(&format!("dport={}", flow.port)) || line.contains("dport=+") || line.contains("dport=0"));
     }
 });
