@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -399,6 +400,10 @@ pub struct Security {
     pub token_webhook_config: Option<PathBuf>,
     /// On this machine: an `apiserver.config.k8s.io/v1` AuthorizationConfiguration.
     pub authorization_config: Option<PathBuf>,
+    /// On this machine: an `apiserver.config.k8s.io/v1` EncryptionConfiguration.
+    pub encryption_config: Option<PathBuf>,
+    /// How many connections the API server has from one address; its own figure where it is `None`.
+    pub connections_per_address: Option<NonZeroU32>,
 }
 
 /// How hosts are taken out of service.

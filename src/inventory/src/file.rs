@@ -320,8 +320,13 @@ pub(crate) struct SecurityFile {
     pub authentication_config: Option<At<String>>,
     /// A kubeconfig whose cluster is asked whose a token is.
     pub token_webhook_config: Option<At<String>>,
-    /// A file with an `apiserver.config.k8s.io/v1` AuthorizationConfiguration.
+    /// A file with an `apiserver.config.k8s.io/v1` AuthorizationConfiguration. Kubeconfigs of webhooks that it names by
+    /// relative paths, which are so to its folder, go along with it.
     pub authorization_config: Option<At<String>>,
+    /// A file with an `apiserver.config.k8s.io/v1` EncryptionConfiguration, by which objects are encrypted in the store.
+    pub encryption_config: Option<At<String>>,
+    /// How many connections the API server has from one address; its own figure where it is left out.
+    pub connections_per_address: Option<At<u32>>,
 }
 
 /// How hosts are taken out of service.

@@ -1,6 +1,7 @@
 //! From the file to the cluster: defaults, groups, ranges, and the checks that need the whole file.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -127,6 +128,14 @@ fn security(file: &SecurityFile, directory: &Path, problems: &mut Problems) -> S
         authentication_config: path(&file.authentication_config),
         token_webhook_config: path(&file.token_webhook_config),
         authorization_config: path(&file.authorization_config),
+        encryption_config: path(&file.encryption_config),
+        connections_per_address: file.connections_per_address.as_ref().and_then(|at| {
+            let figure = NonZeroU32::new(at.value);
+            if figure.is_none() {
+                problems.add(at.place, "connectionsPerAddress must be at least 1; leave it out for the server's own");
+            }
+            figure
+        }),
     }
 }
 

@@ -44,7 +44,10 @@ pub(crate) fn check(file: &ClusterFile, cluster: &Cluster, own: &str, problems: 
         problems.add(place, "spec.registry.mirrors is not supported yet: configure containerd's certs.d on the hosts");
     }
     if let Some(at) = spec.security.encrypt_secrets.as_ref().filter(|at| at.value) {
-        problems.add(at.place, "spec.security.encryptSecrets is not supported yet: leave it out");
+        problems.add(
+            at.place,
+            "spec.security.encryptSecrets is not supported yet: name a file with the keys by encryptionConfig",
+        );
     }
 }
 

@@ -180,6 +180,10 @@ fn every_mistake_is_told_at_once_with_its_place() {
         ("  gitops: {url: 'ssh://git@h/x'}", "hosts.yaml:4:17: a repository over ssh needs auth.sshKey"),
         ("  gitops: {url: 'file:///x', interval: 5}", "hosts.yaml:4:40: `5` is not a duration"),
         ("  options: {parallel: 0}", "hosts.yaml:4:23: parallel must be 1 to 256"),
+        (
+            "  security: {connectionsPerAddress: 0}",
+            "hosts.yaml:4:37: connectionsPerAddress must be at least 1; leave it out for the server's own",
+        ),
         ("  api: {endpoint: 'https://x'}", "hosts.yaml:4:19: an endpoint is `HOST` or `HOST:PORT`"),
         (
             "  defaults: {agent: {evictionHard: {nodefs.free: 1%}}}",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use apiserver::policy::check::{File, check};
 use inventory::Cluster;
-use provision::secrets::{GitFiles, access_files};
+use provision::secrets::{AUTHORIZATION_KUBECONFIGS, ENCRYPTION_FILE, GitFiles, access_files};
 
 /// Passes where the server can use every file that the inventory names.
 ///
@@ -20,18 +20,30 @@ pub fn check_files(cluster: &Cluster, files: &GitFiles) -> Result<(), String> {
     ]);
     for (key, on_server, path) in access_files(&cluster.security) {
         let (Some(kind), Some(content)) = (kinds.get(key), files.0.get(&on_server)) else { continue };
-        let checked = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned());
-        let checked = checked.and_then(|text| check(*kind, text, &cluster.network.cluster_domain));
-        checked.map_err(|why| {
-            let key = key.trim_end_matches("File");
-            format!(
-                "spec.security.{key} of the inventory: {}: {why}; put the file right: the API server would not start \
-                 with it, and nothing was changed",
-                path.display()
-            )
-        })?;
+        let key = key.trim_end_matches("File");
+        check_file(cluster, key, &path.display().to_string(), *kind, content)?;
+    }
+    // They were read where the configuration names them, in its order.
+    for (at, on_server) in AUTHORIZATION_KUBECONFIGS.iter().enumerate() {
+        if let Some(content) = files.0.get(*on_server) {
+            let which = format!("the kubeconfig of its webhook {}", at + 1);
+            check_file(cluster, "authorizationConfig", &which, File::AuthorizationWebhook, content)?;
+        }
+    }
+    if let (Some(path), Some(content)) = (&cluster.security.encryption_config, files.0.get(ENCRYPTION_FILE)) {
+        check_file(cluster, "encryptionConfig", &path.display().to_string(), File::Encryption, content)?;
     }
     Ok(())
+}
+
+fn check_file(cluster: &Cluster, key: &str, which: &str, kind: File, content: &[u8]) -> Result<(), String> {
+    let checked = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned());
+    checked.and_then(|text| check(kind, text, &cluster.network.cluster_domain)).map_err(|why| {
+        format!(
+            "spec.security.{key} of the inventory: {which}: {why}; put the file right: the API server would not start \
+             with it, and nothing was changed"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -61,5 +73,22 @@ mod tests {
         let refused = check(&path).await.unwrap_err();
         assert!(refused.starts_with("spec.security.authorizationConfig of the inventory: "), "{refused}");
         assert!(refused.contains("authz.yaml: authorizers: type RBAC is missing"), "{refused}");
+        let webhook = "- type: Webhook\n  name: w\n  webhook: {timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: \
+                       Deny, connectionInfo: {type: KubeConfigFile, kubeConfigFile: hook.kubeconfig}}\n";
+        write("authz.yaml", &format!("{head}- {{type: RBAC, name: r}}\n{webhook}"));
+        write("hook.kubeconfig", "a: [");
+        let refused = check(&path).await.unwrap_err();
+        assert!(
+            refused.contains("authorizationConfig of the inventory: the kubeconfig of its webhook 1: "),
+            "{refused}"
+        );
+        let hook = "current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\nclusters: [{name: k, cluster: \
+                    {server: 'https://hook.example.com'}}]\n";
+        write("hook.kubeconfig", hook);
+        assert_eq!(check(&path).await, Ok(()));
+        write("inventory.yaml", "spec:\n  hosts: [{address: 192.0.2.10}]\n  security: {encryptionConfig: keys.yaml}\n");
+        write("keys.yaml", "apiVersion: apiserver.config.k8s.io/v1\nkind: Nothing\nresources: []\n");
+        let refused = check(&path).await.unwrap_err();
+        assert!(refused.starts_with("spec.security.encryptionConfig of the inventory: "), "{refused}");
     }
 }

@@ -4,6 +4,7 @@
 use crate::audit::policy::Policy;
 use crate::authn::configuration::Configuration;
 use crate::authz;
+use crate::encryption;
 use crate::webhook::kubeconfig::Remote;
 
 /// Which file it is.
@@ -17,6 +18,10 @@ pub enum File {
     TokenWebhook,
     /// An `apiserver.config.k8s.io/v1` AuthorizationConfiguration.
     Authorization,
+    /// A kubeconfig whose cluster authorizes requests.
+    AuthorizationWebhook,
+    /// An `apiserver.config.k8s.io/v1` EncryptionConfiguration.
+    Encryption,
 }
 
 /// Passes where a server of a cluster with this DNS domain can use the file. What the file names is on the server's
@@ -28,8 +33,9 @@ pub fn check(file: File, text: &str, cluster_domain: &str) -> Result<(), String>
     match file {
         File::AuditPolicy => Policy::parse(text).map(|_| ()),
         File::Authentication => Configuration::parse(text, &super::issuer(cluster_domain), None).map(|_| ()),
-        File::TokenWebhook => Remote::check(text),
+        File::TokenWebhook | File::AuthorizationWebhook => Remote::check(text),
         File::Authorization => authz::configuration::check(text),
+        File::Encryption => encryption::parse(text).map(|_| ()),
     }
 }
 
@@ -58,6 +64,14 @@ mod tests {
             (File::Authentication, format!("{HEAD}kind: AuthenticationConfiguration\n{own}"), "jwt[0].issuer.url"),
             (File::AuditPolicy, "apiVersion: audit.k8s.io/v1\nkind: Policy\n".to_string(), "no rules"),
             (File::TokenWebhook, "a: [".to_string(), "no kubeconfig"),
+            (File::AuthorizationWebhook, "a: [".to_string(), "no kubeconfig"),
+            (
+                File::Encryption,
+                format!(
+                    "{HEAD}kind: EncryptionConfiguration\nresources: [{{resources: [secrets], providers: [{{kms: {{}}}}]}}]\n"
+                ),
+                "kms is not supported",
+            ),
         ] {
             let refusal = refusal(file, &text).unwrap_or_else(|| panic!("{file:?} {text}"));
             assert!(refusal.contains(why), "{refusal}");

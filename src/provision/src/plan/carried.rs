@@ -2,6 +2,7 @@
 //! the inventory does not have them.
 
 use super::{Action, Draft, View, Wave};
+use crate::secrets::ENCRYPTION_FILE;
 
 /// A folder of such files.
 pub(super) struct Carried {
@@ -55,7 +56,11 @@ impl Carried {
     fn remove(&self, view: &View<'_>, draft: &mut Draft<'_>) {
         let wanted = &view.release.git_files;
         let files = view.facts.files.keys();
-        let left: Vec<String> = files.filter(|path| self.holds(path) && !wanted.contains_key(*path)).cloned().collect();
+        let is_left = |path: &&String| {
+            // Keys by which objects were encrypted are not ours to throw away.
+            self.holds(path) && !wanted.contains_key(*path) && *path != ENCRYPTION_FILE
+        };
+        let left: Vec<String> = files.filter(is_left).cloned().collect();
         if left.is_empty() {
             return;
         }

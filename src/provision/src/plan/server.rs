@@ -65,6 +65,8 @@ fn config(view: &View<'_>) -> Result<String, Error> {
     context.insert("cluster_domain", &yaml(&cluster.network.cluster_domain));
     context.insert("node_port_range", &yaml(&NODE_PORT_RANGE));
     context.insert("access", &access::configuration(&cluster.security));
+    context.insert("datastore", &access::datastore(&cluster.security));
+    context.insert("limits", &access::limits(&cluster.security));
     context.insert("gitops", &cluster.gitops.as_ref().map(repository::configuration));
     view.templates.render("server.yaml", &context)
 }

@@ -46,6 +46,28 @@ fn files_about_access_go_to_the_server_and_leave_it_with_the_inventorys() {
 }
 
 #[test]
+fn the_server_is_told_of_keys_and_of_a_bound_on_connections() {
+    let security = "  security: {encryptionConfig: keys.yaml, connectionsPerAddress: 500}\n";
+    let with = cluster(&format!("{LAB}{security}"));
+    let path = crate::secrets::ENCRYPTION_FILE;
+    let release = Release { git_files: [(path.to_owned(), "a".repeat(64))].into(), ..release() };
+    let plan = plan(&with, &observed(&fleet(&with)), &release, Timestamp::UNIX_EPOCH).unwrap();
+    let config = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Write { path, content, .. } if path == "/etc/rkctl/server.yaml" => Some(content),
+        _ => None,
+    });
+    let config: serde_json::Value = serde_yaml::from_str(config.unwrap()).unwrap();
+    assert_eq!(config["datastore"]["encryptionConfigFile"], path);
+    assert_eq!(config["limits"]["connectionsPerAddress"], 500);
+    // Without its keys nothing that was encrypted could be read again.
+    let without = cluster(LAB);
+    let mut facts = converged(&without);
+    let found = Found::File { sha256: "0".repeat(64), mode: 0o600, modified_s: 1000 };
+    facts.get_mut("cp1").unwrap().files.insert(path.to_owned(), found);
+    assert_eq!(ids(&planned(&without, &facts)), []);
+}
+
+#[test]
 fn credentials_that_the_inventory_no_longer_has_leave_the_host() {
     let cluster = cluster(LAB);
     let mut facts = converged(&cluster);
