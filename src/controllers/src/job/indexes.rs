@@ -52,6 +52,11 @@ impl Indexes {
         count(self.0.iter().map(|(first, last)| (*first, *last)))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many are in the other as well.
     pub fn common(&self, other: &Self) -> i32 {
         let shared = self.0.iter().flat_map(|(&first, &last)| {
