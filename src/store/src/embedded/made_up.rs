@@ -68,11 +68,14 @@ mod tests {
         ]
     }
 
+    /// Does something to rows that no store would have written.
+    type Damage = fn(&mut Vec<MadeUp>);
+
     #[test]
     fn rows_as_a_store_writes_them_are_sound_and_others_are_not() {
         let found = read(&honest(), 1, 0).expect("a log");
         assert_eq!((found.wrong.len(), found.keys, found.rows, found.revision), (0, 2, 5, 6), "{found:?}");
-        let damage: [(&str, fn(&mut Vec<MadeUp>)); 8] = [
+        let damage: [(&str, Damage); 8] = [
             ("a revision is missing", |rows| drop(rows.remove(1))),
             ("a revision below all", |rows| rows[0].revision = i64::MIN),
             ("a revision above all", |rows| rows[4].revision = i64::MAX),
