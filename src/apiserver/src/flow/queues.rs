@@ -282,17 +282,18 @@ impl QueueSet {
 
     /// Whether [`QueueSet::next`] would name a request, in virtual time that may be a little behind.
     pub fn is_ready(&self) -> bool {
-        self.waiting > 0 && self.choose().is_some_and(|at| self.head_fits(at))
+        self.waiting > 0 && self.ready().is_some()
     }
 
     /// The next request that is to be served; `None` where none waits or has room. One that is wide and has come to be
-    /// the next waits until its seats are free, and nobody of its level overtakes it: its turn would never come.
+    /// the next waits until its seats are free, and nobody of its level overtakes it, its turn would never come: but for
+    /// those who take seats that are not for it.
     pub fn next(&mut self, now: Duration) -> Option<Id> {
         if self.waiting == 0 {
             return None;
         }
         self.advance(now);
-        let at = self.choose().filter(|at| self.head_fits(*at))?;
+        let at = self.ready()?;
         self.robin = at;
         let queue = &mut self.queues[at];
         let Waiting { id, width, .. } = queue.waiting.pop_front()?;
@@ -312,14 +313,23 @@ impl QueueSet {
         Some(id)
     }
 
-    /// The queue whose oldest request would end first.
-    fn choose(&self) -> Option<usize> {
+    /// The queue whose turn it is, where its oldest request has room, or else one that has room in the reserved seats.
+    fn ready(&self) -> Option<usize> {
+        let next = self.choose(|_| true)?;
+        if self.head_fits(next) {
+            return Some(next);
+        }
+        self.choose(|queue| self.is_reserved_for(queue)).filter(|at| self.head_fits(*at))
+    }
+
+    /// The queue whose oldest request would end first, of these.
+    fn choose(&self, of: impl Fn(&Queue) -> bool) -> Option<usize> {
         let count = self.queues.len();
         let mut best: Option<(usize, f64)> = None;
         for step in 1..=count {
             let at = (self.robin + step) % count;
             let queue = &self.queues[at];
-            let Some(oldest) = queue.waiting.front() else { continue };
+            let Some(oldest) = queue.waiting.front().filter(|_| of(queue)) else { continue };
             let end = queue.next_start + oldest.width.expected_work();
             if best.is_none_or(|(_, least)| end < least) {
                 best = Some((at, end));
@@ -330,14 +340,20 @@ impl QueueSet {
 
     fn head_fits(&self, at: usize) -> bool {
         let queue = &self.queues[at];
-        let reserved = match self.response {
+        let limit = if self.is_reserved_for(queue) { self.limit } else { self.limit - self.reserved() };
+        queue.waiting.front().is_some_and(|oldest| self.fits_within(oldest.width, limit))
+    }
+
+    fn reserved(&self) -> u32 {
+        match self.response {
             Response::Queue { .. } => self.limit / RESERVED_PART,
             Response::Exempt | Response::Reject => 0,
-        };
-        queue.waiting.front().is_some_and(|oldest| {
-            let may_use_all = queue.executing == 0 && oldest.width.most() <= reserved;
-            self.fits_within(oldest.width, if may_use_all { self.limit } else { self.limit - reserved })
-        })
+        }
+    }
+
+    /// Whether the oldest request of a queue may have seats that are reserved.
+    fn is_reserved_for(&self, queue: &Queue) -> bool {
+        queue.executing == 0 && queue.waiting.front().is_some_and(|oldest| oldest.width.most() <= self.reserved())
     }
 
     fn fits(&self, width: Width) -> bool {

@@ -87,6 +87,23 @@ fn a_light_flow_has_a_seat_beside_one_that_holds_what_it_can_get() {
 }
 
 #[test]
+fn reserved_seats_are_taken_past_a_wide_request_that_waits_for_others() {
+    // Lists hold all seats but those that are reserved, and those that wait for more are in queues that have had nothing.
+    let mut server = Server::new(QUEUES, 50);
+    for _ in 0..100 {
+        let _ = server.arrive(1, Width::of(10));
+    }
+    server.pump(|_| ms(1000));
+    for step in 1..100 {
+        server.now = ms(step * 10);
+        server.arrive(2, Width::of(1)).expect("its queue is not full");
+        server.pump(|flow| if flow == 1 { ms(1000) } else { ms(1) });
+        assert_eq!(server.order.last(), Some(&2), "after {step} steps it is served at once");
+        assert_eq!(server.step(), Some(2));
+    }
+}
+
+#[test]
 fn a_flood_of_one_user_does_not_delay_another() {
     // One user has 200 requests waiting at any time, another sends one after the other: less than its part of the
     // seats, which is one of seven where the first one waits in a hand of six queues.
