@@ -86,7 +86,7 @@ async fn watches_end_with_their_time_and_with_the_server() {
     let mut short = server.watch(&format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1"), "").await;
     assert_eq!(short.next().await, None);
     let mut long = server.watch(&format!("{CONFIG_MAPS}?watch=1"), "").await;
-    let mut longest = server.watch(&format!("{CONFIG_MAPS}?watch=1&timeoutSeconds={}", u64::MAX), "").await;
+    let mut longest = server.watch(&format!("{CONFIG_MAPS}?watch=1&timeoutSeconds={}", i64::MAX), "").await;
     make(&server, "a", "x").await;
     assert_eq!(long.next_name().await, pair("ADDED", "a"));
     assert_eq!(longest.next_name().await, pair("ADDED", "a"));
