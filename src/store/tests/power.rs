@@ -51,7 +51,9 @@ fn main() {
     cases::a_checkpoint_that_is_refused_anywhere_loses_nothing();
     cases::a_disk_that_takes_nothing_is_told_until_it_takes_something();
     let (once, again) = (one_disk(seed, 5, Some(1)), one_disk(seed, 5, Some(1)));
-    assert_eq!(once, again, "a seed shows the same each time");
+    // When a store notices that it has to end is the scheduler's: what it did before is not.
+    let told = |outcome: Outcome| Outcome { ended: 0, ..outcome };
+    assert_eq!(told(once), told(again), "a seed shows the same each time");
     let mut total = Outcome::default();
     let mut done = 0;
     while done < rounds {
