@@ -11,9 +11,11 @@ const NODE_BLOCKING: usize = 16;
 /// Heaps of the C library, for SQLite and libgit2. Its default of eight a core keeps freed memory that is never used
 /// again.
 const NODE_ARENAS: i32 = 2;
-/// The number of mimalloc's option for after how many ms memory that is free goes back to the kernel: at once here. It is
-/// looked at while something else is freed, and what a burst has left would stay as long as nothing is done.
+/// The number of mimalloc's option for after how many ms memory that is free goes back to the kernel.
 const PURGE_DELAY: i32 = 15;
+/// What is used again at once, as the pieces of a long answer are, stays; what a burst has left goes. Mimalloc's own are
+/// 10, and it looks at it while something else is freed.
+const PURGE_DELAY_MS: nix::libc::c_long = 1;
 /// The number of that for whether this holds for what a thread leaves that ends.
 const ABANDONED_PAGE_PURGE: i32 = 12;
 /// After so many pieces of work the kernel is asked what else is ready. The default of 61 lets a request wait for as many
@@ -43,7 +45,7 @@ fn keep_heap_small() {
     // SAFETY: both only set numbers that the allocators read; they are called before any thread is started.
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, NODE_ARENAS);
-        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, PURGE_DELAY_MS);
         libmimalloc_sys::mi_option_set(ABANDONED_PAGE_PURGE, 1);
     }
 }
