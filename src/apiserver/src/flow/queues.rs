@@ -6,11 +6,14 @@
 //! is the next. How long a request takes is not known beforehand: it is taken for [`SERVICE_EXPECTED_S`], and put right
 //! when it has ended.
 
+mod view;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::demand::{Demand, Wanted};
 use super::shuffle;
+pub use view::QueueView;
 
 /// How long a request is taken to last until it has ended, in seconds; Kubernetes' guess.
 pub const SERVICE_EXPECTED_S: f64 = 0.003;
@@ -154,21 +157,6 @@ struct Request {
     queue: usize,
     width: Width,
     phase: Phase,
-}
-
-/// One queue, as the debug pages show it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueueView {
-    /// The requests that wait, oldest first.
-    pub waiting: Vec<(Id, Width)>,
-    /// How many are served.
-    pub executing: usize,
-    /// Their seats.
-    pub seats_in_use: u32,
-    /// Virtual time at which the next begins.
-    pub next_start: f64,
-    /// Expected work of what waits, in seat-seconds.
-    pub work: f64,
 }
 
 /// See the module.
@@ -491,18 +479,6 @@ impl QueueSet {
     /// How many wait in the queue of a request that waits.
     pub fn queue_length(&self, id: Id) -> usize {
         self.requests.get(&id).map_or(0, |request| self.queues[request.queue].waiting.len())
-    }
-
-    /// Every queue.
-    pub fn view(&self) -> Vec<QueueView> {
-        let one = |queue: &Queue| QueueView {
-            waiting: queue.waiting.iter().map(|waiting| (waiting.id, waiting.width)).collect(),
-            executing: queue.executing,
-            seats_in_use: queue.seats_in_use,
-            next_start: queue.next_start,
-            work: queue.work,
-        };
-        self.queues.iter().map(one).collect()
     }
 }
 
